@@ -1,0 +1,2 @@
+//! The FirnDB server.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Compaction: fewer, larger segments with the same answers.

@@ -1,0 +1,1 @@
+//! The entity dictionary: key to ordinal.

@@ -1,0 +1,81 @@
+//! The one door to files.
+//!
+//! Everything that the engine keeps goes through [`Files`]: names are relative to the data directory, use `/`, and
+//! hold only internal numbers. Files are append-only until they are synced and renamed into place, and never change
+//! afterwards. [`Disk`](disk::Disk) is the real directory; [`Simulated`](simulated::Simulated) keeps what a crash
+//! would keep and fails the calls that a test names.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+pub mod disk;
+pub mod simulated;
+
+/// A directory of write-once files.
+pub trait Files: Send + Sync + Debug {
+    /// Creates `name`, which must not exist, for appending.
+    fn create(&self, name: &str) -> Result<Box<dyn Append>>;
+    /// The whole content of `name`, on the heap.
+    fn read(&self, name: &str) -> Result<Vec<u8>>;
+    /// The content of `name` by position, for readers larger than memory (the WAL, `verify`): bytes
+    /// `offset .. offset + into.len()`, or an error if the file is shorter.
+    fn read_at(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<()>;
+    /// The content of the published file `name`, memory-mapped, or on the heap if the door was opened without maps.
+    /// The file must have exactly `length` bytes. The start is aligned to at least 64 bytes.
+    fn map(&self, name: &str, length: u64) -> Result<Bytes>;
+    /// The length of `name` in bytes.
+    fn length(&self, name: &str) -> Result<u64>;
+    /// Renames `from` to `to`, replacing it. Durable after [`Files::sync_directory`].
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+    /// Removes `name`. Readers that hold a map keep it.
+    fn remove(&self, name: &str) -> Result<()>;
+    /// The names in `directory` (not the paths), sorted; empty if there is no such directory.
+    fn list(&self, directory: &str) -> Result<Vec<String>>;
+    /// Creates `directory` and its parents, durably.
+    fn create_directory(&self, directory: &str) -> Result<()>;
+    /// Makes the names in `directory` durable.
+    fn sync_directory(&self, directory: &str) -> Result<()>;
+    /// How many maps are open now.
+    fn maps_open(&self) -> u64;
+}
+
+/// A file that is being written.
+pub trait Append: Send + Debug {
+    /// Appends all of `bytes`.
+    fn append(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Makes the content durable. After an error the content on disk is unknown: [`Kind::Poisoned`](crate::error::Kind).
+    fn sync(&mut self) -> Result<()>;
+}
+
+/// The folder part of `name`, `""` for a file at the root.
+pub fn directory_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// Publishes `name` whole or not at all: a temporary file is written by `fill`, synced, renamed, and the name synced.
+pub fn publish(
+    files: &Arc<dyn Files>,
+    name: &str,
+    fill: impl FnOnce(&mut dyn Append) -> Result<()>,
+) -> Result<()> {
+    let temporary = format!("{name}.tmp");
+    let mut file = files.create(&temporary)?;
+    let written = fill(file.as_mut()).and_then(|()| file.sync());
+    drop(file);
+    if let Err(error) = written {
+        // The temporary file is swept at the next open if it cannot be removed now.
+        let _ = files.remove(&temporary);
+        return Err(error);
+    }
+    files.rename(&temporary, name)?;
+    files.sync_directory(directory_of(name))
+}
+
+/// What a missing file means depends on the caller; this is the plain error.
+pub fn missing(name: &str) -> Error {
+    Error::new(crate::error::Kind::Io, format!("file {name} does not exist"))
+}

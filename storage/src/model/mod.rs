@@ -1,0 +1,1 @@
+//! What is stored: entities, feature tables, their types, and batches proven against them.

@@ -1,0 +1,1 @@
+//! The latest pack: the winners of each entity as one row.

@@ -1,0 +1,188 @@
+//! The rows of one bucket of one table in storage order: what a memtable run and a segment have in common.
+//!
+//! Storage order is `(ordinal ↑, event time ↓, row id ↓, sequence ↓, place ↓)`. [`Rows`] holds everything but the
+//! cells: where an entity's rows are, their times, their order and their kind. Every read (`read/`), flush and
+//! compaction works on `Rows`, so memory and disk cannot disagree.
+//!
+//! Ingest times are kept as a step list: a row names its step, a step is one commit's sequence and ingest time. Both
+//! grow together within a table, so any knowledge bound and any position become one number, the *step end*: the rows
+//! whose step is below it are visible.
+
+use std::ops::Range;
+
+use arrow_array::BinaryArray;
+use arrow_buffer::ScalarBuffer;
+
+use crate::error::Result;
+use crate::segment::checks::Checks;
+use crate::segment::directory::Directory;
+use crate::time::{Micros, Sequence};
+
+/// What a row does. The numbers are those on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RowKind {
+    /// Writes cells.
+    Write = 0,
+    /// Ends the entity from its event time on.
+    Delete = 1,
+    /// Takes back one identity (or, with a null row id, the delete at its event time).
+    Retract = 2,
+    /// Takes back named cells of one identity.
+    RetractCells = 3,
+}
+
+impl RowKind {
+    /// The kind that `number` stands for on disk.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Write),
+            1 => Some(Self::Delete),
+            2 => Some(Self::Retract),
+            3 => Some(Self::RetractCells),
+            _ => None,
+        }
+    }
+}
+
+/// The commits that rows came in, both columns strictly (sequence) or weakly (ingest time) increasing.
+#[derive(Debug, Clone)]
+pub struct Steps {
+    /// The sequence of each step, strictly increasing.
+    pub sequences: ScalarBuffer<u64>,
+    /// The ingest time of each step, never decreasing.
+    pub ingest_times: ScalarBuffer<i64>,
+}
+
+impl Steps {
+    /// How many steps from the start are visible to a read that knows what was ingested up to `known_at` and sees
+    /// commits up to `position`.
+    pub fn end(&self, known_at: Micros, position: Sequence) -> u32 {
+        let by_time = self.ingest_times.partition_point(|&time| time <= known_at);
+        let by_sequence = self.sequences.partition_point(|&sequence| sequence <= position);
+        by_time.min(by_sequence) as u32
+    }
+
+    /// The number of steps.
+    pub fn len(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Whether there is no step.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+}
+
+/// The rows of one bucket in storage order, without their cells.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// Ordinal → range of rows.
+    pub directory: Directory,
+    /// Event time per row, µs.
+    pub event_times: ScalarBuffer<i64>,
+    /// Step per row: an index into `steps`.
+    pub row_steps: ScalarBuffer<u32>,
+    /// The commits of the rows.
+    pub steps: Steps,
+    /// Place of each row in its batch, counted from 0.
+    pub places: ScalarBuffer<u32>,
+    /// Kind per row; `None` if all rows are writes.
+    pub kinds: Option<ScalarBuffer<u8>>,
+    /// Order-preserving encoded row id per row (`model/key.rs`), empty for the null row id of a tombstone; `None` if
+    /// the table has no row ids.
+    pub row_ids: Option<BinaryArray>,
+    /// Rows that retract named cells, in row order, with the features that each names; empty for most runs.
+    pub retracted: Vec<(u32, Vec<u32>)>,
+    /// The greatest `event time − ingest time` of a row: a row known at S has an event time of at most S + this.
+    pub lead_max: i64,
+    /// The least and greatest event time.
+    pub event_time_range: (Micros, Micros),
+    /// The least step in each block of [`STEP_ZONE_ROWS`] rows, to pass over rows that are not yet known.
+    pub step_zones: ScalarBuffer<u32>,
+    /// The first-touch checksums of a segment; `None` in memory.
+    pub checks: Option<Checks>,
+}
+
+/// Rows per entry of [`Rows::step_zones`].
+pub const STEP_ZONE_ROWS: u32 = 256;
+
+impl Rows {
+    /// The number of rows.
+    pub fn len(&self) -> u32 {
+        self.event_times.len() as u32
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.event_times.is_empty()
+    }
+
+    /// The rows of `ordinal`, their bytes checked; empty if it has none.
+    pub fn range(&self, ordinal: u32) -> Result<Range<u32>> {
+        let range = self.directory.range(ordinal, self.checks.as_ref())?;
+        if let Some(checks) = &self.checks {
+            checks.rows(range.clone())?;
+        }
+        Ok(range)
+    }
+
+    /// The kind of `row`.
+    pub fn kind(&self, row: u32) -> RowKind {
+        match &self.kinds {
+            None => RowKind::Write,
+            // A segment's kinds are checked when it is opened, a memtable's when they are made.
+            Some(kinds) => RowKind::from_number(kinds[row as usize]).expect("kinds are checked when rows are made"),
+        }
+    }
+
+    /// The sequence of `row`.
+    pub fn sequence(&self, row: u32) -> Sequence {
+        self.steps.sequences[self.row_steps[row as usize] as usize]
+    }
+
+    /// The ingest time of `row`.
+    pub fn ingest_time(&self, row: u32) -> Micros {
+        self.steps.ingest_times[self.row_steps[row as usize] as usize]
+    }
+
+    /// The encoded row id of `row`: empty if the table has none, or for a null one.
+    pub fn row_id(&self, row: u32) -> &[u8] {
+        self.row_ids.as_ref().map_or(&[], |ids| ids.value(row as usize))
+    }
+
+    /// The features that the retraction `row` names; empty for any other row.
+    pub fn retracted_features(&self, row: u32) -> &[u32] {
+        match self.retracted.binary_search_by_key(&row, |(at, _)| *at) {
+            Ok(found) => &self.retracted[found].1,
+            Err(_) => &[],
+        }
+    }
+
+    /// The first row of `range` (one entity's rows) whose event time is at most `bound`.
+    pub fn seek(&self, range: Range<u32>, bound: Micros) -> u32 {
+        let times = &self.event_times[range.start as usize..range.end as usize];
+        range.start + times.partition_point(|&time| time > bound) as u32
+    }
+
+    /// The first row at or after `row`, before `end`, whose step is visible.
+    pub fn skip_unknown(&self, mut row: u32, end: u32, step_end: u32) -> u32 {
+        while row < end {
+            if self.row_steps[row as usize] < step_end {
+                return row;
+            }
+            let zone = row / STEP_ZONE_ROWS;
+            if row % STEP_ZONE_ROWS == 0 && self.step_zones[zone as usize] >= step_end {
+                row = (zone + 1) * STEP_ZONE_ROWS;
+            } else {
+                row += 1;
+            }
+        }
+        end
+    }
+}
+
+/// The least step in each block of [`STEP_ZONE_ROWS`] rows.
+pub fn step_zones(row_steps: &[u32]) -> ScalarBuffer<u32> {
+    row_steps.chunks(STEP_ZONE_ROWS as usize).map(|zone| zone.iter().copied().min().unwrap_or(u32::MAX)).collect()
+}
