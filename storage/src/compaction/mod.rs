@@ -1,1 +1,2 @@
 //! Compaction: fewer, larger segments with the same answers.
+pub mod merge;
