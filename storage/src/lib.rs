@@ -1,5 +1,6 @@
 //! FirnDB's storage engine: versioned feature columns, read now, at any past moment, and as they were known then.
 
+mod blocks;
 pub mod checksum;
 pub mod column;
 pub mod compaction;
