@@ -14,7 +14,7 @@
 //! touched, once per open. This module knows the frame, not what is in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -144,6 +144,8 @@ pub(crate) struct Blocks {
     checksums: Vec<u32>,
     /// One bit per block: whether it has been checked. Two threads may check a block twice, never not at all.
     checked: Vec<AtomicU64>,
+    /// How many blocks have not been checked: once 0, a touch costs one load.
+    unchecked: AtomicUsize,
 }
 
 impl Blocks {
@@ -178,7 +180,8 @@ impl Blocks {
         let list = bytes[body_bytes..foot_at].chunks_exact(4);
         let checksums: Vec<u32> = list.map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
         let checked = (0..checksums.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let blocks = Self { name, bytes, body_bytes, description_offset, checksums, checked };
+        let unchecked = AtomicUsize::new(checksums.len());
+        let blocks = Self { name, bytes, body_bytes, description_offset, checksums, checked, unchecked };
         if blocks.range(0, HEAD_BYTES)? != head(kind, frame.number) {
             return Err(blocks.damaged(0, "the head names another file, kind or format"));
         }
@@ -213,10 +216,12 @@ impl Blocks {
             Some(end) if end <= self.body_bytes => end,
             _ => return Err(self.damaged(offset, "a range lies outside the file")),
         };
-        let last = end.saturating_sub(1).max(offset) / BLOCK_BYTES;
-        for block in offset / BLOCK_BYTES..=last {
-            if !self.is_checked(block) {
-                self.check(block)?;
+        if self.unchecked.load(Ordering::Relaxed) != 0 {
+            let last = end.saturating_sub(1).max(offset) / BLOCK_BYTES;
+            for block in offset / BLOCK_BYTES..=last {
+                if !self.is_checked(block) {
+                    self.check(block)?;
+                }
             }
         }
         Ok(&self.bytes[offset..end])
@@ -260,7 +265,10 @@ impl Blocks {
         if checksum(&self.bytes[start..end]) != expected {
             return Err(self.damaged(start, format!("the block of {} bytes does not match its CRC", end - start)));
         }
-        self.checked[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
+        let before = self.checked[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
+        if before >> (block % 64) & 1 == 0 {
+            self.unchecked.fetch_sub(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 }

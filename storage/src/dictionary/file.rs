@@ -3,7 +3,7 @@
 //! ```text
 //! offsets  only if widths differ: count + 1 numbers of 4 or 8 bytes, from the start of `keys`
 //! keys     the keys by ordinal; zeros (one width) or nothing (many widths) where a key was purged
-//! table    the words of `part.rs`, at most 0.8 of them in use
+//! table    the lines of `table.rs`: key lines if all keys have eight bytes, else fingerprint lines
 //! ```
 //!
 //! The frame around the sections is that of `blocks.rs`; its description is [`Description`].
@@ -13,7 +13,10 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
-use super::part::{Part, mix, place_word, relative_of};
+use super::part::Part;
+use super::table::{
+    LINE_BYTES, LINE_KEY_BYTES, Line, fingerprint_lines_for, key_lines_for, mix, ordinals, place_fingerprint, place_key,
+};
 use crate::blocks::{BlockWriter, Blocks, FileKind, Frame, number_at};
 use crate::error::{Error, Result};
 use crate::io::{Files, publish};
@@ -69,7 +72,7 @@ struct Description {
     keys: u64,
     key_bytes: u64,
     table: u64,
-    slots: u64,
+    lines: u64,
     probe_max: u64,
 }
 
@@ -82,7 +85,7 @@ pub(super) struct Mapped {
     keys: usize,
     key_bytes: usize,
     table: usize,
-    slots: u64,
+    lines: u64,
     probe_max: u64,
 }
 
@@ -123,10 +126,10 @@ impl Mapped {
             _ => return Err(damaged("the description states no possible width of keys")),
         };
         let keys = section(stated.keys, stated.key_bytes, 1).ok_or_else(outside)?;
-        let table = section(stated.table, stated.slots, 8).ok_or_else(outside)?;
-        let (key_bytes, slots, probe_max) = (stated.key_bytes as usize, stated.slots, stated.probe_max);
+        let table = section(stated.table, stated.lines, LINE_BYTES as u64).ok_or_else(outside)?;
+        let (key_bytes, lines, probe_max) = (stated.key_bytes as usize, stated.lines, stated.probe_max);
         let meta = meta.clone();
-        Ok(Self { meta, blocks, widths, keys, key_bytes, table, slots, probe_max })
+        Ok(Self { meta, blocks, widths, keys, key_bytes, table, lines, probe_max })
     }
 
     /// What the manifest remembers of this file.
@@ -134,16 +137,15 @@ impl Mapped {
         &self.meta
     }
 
-    /// Checks every block, offset and word.
+    /// Checks every block, offset and line.
     pub(super) fn check_all(&self) -> Result<()> {
         self.blocks.check_all()?;
         for relative in 0..self.count() {
             self.key(relative)?;
         }
-        for slot in 0..self.slots {
-            let word = self.word(slot)?;
-            if word != 0 && relative_of(word) >= self.count() {
-                return Err(self.damaged(slot));
+        for at in 0..self.lines {
+            if ordinals(self.line(at)?, self.key_lines()).any(|relative| relative >= self.count()) {
+                return Err(self.damaged(at));
             }
         }
         Ok(())
@@ -167,8 +169,13 @@ impl Part for Mapped {
     }
 
     #[inline]
-    fn slots(&self) -> u64 {
-        self.slots
+    fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    #[inline]
+    fn key_lines(&self) -> bool {
+        matches!(self.widths, Widths::One(LINE_KEY_BYTES))
     }
 
     #[inline]
@@ -177,8 +184,9 @@ impl Part for Mapped {
     }
 
     #[inline]
-    fn word(&self, slot: u64) -> Result<u64> {
-        Ok(number_at(self.blocks.range(self.table + slot as usize * 8, 8)?, 0))
+    fn line(&self, at: u64) -> Result<&[u8; LINE_BYTES]> {
+        let line = self.blocks.range(self.table + at as usize * LINE_BYTES, LINE_BYTES)?;
+        Ok(line.first_chunk().expect("a range has the length that was asked for"))
     }
 
     #[inline]
@@ -201,8 +209,8 @@ impl Part for Mapped {
         self.blocks.range(self.keys + start, end - start)
     }
 
-    fn damaged(&self, slot: u64) -> Error {
-        self.blocks.damaged(self.table + slot as usize * 8, "a slot of the hash table points nowhere")
+    fn damaged(&self, at: u64) -> Error {
+        self.blocks.damaged(self.table + at as usize * LINE_BYTES, "a line of the hash table points nowhere")
     }
 }
 
@@ -221,21 +229,8 @@ pub(super) fn write(
         count += part.count();
     }
     let purged = erased.range_cardinality(first_ordinal..first_ordinal + count) as u32;
-    let slots = u64::from(count - purged) * 5 / 4 + 1;
-    let mut table = vec![0; slots as usize];
-    let mut probe_max = 0;
-    let mut key_bytes = 0;
-    let mut width = None;
-    let mut one_width = true;
-    each_key(parts, erased, &mut |relative, key| {
-        if let Some(key) = key {
-            probe_max = probe_max.max(place_word(&mut table, mix(hash(key)), relative));
-            key_bytes += key.len() as u64;
-            one_width &= *width.get_or_insert(key.len()) == key.len();
-        }
-        Ok(())
-    })?;
-    let width = if one_width { Some(width.unwrap_or(0)) } else { None };
+    let (width, mut key_bytes) = measure(parts, erased)?;
+    let (table, probe_max) = build_table(parts, erased, count - purged, width)?;
     let offset_bytes = match width {
         Some(_) => None,
         None => Some(if key_bytes <= u64::from(u32::MAX) { 4 } else { 8 }),
@@ -255,12 +250,12 @@ pub(super) fn write(
         each_key(parts, erased, &mut |_, key| writer.append(key.unwrap_or(&purged_key)))?;
         assert_eq!(writer.position() - keys, key_bytes, "the keys were measured");
         let at = writer.align()?;
-        for word in &table {
-            writer.append(&word.to_le_bytes())?;
+        for Line(line) in &table {
+            writer.append(line)?;
         }
         let width = width.map(|width| width as u64);
         let description = Description {
-            first_ordinal, count, purged, width, offset_bytes, offsets, keys, key_bytes, table: at, slots, probe_max,
+            first_ordinal, count, purged, width, offset_bytes, offsets, keys, key_bytes, table: at, lines: table.len() as u64, probe_max,
         };
         let text = serde_json::to_vec(&description).expect("numbers always have a JSON form");
         frame = Some(writer.finish(&text)?);
@@ -268,6 +263,44 @@ pub(super) fn write(
     })?;
     let frame = frame.expect("a published file was finished");
     Ok(DictionaryMeta { number, length: frame.length, first_ordinal, count, purged, crc: frame.crc })
+}
+
+/// The width of all keys, if they have one, and the sum of their lengths.
+fn measure(parts: &[&dyn Part], erased: &RoaringBitmap) -> Result<(Option<usize>, u64)> {
+    let mut key_bytes = 0;
+    let mut width = None;
+    let mut one_width = true;
+    each_key(parts, erased, &mut |_, key| {
+        if let Some(key) = key {
+            key_bytes += key.len() as u64;
+            one_width &= *width.get_or_insert(key.len()) == key.len();
+        }
+        Ok(())
+    })?;
+    Ok((if one_width { Some(width.unwrap_or(0)) } else { None }, key_bytes))
+}
+
+/// The table over the `live` keys of `parts`, and how far the search for any of them goes.
+fn build_table(
+    parts: &[&dyn Part],
+    erased: &RoaringBitmap,
+    live: u32,
+    width: Option<usize>,
+) -> Result<(Vec<Line>, u64)> {
+    let key_lines = width == Some(LINE_KEY_BYTES);
+    let mut table = Line::table(if key_lines { key_lines_for(live) } else { fingerprint_lines_for(live) });
+    let mut probe_max = 0;
+    each_key(parts, erased, &mut |relative, key| {
+        if let Some(key) = key {
+            let mixed = mix(hash(key));
+            probe_max = probe_max.max(match key_lines {
+                true => place_key(&mut table, mixed, key, relative),
+                false => place_fingerprint(&mut table, mixed, relative),
+            });
+        }
+        Ok(())
+    })?;
+    Ok((table, probe_max))
 }
 
 fn append_offsets(writer: &mut BlockWriter<'_>, parts: &[&dyn Part], erased: &RoaringBitmap, bytes: usize) -> Result<()> {

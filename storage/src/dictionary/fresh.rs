@@ -1,6 +1,7 @@
 //! The part of a dictionary that is not in a file yet.
 
-use super::part::{Part, mix, place_word};
+use super::part::Part;
+use super::table::{LINE_BYTES, Line, fingerprint_lines_for, mix, place_fingerprint};
 use crate::error::{Error, Kind, Result};
 use crate::model::key::hash;
 
@@ -44,7 +45,7 @@ impl Arena {
 pub(super) struct Fresh {
     first_ordinal: u32,
     keys: Arena,
-    table: Vec<u64>,
+    table: Vec<Line>,
     probe_max: u64,
 }
 
@@ -63,25 +64,25 @@ impl Fresh {
     pub(super) fn insert(&mut self, key: &[u8], hash: u64) -> u32 {
         let relative = self.keys.count;
         self.keys.push(key);
-        if (u64::from(relative) + 1) * 5 > self.table.len() as u64 * 4 {
+        if fingerprint_lines_for(relative + 1) > self.table.len() as u64 {
             self.grow();
         } else {
-            self.probe_max = self.probe_max.max(place_word(&mut self.table, mix(hash), relative));
+            self.probe_max = self.probe_max.max(place_fingerprint(&mut self.table, mix(hash), relative));
         }
         self.first_ordinal + relative
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.bytes.capacity() + self.keys.offsets.capacity() * 8 + self.table.capacity() * 8
+        self.keys.bytes.capacity() + self.keys.offsets.capacity() * 8 + self.table.capacity() * size_of::<Line>()
     }
 
     fn grow(&mut self) {
-        let mut table = vec![0; (self.keys.count as usize * 2).max(16)];
+        let mut table = Line::table(fingerprint_lines_for(self.keys.count) * 2);
         self.probe_max = 0;
         for relative in 0..self.keys.count {
             let mixed = mix(hash(self.keys.get(relative)));
-            self.probe_max = self.probe_max.max(place_word(&mut table, mixed, relative));
+            self.probe_max = self.probe_max.max(place_fingerprint(&mut table, mixed, relative));
         }
         self.table = table;
     }
@@ -99,8 +100,13 @@ impl Part for Fresh {
     }
 
     #[inline]
-    fn slots(&self) -> u64 {
+    fn lines(&self) -> u64 {
         self.table.len() as u64
+    }
+
+    #[inline]
+    fn key_lines(&self) -> bool {
+        false
     }
 
     #[inline]
@@ -109,8 +115,8 @@ impl Part for Fresh {
     }
 
     #[inline]
-    fn word(&self, slot: u64) -> Result<u64> {
-        Ok(self.table[slot as usize])
+    fn line(&self, at: u64) -> Result<&[u8; LINE_BYTES]> {
+        Ok(&self.table[at as usize].0)
     }
 
     #[inline]
@@ -118,7 +124,7 @@ impl Part for Fresh {
         Ok(self.keys.get(relative))
     }
 
-    fn damaged(&self, slot: u64) -> Error {
-        Error::new(Kind::Corrupt, format!("slot {slot} of a dictionary in memory points nowhere; restart the server"))
+    fn damaged(&self, at: u64) -> Error {
+        Error::new(Kind::Corrupt, format!("line {at} of a dictionary in memory points nowhere; restart the server"))
     }
 }

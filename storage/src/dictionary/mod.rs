@@ -15,7 +15,8 @@ use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
 use self::fresh::Fresh;
-use self::part::{Part, find_in};
+use self::part::{Part, Search};
+use self::table::mix;
 use crate::error::{Error, Kind, Result};
 use crate::io::Files;
 use crate::model::key::Keys;
@@ -23,6 +24,7 @@ use crate::model::key::Keys;
 mod file;
 mod fresh;
 mod part;
+mod table;
 
 pub use self::file::{DictionaryMeta, file_name};
 use self::file::Mapped;
@@ -55,14 +57,14 @@ impl State {
 
     /// Looks the rows `pending` up and keeps those not found.
     fn find(&self, keys: &Keys, hashes: &[u64], pending: &mut Vec<u32>, out: &mut [u32]) -> Result<()> {
-        let erased = self.erased();
+        let search = Search { keys, hashes, erased: self.erased() };
         for part in &self.mapped {
-            find_in(part.as_ref(), keys, hashes, pending, out, erased)?;
+            search.find_in(part.as_ref(), pending, out)?;
         }
         for part in &self.frozen {
-            find_in(part.as_ref(), keys, hashes, pending, out, erased)?;
+            search.find_in(part.as_ref(), pending, out)?;
         }
-        find_in(&self.fresh, keys, hashes, pending, out, erased)
+        search.find_in(&self.fresh, pending, out)
     }
 
     /// The part that holds `ordinal`.
@@ -123,13 +125,12 @@ impl Dictionary {
             return Err(Error::new(Kind::Exhausted, most));
         }
         let erased = if state.erased.is_empty() { None } else { Some(state.erased.as_ref()) };
+        let search = Search { keys, hashes, erased };
         for row in pending {
+            let (key, hash) = (keys.get(row as usize), hashes[row as usize]);
             // An earlier row of this batch may have inserted the same key.
-            let mut missing = vec![row];
-            find_in(&state.fresh, keys, hashes, &mut missing, out, erased)?;
-            if !missing.is_empty() {
-                out[row as usize] = state.fresh.insert(keys.get(row as usize), hashes[row as usize]);
-            }
+            let known = search.probe(&state.fresh, mix(hash), key)?;
+            out[row as usize] = known.unwrap_or_else(|| state.fresh.insert(key, hash));
         }
         Ok(())
     }

@@ -1,14 +1,16 @@
-//! One part of a dictionary: consecutive ordinals, their keys, and a hash table over them.
+//! One part of a dictionary: consecutive ordinals, their keys, and a hash table over them (`table.rs`).
 //!
-//! The table is the same in memory and in a file: `u64` words, open addressing, linear probing. A word is 0 if the slot
-//! is empty, else `fingerprint << 32 | (ordinal − first ordinal + 1)`. Slots come from the high bits of the mixed
-//! hash, fingerprints from its low 32 bits. Lookups go in chunks and in passes, so that the cache misses of many keys
-//! overlap; no instruction but ordinary loads is needed for that.
+//! Lookups go in chunks and in passes, so that the cache misses of many keys overlap; no instruction but ordinary loads
+//! is needed for that.
 
 use std::hint::black_box;
 
 use roaring::RoaringBitmap;
 
+use super::table::{
+    LINE_BYTES, LINE_KEY_BYTES, fingerprint_matches, fingerprint_of, fingerprint_ordinal, fingerprints_full,
+    key_matches, key_ordinal, keys_full, line_of, mix, next_line,
+};
 use crate::error::{Error, Result};
 use crate::model::key::Keys;
 
@@ -22,161 +24,160 @@ pub(super) trait Part {
     fn first_ordinal(&self) -> u32;
     /// How many ordinals the part covers.
     fn count(&self) -> u32;
-    /// How many slots the table has; 0 only if it holds no key.
-    fn slots(&self) -> u64;
-    /// No key lies further than this many slots behind its own.
+    /// How many lines the table has; 0 only if it holds no key.
+    fn lines(&self) -> u64;
+    /// Whether they are key lines.
+    fn key_lines(&self) -> bool;
+    /// No key lies further than this many lines behind its own.
     fn probe_max(&self) -> u64;
-    /// The word in `slot`, which is less than [`Part::slots`].
-    fn word(&self, slot: u64) -> Result<u64>;
+    /// The line at `at`, which is less than [`Part::lines`].
+    fn line(&self, at: u64) -> Result<&[u8; LINE_BYTES]>;
     /// The key of ordinal `first_ordinal + relative`, where `relative` is less than [`Part::count`].
     fn key(&self, relative: u32) -> Result<&[u8]>;
-    /// The error for a word that points nowhere.
-    fn damaged(&self, slot: u64) -> Error;
+    /// The error for a line at `at` that points nowhere.
+    fn damaged(&self, at: u64) -> Error;
 }
 
-/// Spreads a key's hash over all 64 bits: in one bucket the high bits of the hashes are alike.
-#[inline]
-pub(super) fn mix(hash: u64) -> u64 {
-    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// What a search is for, the same in every part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search<'a> {
+    /// The keys, by row.
+    pub(super) keys: &'a Keys,
+    /// Their hashes, by row.
+    pub(super) hashes: &'a [u64],
+    /// Ordinals that are never found, if there are any.
+    pub(super) erased: Option<&'a RoaringBitmap>,
 }
 
-/// The slot where the search for a mixed hash starts.
-#[inline]
-pub(super) fn slot_of(mixed: u64, slots: u64) -> u64 {
-    ((u128::from(mixed) * u128::from(slots)) >> 64) as u64
-}
-
-/// The word of the key with this mixed hash.
-#[inline]
-pub(super) fn word_of(mixed: u64, relative: u32) -> u64 {
-    (mixed << 32) | u64::from(relative + 1)
-}
-
-/// The relative ordinal that a word names.
-#[inline]
-pub(super) fn relative_of(word: u64) -> u32 {
-    (word as u32).wrapping_sub(1)
-}
-
-/// Puts a word into a table that has room, and says how far behind its own slot it came to lie.
-pub(super) fn place_word(table: &mut [u64], mixed: u64, relative: u32) -> u64 {
-    let slots = table.len() as u64;
-    let mut slot = slot_of(mixed, slots);
-    for distance in 0..slots {
-        let word = &mut table[slot as usize];
-        if *word == 0 {
-            *word = word_of(mixed, relative);
-            return distance;
-        }
-        slot += 1;
-        if slot == slots {
-            slot = 0;
-        }
+impl Search<'_> {
+    #[inline]
+    fn is_live(&self, ordinal: u32) -> bool {
+        self.erased.is_none_or(|erased| !erased.contains(ordinal))
     }
-    unreachable!("a table always has an empty slot")
-}
 
-/// Looks for the keys of the rows `pending` in `part`: writes the ordinals of those found to `out`, by row, and keeps
-/// only the others in `pending`, in order. Ordinals in `erased` are never found.
-pub(super) fn find_in<P: Part>(
-    part: &P,
-    keys: &Keys,
-    hashes: &[u64],
-    pending: &mut Vec<u32>,
-    out: &mut [u32],
-    erased: Option<&RoaringBitmap>,
-) -> Result<()> {
-    let slots = part.slots();
-    if slots == 0 {
-        return Ok(());
-    }
-    let mut kept = 0;
-    let mut start = 0;
-    while start < pending.len() {
-        let end = (start + CHUNK_KEYS).min(pending.len());
-        let mut mixes = [0; CHUNK_KEYS];
-        let mut words = [0; CHUNK_KEYS];
-        for (index, &row) in pending[start..end].iter().enumerate() {
-            mixes[index] = mix(hashes[row as usize]);
-            words[index] = part.word(slot_of(mixes[index], slots))?;
+    /// Looks for the keys of the rows `pending` in `part`: writes the ordinals of those found to `out`, by row, and
+    /// keeps only the others in `pending`, in order.
+    pub(super) fn find_in<P: Part>(&self, part: &P, pending: &mut Vec<u32>, out: &mut [u32]) -> Result<()> {
+        if part.lines() == 0 {
+            return Ok(());
         }
-        touch(part, &mixes, &words[..end - start])?;
-        for index in 0..end - start {
-            let row = pending[start + index];
-            match probe(part, mixes[index], words[index], keys.get(row as usize), erased)? {
-                Some(ordinal) => out[row as usize] = ordinal,
-                None => {
-                    pending[kept] = row;
-                    kept += 1;
+        let mut kept = 0;
+        let mut start = 0;
+        while start < pending.len() {
+            let end = (start + CHUNK_KEYS).min(pending.len());
+            let mut found = [None; CHUNK_KEYS];
+            self.find_chunk(part, &pending[start..end], &mut found)?;
+            for index in start..end {
+                let row = pending[index];
+                match found[index - start] {
+                    Some(ordinal) => out[row as usize] = ordinal,
+                    None => {
+                        pending[kept] = row;
+                        kept += 1;
+                    }
                 }
             }
+            start = end;
         }
-        start = end;
+        pending.truncate(kept);
+        Ok(())
     }
-    pending.truncate(kept);
-    Ok(())
-}
 
-/// Brings the keys that the words very likely mean into the cache, all at once.
-#[inline]
-fn touch<P: Part>(part: &P, mixes: &[u64; CHUNK_KEYS], words: &[u64]) -> Result<()> {
-    let mut touched = 0;
-    for (mixed, &word) in mixes.iter().zip(words) {
-        let relative = relative_of(word);
-        if (word >> 32) as u32 == *mixed as u32 && relative < part.count() {
-            touched ^= part.key(relative)?.first().copied().unwrap_or(0);
+    #[inline]
+    fn find_chunk<P: Part>(&self, part: &P, rows: &[u32], found: &mut [Option<u32>; CHUNK_KEYS]) -> Result<()> {
+        let lines = part.lines();
+        let mut mixes = [0; CHUNK_KEYS];
+        let mut touched = 0;
+        for (mixed, &row) in mixes.iter_mut().zip(rows) {
+            *mixed = mix(self.hashes[row as usize]);
+            touched ^= part.line(line_of(*mixed, lines))?[0];
         }
+        black_box(touched);
+        if part.key_lines() {
+            for ((found, &mixed), &row) in found.iter_mut().zip(&mixes).zip(rows) {
+                *found = self.probe_keys(part, mixed, self.keys.get(row as usize))?;
+            }
+            return Ok(());
+        }
+        // The keys that the fingerprints very likely mean come into the cache, again many at once.
+        let mut guesses = [None; CHUNK_KEYS];
+        for (guess, &mixed) in guesses.iter_mut().zip(&mixes[..rows.len()]) {
+            let line = part.line(line_of(mixed, lines))?;
+            let matches = fingerprint_matches(line, fingerprint_of(mixed));
+            let relative = fingerprint_ordinal(line, matches);
+            if matches != 0 && relative < part.count() {
+                *guess = Some(relative);
+                touched ^= part.key(relative)?.first().copied().unwrap_or(0);
+            }
+        }
+        black_box(touched);
+        for (index, &row) in rows.iter().enumerate() {
+            let key = self.keys.get(row as usize);
+            found[index] = match guesses[index].map(|relative| (relative, part.first_ordinal() + relative)) {
+                Some((relative, ordinal)) if self.is_live(ordinal) && part.key(relative)? == key => Some(ordinal),
+                _ => self.probe(part, mixes[index], key)?,
+            };
+        }
+        Ok(())
     }
-    black_box(touched);
-    Ok(())
-}
 
-/// The ordinal of `key` in `part`, searching from the slot of `mixed`, which holds `word`.
-#[inline]
-fn probe<P: Part>(
-    part: &P,
-    mixed: u64,
-    mut word: u64,
-    key: &[u8],
-    erased: Option<&RoaringBitmap>,
-) -> Result<Option<u32>> {
-    let slots = part.slots();
-    let mut slot = slot_of(mixed, slots);
-    let mut distance = 0;
-    loop {
-        if word == 0 {
+    /// The ordinal of `key`, whose mixed hash is `mixed`, in the fingerprint lines of `part`.
+    pub(super) fn probe<P: Part>(&self, part: &P, mixed: u64, key: &[u8]) -> Result<Option<u32>> {
+        let lines = part.lines();
+        if lines == 0 {
             return Ok(None);
         }
-        if (word >> 32) as u32 == mixed as u32 {
-            let relative = relative_of(word);
-            if relative >= part.count() {
-                return Err(part.damaged(slot));
-            }
-            if same(part.key(relative)?, key) {
+        let mut at = line_of(mixed, lines);
+        for _ in 0..=part.probe_max() {
+            let line = part.line(at)?;
+            let mut matches = fingerprint_matches(line, fingerprint_of(mixed));
+            while matches != 0 {
+                let relative = fingerprint_ordinal(line, matches);
+                if relative >= part.count() {
+                    return Err(part.damaged(at));
+                }
                 let ordinal = part.first_ordinal() + relative;
                 // The key of an erased ordinal may have come again as a later one, so the search goes on.
-                if erased.is_none_or(|erased| !erased.contains(ordinal)) {
+                if part.key(relative)? == key && self.is_live(ordinal) {
                     return Ok(Some(ordinal));
                 }
+                matches &= matches - 1;
             }
+            if !fingerprints_full(line) {
+                return Ok(None);
+            }
+            at = next_line(at, lines);
         }
-        distance += 1;
-        if distance > part.probe_max() {
-            return Ok(None);
-        }
-        slot += 1;
-        if slot == slots {
-            slot = 0;
-        }
-        word = part.word(slot)?;
+        Ok(None)
     }
-}
 
-/// Equality of keys, without a call for the most common width.
-#[inline]
-fn same(left: &[u8], right: &[u8]) -> bool {
-    match (<[u8; 8]>::try_from(left), <[u8; 8]>::try_from(right)) {
-        (Ok(left), Ok(right)) => u64::from_ne_bytes(left) == u64::from_ne_bytes(right),
-        _ => left == right,
+    /// [`Search::probe`] in key lines.
+    #[inline]
+    fn probe_keys<P: Part>(&self, part: &P, mixed: u64, key: &[u8]) -> Result<Option<u32>> {
+        let Ok(key) = <&[u8; LINE_KEY_BYTES]>::try_from(key) else {
+            return Ok(None);
+        };
+        let lines = part.lines();
+        let mut at = line_of(mixed, lines);
+        for _ in 0..=part.probe_max() {
+            let line = part.line(at)?;
+            let mut matches = key_matches(line, key);
+            while matches != 0 {
+                let relative = key_ordinal(line, matches);
+                if relative >= part.count() {
+                    return Err(part.damaged(at));
+                }
+                let ordinal = part.first_ordinal() + relative;
+                if self.is_live(ordinal) {
+                    return Ok(Some(ordinal));
+                }
+                matches &= matches - 1;
+            }
+            if !keys_full(line) {
+                return Ok(None);
+            }
+            at = next_line(at, lines);
+        }
+        Ok(None)
     }
 }

@@ -1,9 +1,12 @@
 //! From rows to columns: copies cells of many rows into one buffer per feature.
 //!
-//! Rows go in blocks: all rows of a block are touched first, so that their cache misses overlap, then each feature's
-//! cells are copied while the block is in the first cache. Everything is ordinary safe loads and stores.
+//! Rows go in blocks that stay in the first cache. If most of a row is wanted, the wanted stretch of each row of a
+//! block is copied together first, so that the cache misses of all rows overlap and the copying of cells that follows
+//! is a plain strided loop. If little of it is wanted, only the lines with wanted cells are touched. Everything is
+//! ordinary safe loads and stores.
 
 use std::hint::black_box;
+use std::ops::Range;
 
 use arrow_buffer::MutableBuffer;
 
@@ -11,8 +14,10 @@ use super::layout::{Cell, status_of};
 use super::{Pack, VALUE};
 use crate::error::Result;
 
-/// Rows per block: with rows of some hundred bytes a block stays in the first cache.
-const BLOCK_ROWS: usize = 16;
+/// Rows per block at most.
+const BLOCK_ROWS: usize = 32;
+/// The bytes of wanted stretches per block at most (but at least four rows).
+const BLOCK_BYTES: usize = 16 * 1024;
 /// The distance of touches.
 const LINE_BYTES: u32 = 64;
 /// Of a wide cell only the start is touched: the machine notices the sequence and goes on by itself.
@@ -51,9 +56,13 @@ pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Ce
     for (cell, into) in wanted.iter().zip(cells.iter()) {
         assert_eq!(cell.width as usize, into.width, "a buffer has the width of its cells");
     }
-    let touches = touches(wanted);
-    let empty: &[u8] = &[];
-    for block in rows.chunks(BLOCK_ROWS) {
+    let stretch = dense_stretch(wanted);
+    let touches = if stretch.is_some() { vec![0] } else { touches(wanted) };
+    let stretch_bytes = stretch.as_ref().map_or(0, Range::len);
+    let block_rows = BLOCK_BYTES.checked_div(stretch_bytes).map_or(BLOCK_ROWS, |rows| rows.clamp(4, BLOCK_ROWS));
+    let mut together = vec![0; block_rows * stretch_bytes];
+    for block in rows.chunks(block_rows) {
+        let empty: &[u8] = &[];
         let mut bytes = [empty; BLOCK_ROWS];
         let mut places = [0; BLOCK_ROWS];
         for (index, &(place, ordinal)) in block.iter().enumerate() {
@@ -61,15 +70,22 @@ pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Ce
             places[index] = place;
         }
         let (bytes, places) = (&bytes[..block.len()], &places[..block.len()]);
-        let mut touched = 0;
-        for row in bytes {
-            for &offset in &touches {
-                touched ^= row[offset as usize];
+        touch(bytes, &touches);
+        match &stretch {
+            Some(stretch) => {
+                for (row, copy) in bytes.iter().zip(together.chunks_exact_mut(stretch_bytes)) {
+                    copy.copy_from_slice(&row[stretch.clone()]);
+                }
+                for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
+                    let rows = together.chunks_exact(stretch_bytes);
+                    copy_cells(cell, cell.offset as usize - stretch.start, rows, places, &mut into.bytes);
+                }
             }
-        }
-        black_box(touched);
-        for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
-            copy_cells(cell, bytes, places, &mut into.bytes);
+            None => {
+                for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
+                    copy_cells(cell, cell.offset as usize, bytes.iter().copied(), places, &mut into.bytes);
+                }
+            }
         }
         for (row, &place) in bytes.iter().zip(places) {
             if row[0] != 1 {
@@ -78,6 +94,16 @@ pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Ce
         }
     }
     Ok(())
+}
+
+/// The stretch of a row that holds all wanted cells, if they fill at least half of it.
+fn dense_stretch(wanted: &[Cell]) -> Option<Range<usize>> {
+    let cells = || wanted.iter().filter(|cell| cell.width > 0);
+    let start = cells().map(|cell| cell.offset).min()? as usize;
+    let end = cells().map(|cell| cell.offset + cell.width).max()? as usize;
+    let filled: usize = cells().map(|cell| cell.width as usize).sum();
+    // One or two cells are copied as fast from where they lie.
+    if filled * 2 >= end - start && cells().count() > 2 { Some(start..end) } else { None }
 }
 
 /// Where to touch a row so that every line with a wanted cell is on its way.
@@ -102,8 +128,24 @@ fn touches(wanted: &[Cell]) -> Vec<u32> {
     touches
 }
 
-fn copy_cells(cell: &Cell, rows: &[&[u8]], places: &[u32], into: &mut [u8]) {
-    let offset = cell.offset as usize;
+fn touch(rows: &[&[u8]], touches: &[u32]) {
+    let mut touched = 0;
+    for row in rows {
+        for &offset in touches {
+            touched ^= row[offset as usize];
+        }
+    }
+    black_box(touched);
+}
+
+#[inline]
+fn copy_cells<'a>(
+    cell: &Cell,
+    offset: usize,
+    rows: impl Iterator<Item = &'a [u8]>,
+    places: &[u32],
+    into: &mut [u8],
+) {
     match cell.width {
         0 => {}
         1 => copy_width::<1>(offset, rows, places, into),
@@ -113,7 +155,7 @@ fn copy_cells(cell: &Cell, rows: &[&[u8]], places: &[u32], into: &mut [u8]) {
         16 => copy_width::<16>(offset, rows, places, into),
         width => {
             let width = width as usize;
-            for (row, &place) in rows.iter().zip(places) {
+            for (row, &place) in rows.zip(places) {
                 let at = place as usize * width;
                 into[at..at + width].copy_from_slice(&row[offset..offset + width]);
             }
@@ -122,10 +164,24 @@ fn copy_cells(cell: &Cell, rows: &[&[u8]], places: &[u32], into: &mut [u8]) {
 }
 
 /// One width known to the compiler: a cell is one load and one store.
-fn copy_width<const WIDTH: usize>(offset: usize, rows: &[&[u8]], places: &[u32], into: &mut [u8]) {
+#[inline]
+fn copy_width<'a, const WIDTH: usize>(
+    offset: usize,
+    rows: impl Iterator<Item = &'a [u8]>,
+    places: &[u32],
+    into: &mut [u8],
+) {
     let (into, _) = into.as_chunks_mut::<WIDTH>();
-    for (row, &place) in rows.iter().zip(places) {
-        into[place as usize] = *row[offset..].first_chunk().expect("a cell lies inside its row");
+    let first = places[0] as usize;
+    let follow = places.iter().enumerate().all(|(index, &place)| place as usize == first + index);
+    if follow {
+        for (row, cell) in rows.zip(&mut into[first..first + places.len()]) {
+            *cell = *row[offset..].first_chunk().expect("a cell lies inside its row");
+        }
+    } else {
+        for (row, &place) in rows.zip(places) {
+            into[place as usize] = *row[offset..].first_chunk().expect("a cell lies inside its row");
+        }
     }
 }
 
