@@ -16,8 +16,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::model::catalog::KeyColumn;
-use crate::model::key::{self, Keys};
+use crate::model::key::{self, KeyColumn, Keys};
 use crate::time::{Micros, Sequence};
 use crate::view::EntityState;
 

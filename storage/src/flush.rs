@@ -10,7 +10,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::commit::{Frozen, Job, Queue};
-use crate::compaction::merge::{KeepAll, MergeLimits, merge};
+use crate::compaction::merge::{KeepAll, Merge};
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::{Error, Result};
@@ -117,15 +117,21 @@ pub(crate) fn merge_runs(
 ) -> Result<Vec<SegmentMeta>> {
     let declared = engine.declaration(table.id);
     let features = declared.iter().flat_map(|table| table.features.iter().chain(&table.retired));
-    let types = features.map(|feature| (feature.id, feature.data_type.clone())).collect();
-    let purged = declared.as_ref().map(|table| table.purged.clone()).unwrap_or_default();
-    let limits = MergeLimits {
+    let mut types: Vec<_> = features.map(|feature| (feature.id, feature.stored_type())).collect();
+    types.sort_unstable_by_key(|(feature, _)| *feature);
+    let merge = Merge {
+        files: &engine.files,
+        runs,
+        erased,
+        filter: &KeepAll,
+        types: &types,
         segment_rows_max: engine.options.segment_rows_max,
         segment_bytes_max: engine.options.segment_bytes_max,
+        next_number: &|| engine.take_number(),
+        throttle,
+        cancelled: &|| engine.is_closing(),
     };
-    let next_number = || engine.take_number();
-    let cancelled = || engine.is_closing();
-    merge(&engine.files, runs, &KeepAll, erased, &types, &purged, &limits, &next_number, throttle, &cancelled)
+    merge.run()
 }
 
 pub(crate) fn entities_of(engine: &Engine, tables: impl Iterator<Item = u32>) -> Vec<Arc<EntityState>> {

@@ -28,6 +28,7 @@ pub mod rows;
 pub mod run;
 pub mod segment;
 pub mod statistics;
+pub mod status;
 pub mod time;
 pub mod versions;
 pub mod view;

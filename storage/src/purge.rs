@@ -45,8 +45,12 @@ fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result
     let view = table.view.load_full();
     let view = &view.buckets[bucket as usize];
     let holds = |ordinal: u32| erased.contains(ordinal);
-    let dirty_segments = view.segments.iter().filter(|run| run.rows.directory.iter().any(|(ordinal, _)| holds(ordinal)));
-    let numbers: Vec<u64> = dirty_segments.filter_map(|run| run.segment).collect();
+    let mut numbers: Vec<u64> = Vec::new();
+    for run in &view.segments {
+        if run.rows.entities()?.any(|(ordinal, _)| holds(ordinal)) {
+            numbers.extend(run.segment);
+        }
+    }
     if !numbers.is_empty() {
         let listed = entries_of(engine, table, bucket);
         assert!(numbers.iter().all(|number| listed.iter().any(|entry| entry.meta.number == *number)), "views show what the manifest lists");

@@ -180,7 +180,7 @@ fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Re
     for entry in &kept.packs {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
         let pack = Pack::open(files, &entry.meta)?;
-        let dirty = Arc::new(dirty_since(bucket, &pack));
+        let dirty = Arc::new(dirty_since(bucket, &pack)?);
         bucket.pack = Some(Arc::new(LatestPack { pack, dirty, shape: entry.shape }));
     }
     let buckets = opened.into_iter().map(Arc::new).collect();
@@ -188,21 +188,24 @@ fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Re
 }
 
 /// The entities with rows in segments that are newer than the pack.
-fn dirty_since(bucket: &BucketView, pack: &Pack) -> DirtySet {
+fn dirty_since(bucket: &BucketView, pack: &Pack) -> Result<DirtySet> {
     let dirty = DirtySet::new(pack.ordinals());
     for run in &bucket.segments {
         let seen = run.rows.steps.sequences.partition_point(|&sequence| sequence <= pack.position());
         if seen == run.rows.steps.len() {
             continue;
         }
-        for (ordinal, range) in run.rows.directory.iter() {
+        for (ordinal, range) in run.rows.entities()? {
+            if let Some(checks) = &run.rows.checks {
+                checks.rows(range.clone())?;
+            }
             let newer = |row: u32| run.rows.row_steps[row as usize] as usize >= seen;
             if range.clone().any(newer) {
                 dirty.mark(ordinal);
             }
         }
     }
-    dirty
+    Ok(dirty)
 }
 
 /// Replays the WAL into memory and goes on where it ends.

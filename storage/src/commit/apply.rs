@@ -22,7 +22,8 @@ impl Committer {
     /// Applies one staged job, unless the log is poisoned, and returns how to answer it.
     pub(super) fn apply(&mut self, staged: Staged) -> Answer {
         let poisoned = self.poisoned.clone();
-        let position = |sequence| Position::new(self.engine.database, sequence);
+        let database = self.engine.database;
+        let position = |sequence| Position::new(database, sequence);
         match staged {
             Staged::Write { prepared, steps, ingest_time, done } => {
                 let rows = prepared.batch.keys.len() as u64;
@@ -128,7 +129,7 @@ pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) 
 pub fn note_widened(state: &TableState, before: &Versions, table: &crate::model::catalog::Table) {
     let Some(old) = before.newest().table_by_id(table.id) else { return };
     for feature in &table.features {
-        let widened = old.features.iter().any(|known| known.id == feature.id && known.data_type != feature.data_type);
+        let widened = old.features.iter().any(|known| known.id == feature.id && known.stored_type() != feature.stored_type());
         if widened {
             state.mixed.write().insert(feature.id);
         }

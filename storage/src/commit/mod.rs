@@ -64,6 +64,18 @@ pub enum Job {
     Stop,
 }
 
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Write(..) => "Write",
+            Self::Change(..) => "Change",
+            Self::Erase(..) => "Erase",
+            Self::Freeze(..) => "Freeze",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
 /// What a flush must know of the moment its memtables were frozen.
 #[derive(Debug, Clone, Default)]
 pub struct Frozen {

@@ -93,7 +93,7 @@ fn build_file(
     engine.published.wait(position, Duration::from_secs(60))?;
     let view = table.view.load_full();
     let features: Vec<(u32, DataType)> =
-        declared.features.iter().map(|feature| (feature.id, feature.data_type.clone())).collect();
+        declared.features.iter().map(|feature| (feature.id, feature.stored_type())).collect();
     let mut winners =
         LatestWinners { view: &view.buckets[bucket as usize], features: &features, position, erased: table.entity.erased(bucket) };
     let number = engine.take_number();
@@ -160,7 +160,7 @@ fn window_column(
     let mut statuses = vec![NEVER; length];
     let mut event_times = vec![0; length];
     let mut arrays: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
-    let mut array_of_source: HashMap<u32, usize> = HashMap::new();
+    let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
     let mut picks = vec![(0, 0); length];
     let picked = resolved.picked.iter().map(|pick| (pick.place, Some((pick.source, pick.row, pick.event_time)), false));
     let walked = resolved.walked.iter().map(|item| (item.place, item.winners[slot], item.deleted));
@@ -175,13 +175,14 @@ fn window_column(
         let Some(column) = resolved.sources[source as usize].column(feature) else { continue };
         let Some(position) = column.position(row)? else { continue };
         column.check(position)?;
-        let array = match array_of_source.get(&source) {
+        let (window, position) = column.locate(position);
+        let array = match opened.get(&(source, window)) {
             Some(&array) => array,
             None => {
                 // A column written before the feature was widened is cast whole: a build reads most of it anyway.
-                let values = column.values()?;
+                let values = column.window(window)?;
                 arrays.push(if values.data_type() == data_type { Arc::clone(values) } else { cast(values, data_type)? });
-                array_of_source.insert(source, arrays.len() - 1);
+                opened.insert((source, window), arrays.len() - 1);
                 arrays.len() - 1
             }
         };

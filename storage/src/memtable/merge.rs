@@ -45,7 +45,7 @@ fn merge(older: &Run, newer: &Run) -> Run {
             (None, Some(_)) => Ordering::Greater,
             (Some((a, _)), Some((b, _))) => a.cmp(b),
         };
-        let mut take = |side: &mut std::iter::Peekable<_>| {
+        let take = |side: &mut std::iter::Peekable<_>| {
             let next: Option<(u32, Range<u32>)> = side.next();
             next.expect("the side that is taken from was peeked at")
         };

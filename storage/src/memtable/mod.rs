@@ -151,7 +151,7 @@ impl RunBuilder {
             steps,
             places: ScalarBuffer::from(self.places),
             kinds: self.kinds.map(ScalarBuffer::from),
-            row_ids: self.row_ids.map(|mut ids| ids.finish()),
+            row_ids: self.row_ids.map(|mut ids| ids.finish().into()),
             retracted: self.retracted,
             lead_max: lead_max.unwrap_or(i64::MIN),
             event_time_range: (least.unwrap_or(i64::MAX), greatest.unwrap_or(i64::MIN)),

@@ -339,15 +339,20 @@ pub fn bucket_of(entity: &Entity, key: &[u8], hash: u64) -> u32 {
 
 /// The bytes of the leading key columns that place an entity.
 fn prefix<'a>(entity: &Entity, key: &'a [u8]) -> &'a [u8] {
+    &key[..prefix_length(&entity.key, key, entity.bucket_by)]
+}
+
+/// How many bytes of `key` are the first `count` of its `columns`.
+pub fn prefix_length(columns: &[KeyColumn], key: &[u8], count: usize) -> usize {
     let mut end = 0;
-    for column in &entity.key[..entity.bucket_by] {
+    for column in columns.iter().take(count) {
         let rest = key.get(end..).unwrap_or(&[]);
         end += match KeyType::of(&column.data_type).and_then(KeyType::width) {
             Some(width) => width,
             None => decode::escaped_length(rest).unwrap_or(rest.len()),
         };
     }
-    &key[..end.min(key.len())]
+    end.min(key.len())
 }
 
 /// Encoded row ids for `rows` rows, the empty byte string where `present` says that there is none.

@@ -3,6 +3,7 @@
 //! Cells of fixed width are copied as bytes to their place; all others are remembered as (source, position) and
 //! interleaved at the end. What wins is decided before; here ages are compared and defaults put in, last.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, StringArray, TimestampMicrosecondArray, make_array, new_null_array};
@@ -18,6 +19,7 @@ use super::resolve::is_expired;
 use super::resolved::Resolved;
 use crate::column::Column;
 use crate::error::Result;
+use crate::model::types::as_declared;
 use crate::pack::gather;
 use crate::time::Micros;
 
@@ -56,6 +58,28 @@ pub(crate) struct AnswerColumn<'a> {
 enum Cells {
     Fixed { width: usize, cells: gather::Cells },
     Picks { sources: Vec<ArrayRef>, picks: Vec<(usize, usize)> },
+}
+
+impl Cells {
+    /// The cells as picks. Bytes that were copied so far become a source: a list with a null inside has no bytes of
+    /// its own, so one such value makes the whole column picks.
+    fn as_picks(&mut self, stored: &DataType) -> Result<(&mut Vec<ArrayRef>, &mut Vec<(usize, usize)>)> {
+        if let Self::Fixed { width, cells } = self {
+            let rows = cells.bytes.len() / *width;
+            let bytes = std::mem::replace(&mut cells.bytes, MutableBuffer::new(0));
+            let copied = fixed_array(stored, rows, bytes.into(), None)?;
+            *self = Self::Picks { sources: vec![copied], picks: (0..rows).map(|row| (0, row)).collect() };
+        }
+        match self {
+            Self::Picks { sources, picks } => Ok((sources, picks)),
+            Self::Fixed { .. } => unreachable!("cells were just made picks"),
+        }
+    }
+}
+
+/// Whether the values of all `columns` can be copied as bytes.
+fn all_fixed(columns: &[Option<&Column>]) -> bool {
+    columns.iter().flatten().all(|column| column.fixed().is_some())
 }
 
 impl<'a> AnswerColumn<'a> {
@@ -106,12 +130,13 @@ impl<'a> AnswerColumn<'a> {
         let picked = resolved.picked.iter().map(|pick| (pick.place, Some((pick.source, pick.row, pick.event_time))));
         let walked = resolved.walked.iter().map(|item| (item.place, item.winners[slot]));
         match &mut self.cells {
-            Cells::Fixed { width, cells } => {
+            Cells::Fixed { width, cells } if all_fixed(&columns) => {
                 let bytes = cells.bytes.as_slice_mut();
                 let mut out = FixedOut { width: *width, bytes, statuses: &mut self.statuses };
                 fill_fixed(&mut out, &columns, picked.clone().chain(walked.clone()))?;
             }
-            Cells::Picks { sources, picks } => {
+            _ => {
+                let (sources, picks) = self.cells.as_picks(&self.part.stored)?;
                 fill_picks(sources, picks, &mut self.statuses, &columns, picked.clone().chain(walked.clone()))?;
             }
         }
@@ -168,14 +193,14 @@ impl<'a> AnswerColumn<'a> {
                 }
                 let nulls = nulls_of(statuses, has_default);
                 let bytes = std::mem::replace(&mut cells.bytes, MutableBuffer::new(0));
-                fixed_array(&self.part.feature.data_type, statuses.len(), bytes.into(), nulls)?
+                fixed_array(&self.part.stored, statuses.len(), bytes.into(), nulls)?
             }
             Cells::Picks { sources, picks } => {
                 let statuses = statuses.iter().copied();
-                interleaved(&self.part.feature.data_type, default, sources, picks, statuses)?
+                interleaved(&self.part.stored, default, sources, picks, statuses)?
             }
         };
-        Ok(array)
+        as_declared(&array, &self.part.feature.data_type)
     }
 
     /// The status of each cell, by name.
@@ -245,18 +270,19 @@ fn fill_picks(
     columns: &[Option<&Column>],
     winners: impl Iterator<Item = WinnerPlace>,
 ) -> Result<()> {
-    // Only the columns that something won in are opened: opening one of variable width checks all of its bytes.
-    let mut opened: Vec<Option<usize>> = vec![None; columns.len()];
+    // Only the windows that something won in are opened: opening one of variable width checks all of its bytes.
+    let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
     for (place, winner) in winners {
         let Some((source, row, _)) = winner else { continue };
         let Some(column) = columns[source as usize] else { continue };
         let Some(position) = column.position(row)? else { continue };
         column.check(position)?;
-        let at = match opened[source as usize] {
-            Some(at) => at,
+        let (window, position) = column.locate(position);
+        let at = match opened.get(&(source, window)) {
+            Some(&at) => at,
             None => {
-                sources.push(Arc::clone(column.values()?));
-                opened[source as usize] = Some(sources.len() - 1);
+                sources.push(Arc::clone(column.window(window)?));
+                opened.insert((source, window), sources.len() - 1);
                 sources.len() - 1
             }
         };

@@ -1,5 +1,6 @@
 //! A scan of history: every row and tombstone, with everything needed to rebuild the table.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
@@ -11,8 +12,9 @@ use arrow_schema::{DataType, Field};
 use arrow_select::interleave::interleave;
 
 use super::scan::{Batches, Scan};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::key;
+use crate::model::types::as_declared;
 use crate::rows::RowKind;
 use crate::run::Run;
 use crate::time::Micros;
@@ -53,13 +55,12 @@ fn visible_rows(scan: &Scan, bucket: u32, run: &Run) -> Result<Vec<HistoryRow>> 
     let to = to.min(scan.as_of);
     let erased = scan.state.erased(bucket);
     let mut visible = Vec::new();
-    for (ordinal, range) in rows.directory.iter() {
+    for (ordinal, range) in rows.entities()? {
         if erased.contains(ordinal) {
             continue;
         }
-        let range_checked = rows.range(ordinal)?;
-        if range != range_checked {
-            return Err(Error::new(crate::error::Kind::Corrupt, "a segment's directory disagrees with itself"));
+        if let Some(checks) = &rows.checks {
+            checks.rows(range.clone())?;
         }
         for row in range {
             let time = rows.event_times[row as usize];
@@ -97,7 +98,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
     columns.push(Arc::new(kept.iter().map(|row| run.rows.places[row.row as usize]).collect::<UInt32Array>()));
     columns.push(features_column(scan, run, &kept)?);
     for part in &scan.features {
-        columns.push(cells(run, &kept, part.feature.id, &part.feature.data_type)?);
+        columns.push(as_declared(&cells(run, &kept, part.feature.id, &part.stored)?, &part.feature.data_type)?);
     }
     Ok(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?)
 }
@@ -168,7 +169,7 @@ fn features_column(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<ArrayR
 /// The cells of `feature`; null where there is none.
 fn cells(run: &Run, rows: &[HistoryRow], feature: u32, data_type: &DataType) -> Result<ArrayRef> {
     let mut sources: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
-    let mut source_of_chunk = vec![None; run.chunks.len()];
+    let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
     let mut picks = Vec::with_capacity(rows.len());
     for row in rows {
         let origin = run.origin(row.row);
@@ -182,12 +183,13 @@ fn cells(run: &Run, rows: &[HistoryRow], feature: u32, data_type: &DataType) -> 
             continue;
         };
         column.check(position)?;
-        let source = match source_of_chunk[origin.chunk as usize] {
-            Some(source) => source,
+        let (window, position) = column.locate(position);
+        let source = match opened.get(&(origin.chunk, window)) {
+            Some(&source) => source,
             None => {
-                let values = column.values()?;
+                let values = column.window(window)?;
                 sources.push(if values.data_type() == data_type { Arc::clone(values) } else { cast(values, data_type)? });
-                source_of_chunk[origin.chunk as usize] = Some(sources.len() - 1);
+                opened.insert((origin.chunk, window), sources.len() - 1);
                 sources.len() - 1
             }
         };

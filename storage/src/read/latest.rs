@@ -47,8 +47,8 @@ fn serving_pack<'a>(
     let latest = view.pack.as_ref()?;
     let layout = latest.pack.layout();
     let holds = |column: &AnswerColumn<'_>| {
-        let feature = &column.part().feature;
-        layout.index_of(feature.id).is_some_and(|at| layout.features()[at].data_type == feature.data_type)
+        let part = column.part();
+        layout.index_of(part.feature.id).is_some_and(|at| layout.features()[at].data_type == part.stored)
     };
     let serves = latest.pack.position() <= snapshot.sequence() && columns.iter().all(holds);
     serves.then_some((&latest.pack, &*latest.dirty))
@@ -83,7 +83,7 @@ fn fill_from(pack: &Pack, rows: &[(u32, u32)], columns: &mut [AnswerColumn<'_>])
             }
             Slot::Fixed { .. } if column.is_fixed() => column.give_cells(cells),
             Slot::Fixed { .. } => {
-                let values = array_of(&column.part().feature.data_type, cells.bytes.into(), None)?;
+                let values = array_of(&column.part().stored, cells.bytes.into(), None)?;
                 column.pick(&values, rows.iter().map(|&(place, _)| (place, place)));
             }
         }

@@ -38,7 +38,7 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
     let mut columns: Vec<ArrayRef> = key::decode(&scan.entity.key, &mut keys.iter().map(Vec::as_slice))?;
     let base = RowBounds::Constant(scan.base);
     for (slot, part) in scan.features.iter().enumerate() {
-        let fixed = fixed_width(&part.feature.data_type).filter(|_| !scan.table_state.is_mixed(part.feature.id));
+        let fixed = fixed_width(&part.stored).filter(|_| !scan.table_state.is_mixed(part.feature.id));
         let mut column = AnswerColumn::new(part, keys.len(), fixed, false);
         column.fill(&resolved, slot)?;
         column.expire(&base);

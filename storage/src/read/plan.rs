@@ -84,6 +84,8 @@ pub(crate) enum PlannedBound {
 #[derive(Debug)]
 pub(crate) struct FeaturePart {
     pub(crate) feature: Arc<Feature>,
+    /// The type of cells inside the engine; the declared type is put on at the end.
+    pub(crate) stored: DataType,
     pub(crate) max_age: Option<Micros>,
     /// One row: the default, or null.
     pub(crate) default: ArrayRef,
@@ -170,7 +172,8 @@ pub(crate) fn plan(
             }
             let default = feature.default_array();
             let max_age = table.max_age_of(&feature);
-            part.features.push(FeaturePart { feature, max_age, default, output: features });
+            let stored = feature.stored_type();
+            part.features.push(FeaturePart { feature, stored, max_age, default, output: features });
             features += 1;
         }
     }

@@ -14,7 +14,7 @@ use crate::column::fixed_width;
 use crate::dictionary::UNKNOWN;
 use crate::error::{Error, Result};
 use crate::model::key;
-use crate::model::types::door_cast;
+use crate::model::cast::door_cast;
 use crate::view::{Horizon, TableView};
 
 /// The bounds of a batch, and the moment its ages are measured from.
@@ -108,7 +108,8 @@ fn group_items(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<Vec<Item>>> 
                 key.name, group.entity.name
             )));
         }
-        arrays.push(door_cast(column, &key.data_type).map_err(|error| error.at(format!("column {name:?}")))?);
+        let cast = door_cast(column, &key.data_type).and_then(|cast| cast.into_whole(column.as_ref(), &key.data_type));
+        arrays.push(cast.map_err(|error| error.at(format!("column {name:?}")))?);
     }
     let keys = key::encode(&group.entity.key, &arrays)?;
     let mut places: Vec<Vec<u32>> = vec![Vec::new(); group.entity.buckets as usize];
@@ -150,7 +151,7 @@ fn fill_table<'a>(
         .iter()
         .map(|feature| {
             // A feature that was widened has columns of several types: those are cast, not copied.
-            let fixed = fixed_width(&feature.feature.data_type).filter(|_| !part.state.is_mixed(feature.feature.id));
+            let fixed = fixed_width(&feature.stored).filter(|_| !part.state.is_mixed(feature.feature.id));
             AnswerColumn::new(feature, rows, fixed, plan.event_times)
         })
         .collect();

@@ -142,6 +142,7 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
     };
     let features = features.into_iter().enumerate().map(|(output, feature)| FeaturePart {
         max_age: table.max_age_of(&feature),
+        stored: feature.stored_type(),
         default: feature.default_array(),
         feature,
         output,
