@@ -94,6 +94,11 @@ impl IngestClock {
         self.assigned.store(sequence, Ordering::SeqCst);
     }
 
+    /// Takes back that sequences after `sequence` are taken: the commit was refused.
+    pub fn give_back(&self, sequence: Sequence) {
+        self.assigned.store(sequence, Ordering::SeqCst);
+    }
+
     /// Refuses a commit if the wall clock jumped against the monotonic one since the last commit.
     pub fn check_skew(&self) -> Result<()> {
         let (wall, monotonic) = (self.clock.now(), self.clock.monotonic());

@@ -73,7 +73,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
 
 /// The first manifest of a new database. Other files without a manifest are a database that lost it.
 fn create(files: &Arc<dyn Files>) -> Result<Manifest> {
-    for (folder, _) in FOLDERS.iter().chain(&[("wal", ".wal")]) {
+    for (folder, _) in FOLDERS {
         if files.list(folder)?.iter().any(|name| !name.ends_with(".tmp")) {
             return Err(Error::new(
                 Kind::Corrupt,
@@ -82,6 +82,7 @@ fn create(files: &Arc<dyn Files>) -> Result<Manifest> {
         }
         files.create_directory(folder)?;
     }
+    Wal::create(files, 1)?;
     let database = random_number();
     Manifest::create(Arc::clone(files), ManifestState { database, next_number: 2, wal_first: 1, ..Default::default() })
 }
@@ -217,8 +218,7 @@ fn replay(engine: &Arc<Engine>, state: &ManifestState) -> Result<Committer> {
         tables: kept_logs(state),
         state,
     };
-    let mut next_number = || engine.take_number();
-    let wal = Wal::recover(&engine.files, state.wal_first, &mut next_number, &mut |record| replayed.apply(&record))?;
+    let wal = Wal::recover(&engine.files, state.wal_first, &mut |record| replayed.apply(&record))?;
     let Replayed { sequence, ingest_time, tables, .. } = replayed;
     engine.clock.resume(sequence, ingest_time);
     engine.published.publish(sequence);

@@ -225,7 +225,8 @@ impl Committer {
         }
         let number = self.engine.take_number();
         if let Err(error) = self.wal.rotate(number) {
-            self.poison(&error);
+            tracing::warn!(%error, "the next WAL file could not be begun; the log goes on in the old one");
+            self.note_failure(&error);
         }
         self.engine.work.ring();
     }
@@ -236,10 +237,7 @@ impl Committer {
             return Err(error.clone());
         }
         let number = self.engine.take_number();
-        if let Err(error) = self.wal.rotate(number) {
-            self.poison(&error);
-            return Err(error);
-        }
+        self.wal.rotate(number).inspect_err(|error| self.note_failure(error))?;
         let mut frozen =
             Frozen { through: self.sequence, ingest_time: self.ingest_time, wal: number, tables: HashMap::new() };
         for &id in tables {
@@ -259,6 +257,13 @@ impl Committer {
             frozen.tables.insert(id, FrozenTable { producers: log.producers, ingest_time: log.ingest_time });
         }
         Ok(frozen)
+    }
+
+    /// Stops writes if `error` says that what the disk holds is unknown.
+    fn note_failure(&mut self, error: &Error) {
+        if error.kind() == Kind::Poisoned {
+            self.poison(error);
+        }
     }
 
     fn poison(&mut self, error: &Error) {

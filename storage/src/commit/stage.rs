@@ -147,11 +147,13 @@ impl Committer {
 
     fn append(&mut self, record: &Record<'_>) -> Result<()> {
         self.engine.statistics.wal_bytes.add(record.payload.len() as u64);
-        self.wal.append(record).inspect_err(|error| {
-            if error.kind() != crate::error::Kind::Invalid && error.kind() != crate::error::Kind::Exhausted {
-                self.poison(error);
-            }
-        })
+        let appended = self.wal.append(record);
+        if let Err(error) = &appended {
+            // Nobody waits for a sequence that was shown as taken and is not.
+            self.engine.clock.give_back(self.sequence);
+            self.note_failure(error);
+        }
+        appended
     }
 
     fn check_open(&self) -> Result<()> {
