@@ -10,7 +10,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::commit::{Frozen, Job, Queue};
-use crate::compaction::merge::{KeepAll, Merge};
+use crate::compaction::merge::{KeepAll, Merge, RowFilter};
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::{Error, Result};
@@ -100,7 +100,7 @@ fn write_table(engine: &Engine, table: &Arc<TableState>) -> Result<Vec<(u32, Vec
     let mut written = Vec::new();
     for (bucket, view) in view.buckets.iter().enumerate().filter(|(_, view)| !view.frozen.is_empty()) {
         let erased = table.entity.erased(bucket as u32);
-        let metas = merge_runs(engine, table, &view.frozen, &erased, &|_| {})?;
+        let metas = merge_runs(engine, table, &view.frozen, &erased, &KeepAll, &|_| {})?;
         engine.statistics.flush_bytes.add(metas.iter().map(|meta| meta.length).sum());
         written.push((bucket as u32, metas));
     }
@@ -113,6 +113,7 @@ pub(crate) fn merge_runs(
     table: &TableState,
     runs: &[Arc<Run>],
     erased: &RoaringBitmap,
+    filter: &dyn RowFilter,
     throttle: &dyn Fn(u64),
 ) -> Result<Vec<SegmentMeta>> {
     let declared = engine.declaration(table.id);
@@ -123,7 +124,7 @@ pub(crate) fn merge_runs(
         files: &engine.files,
         runs,
         erased,
-        filter: &KeepAll,
+        filter,
         types: &types,
         segment_rows_max: engine.options.segment_rows_max,
         segment_bytes_max: engine.options.segment_bytes_max,

@@ -17,7 +17,9 @@ use crate::flush::{edit_common, merge_runs, remove_files};
 use crate::manifest::SegmentEntry;
 use crate::run::Run;
 use crate::segment;
-use crate::view::TableState;
+use crate::view::{Horizon, TableState};
+use merge::{KeepAll, RowFilter};
+use retention::Forgetting;
 use throttle::Throttle;
 
 /// Does the most urgent piece of compaction of any table; whether there was one.
@@ -26,6 +28,7 @@ pub(crate) fn compact_once(engine: &Arc<Engine>) -> Result<bool> {
     for table in engine.tables() {
         for bucket in 0..table.entity.dictionaries.len() as u32 {
             if let Some(numbers) = plan::choose(&entries_of(engine, &table, bucket)) {
+                retention::raise_horizon(engine, &table)?;
                 merge_segments(engine, &table, bucket, &numbers)?;
                 return Ok(true);
             }
@@ -85,7 +88,12 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     }
     let erased = table.entity.erased(bucket);
     let throttle = Throttle::new(engine.options.compaction_bytes_per_second);
-    let metas = merge_runs(engine, table, &runs, &erased, &|bytes| throttle.spend(bytes))?;
+    // Rows are forgotten only where every tombstone that could speak for them is in the merge.
+    let beside = view.buckets[bucket as usize].runs().filter(|run| !runs.iter().any(|input| Arc::ptr_eq(input, run)));
+    let forgets = view.horizon != Horizon::default() && !{ beside }.any(|run| run.rows.kinds.is_some());
+    let forgetting = Forgetting { runs: &runs, horizon: view.horizon };
+    let filter: &dyn RowFilter = if forgets { &forgetting } else { &KeepAll };
+    let metas = merge_runs(engine, table, &runs, &erased, filter, &|bytes| throttle.spend(bytes))?;
     let bytes: u64 = metas.iter().map(|meta| meta.length).sum();
     let group = metas.first().map_or(0, |meta| meta.number);
     let opened = metas.iter().map(|meta| segment::open(&engine.files, meta).map(Arc::new)).collect::<Result<Vec<_>>>()?;
