@@ -27,6 +27,8 @@ pub(crate) struct TestRow {
     pub(crate) event_time: i64,
     pub(crate) row_id: Vec<u8>,
     pub(crate) sequence: u64,
+    /// [`TestRow::ingested`] of the sequence.
+    pub(crate) ingest_time: i64,
     pub(crate) place: u32,
     pub(crate) kind: RowKind,
     pub(crate) retracted: Vec<u32>,
@@ -36,7 +38,7 @@ pub(crate) struct TestRow {
 
 impl TestRow {
     /// When the commits of tests were ingested.
-    pub(crate) fn ingest_time(sequence: u64) -> i64 {
+    pub(crate) fn ingested(sequence: u64) -> i64 {
         1_000_000 + sequence as i64 / 2
     }
 
@@ -71,14 +73,14 @@ pub(crate) fn run_of(rows: &[TestRow], row_ids: bool, chunks: usize, random: &mu
     let kinds = rows.iter().map(|row| row.kind as u8);
     let retracted = rows.iter().enumerate().filter(|(_, row)| row.kind == RowKind::RetractCells);
     let times = rows.iter().map(|row| row.event_time);
-    let lead = |row: &TestRow| row.event_time - TestRow::ingest_time(row.sequence);
+    let lead = |row: &TestRow| row.event_time - row.ingest_time;
     let rows = Rows {
         directory: Directory::from_sorted_ordinals(&rows.iter().map(|row| row.ordinal).collect::<Vec<_>>()),
         event_times: times.clone().collect(),
         step_zones: step_zones(&row_steps),
         row_steps: row_steps.into(),
         steps: Steps {
-            ingest_times: sequences.iter().map(|&sequence| TestRow::ingest_time(sequence)).collect(),
+            ingest_times: sequences.iter().map(|&sequence| TestRow::ingested(sequence)).collect(),
             sequences: sequences.into(),
         },
         places: rows.iter().map(|row| row.place).collect::<ScalarBuffer<u32>>(),
@@ -124,18 +126,17 @@ pub(crate) fn rows_of(run: &Run) -> Result<Vec<TestRow>> {
                     cells.insert(column.feature(), cell);
                 }
             }
-            let sequence = of.sequence(row);
             rows.push(TestRow {
                 ordinal,
                 event_time: of.event_times[row as usize],
                 row_id: of.row_id(row).to_vec(),
-                sequence,
+                sequence: of.sequence(row),
+                ingest_time: of.ingest_time(row),
                 place: of.places[row as usize],
                 kind: of.kind(row),
                 retracted: of.retracted_features(row).to_vec(),
                 cells,
             });
-            assert_eq!(of.ingest_time(row), TestRow::ingest_time(sequence));
         }
     }
     Ok(rows)

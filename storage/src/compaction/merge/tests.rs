@@ -83,6 +83,7 @@ fn random_rows(count: usize, row_ids: bool, features: &[(u32, ArrayRef)], random
             event_time: random.random_range(-20..20),
             row_id: if row_ids { vec![b'r'; random.random_range(0..3)] } else { Vec::new() },
             sequence,
+            ingest_time: TestRow::ingested(sequence),
             place,
             kind,
             retracted: if kind == RowKind::RetractCells { vec![1, 7] } else { Vec::new() },
@@ -180,12 +181,12 @@ fn check_meta(meta: &SegmentMeta, rows: &[TestRow]) {
     let event_times = (Some(meta.event_time_min), Some(meta.event_time_max));
     assert_eq!(event_times, least_greatest(|row| row.event_time));
     let ingest_times = (Some(meta.ingest_time_min), Some(meta.ingest_time_max));
-    assert_eq!(ingest_times, least_greatest(|row| TestRow::ingest_time(row.sequence)));
+    assert_eq!(ingest_times, least_greatest(|row| row.ingest_time));
     let sequences = (Some(meta.sequence_min as i64), Some(meta.sequence_max as i64));
     assert_eq!(sequences, least_greatest(|row| row.sequence as i64));
     let ordinals = (Some(i64::from(meta.ordinal_min)), Some(i64::from(meta.ordinal_max)));
     assert_eq!(ordinals, least_greatest(|row| i64::from(row.ordinal)));
-    let lead = |row: &TestRow| row.event_time - TestRow::ingest_time(row.sequence);
+    let lead = |row: &TestRow| row.event_time - row.ingest_time;
     assert_eq!(Some(meta.lead_max), least_greatest(lead).1);
     let json = serde_json::to_string(meta).expect("plain numbers");
     assert_eq!(serde_json::from_str::<SegmentMeta>(&json).expect("what was just written"), *meta);
@@ -229,11 +230,13 @@ fn many_windows_and_blocks() {
     let strings: ArrayRef = Arc::new(StringArray::from(strings));
     let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
     let rows: Vec<TestRow> = (0..count)
-        .map(|row| TestRow {
+        .map(|row| (row, 1 + random.random_range(0..3)))
+        .map(|(row, sequence)| TestRow {
             ordinal: row / 1000 * 3,
             event_time: -i64::from(row),
             row_id: Vec::new(),
-            sequence: 1 + random.random_range(0..3),
+            sequence,
+            ingest_time: TestRow::ingested(sequence),
             place: row,
             kind: RowKind::Write,
             retracted: Vec::new(),
@@ -342,6 +345,7 @@ fn bytes_per_row() {
             event_time: i64::from(row),
             row_id: Vec::new(),
             sequence: u64::from(row / 1000),
+            ingest_time: TestRow::ingested(u64::from(row / 1000)),
             place: row % 1000,
             kind: RowKind::Write,
             retracted: Vec::new(),
