@@ -19,6 +19,7 @@
 use arrow_buffer::ArrowNativeType;
 use arrow_ipc::convert::{IpcSchemaEncoder, fb_to_schema};
 use arrow_ipc::root_as_schema;
+use arrow_ipc::writer::DictionaryTracker;
 use arrow_schema::{DataType, Field, Schema};
 
 use crate::segment::SegmentMeta;
@@ -186,7 +187,9 @@ impl Footer {
         }
         let fields = self.features.iter().map(|(feature, of)| Field::new(feature.to_string(), of.clone(), true));
         let schema = Schema::new(fields.collect::<Vec<_>>());
-        let schema = IpcSchemaEncoder::new().schema_to_fb(&schema);
+        // Arrow numbers dictionaries for messages of its own; here nothing refers to the numbers.
+        let mut dictionaries = DictionaryTracker::new(false);
+        let schema = IpcSchemaEncoder::new().with_dictionary_tracker(&mut dictionaries).schema_to_fb(&schema);
         put(&mut to, &[schema.finished_data().len() as u32]);
         to.extend_from_slice(schema.finished_data());
         put(&mut to, &[self.checksums.len() as u32]);

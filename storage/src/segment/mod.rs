@@ -16,6 +16,10 @@ pub(crate) mod window;
 pub(crate) mod writer;
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use reader::{describe, open};

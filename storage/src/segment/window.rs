@@ -10,8 +10,8 @@
 
 use arrow_array::{ArrayRef, make_array};
 use arrow_buffer::Buffer;
-use arrow_data::ArrayData;
 use arrow_data::transform::MutableArrayData;
+use arrow_data::{ArrayData, BufferSpec, layout};
 use arrow_schema::{ArrowError, DataType};
 
 use crate::segment::format::{ALIGNMENT, padding};
@@ -99,6 +99,14 @@ impl Reader<'_> {
             return Err("a window's description is too short".to_string());
         }
         let lengths: Vec<usize> = (0..buffers).map(|_| self.next()).collect::<Result<_, _>>()?;
+        // Arrow takes for granted that a buffer holds whole elements.
+        let whole = layout(data_type).buffers.iter().zip(&lengths).all(|(spec, length)| match spec {
+            BufferSpec::FixedWidth { byte_width, .. } => length % (*byte_width).max(1) == 0,
+            _ => true,
+        });
+        if !whole {
+            return Err("a buffer ends within an element".to_string());
+        }
         let valid = if valid_bytes == 0 { None } else { Some(self.buffer(valid_bytes)?) };
         let buffers: Vec<Buffer> = lengths.into_iter().map(|length| self.buffer(length)).collect::<Result<_, _>>()?;
         let types = child_types(data_type);
