@@ -26,6 +26,8 @@ mod format;
 mod layout;
 mod survey;
 mod writer;
+#[cfg(test)]
+mod tests;
 
 pub use self::cells::array_of;
 use self::format::{Description, Presence};
