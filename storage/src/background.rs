@@ -34,10 +34,11 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
 
 /// Does `step` until the database closes; sleeps while there is nothing to do, longer after an error.
 fn work(engine: &Engine, step: impl Fn() -> Result<bool>) {
+    let mut heard = 0;
     while !engine.is_closing() {
         match step() {
             Ok(true) => {}
-            Ok(false) => engine.work.wait(IDLE),
+            Ok(false) => engine.work.wait(&mut heard, IDLE),
             Err(_) if engine.is_closing() => return,
             Err(error) => {
                 engine.statistics.background_errors.add(1);

@@ -106,6 +106,31 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What keeps writes waiting now: the error that they get if it lasts.
+    pub fn overload(&self) -> Option<Error> {
+        let options = &self.options;
+        if self.memtable_bytes() > options.memory_bytes_max {
+            return Some(Error::exhausted(format!(
+                "memtables hold more than memory_bytes_max ({} bytes) and flushing does not keep up; send slower, or again \
+                 later",
+                options.memory_bytes_max
+            )));
+        }
+        let crowded = |table: &Arc<TableState>| {
+            let view = table.view.load();
+            view.buckets.iter().any(|bucket| bucket.segments.len() >= options.segments_per_bucket_max)
+        };
+        self.registry.load().tables.values().any(crowded).then(|| {
+            Error::exhausted(format!(
+                "a bucket has segments_per_bucket_max ({}) segments and compaction does not keep up; send slower, or again \
+                 later",
+                options.segments_per_bucket_max
+            ))
+        })
+    }
+}
+
 impl States for Engine {
     fn table_state(&self, table: &Table) -> Result<Arc<TableState>> {
         self.table(table.id).ok_or_else(|| Error::not_found(format!("table {} was dropped", table.name)))
@@ -116,26 +141,27 @@ impl States for Engine {
     }
 }
 
-/// A bell: work waits for it, others ring it.
+/// A bell: any number of workers wait for it, others ring it. Each worker remembers the rings it has heard, so that
+/// none takes another's.
 #[derive(Debug, Default)]
 pub struct Signal {
-    rung: Mutex<bool>,
+    rings: Mutex<u64>,
     bell: Condvar,
 }
 
 impl Signal {
     /// Rings the bell.
     pub fn ring(&self) {
-        *self.rung.lock() = true;
+        *self.rings.lock() += 1;
         self.bell.notify_all();
     }
 
-    /// Waits until the bell rings, at most `wait`, and takes the ring.
-    pub fn wait(&self, wait: std::time::Duration) {
-        let mut rung = self.rung.lock();
-        if !*rung {
-            let _ = self.bell.wait_for(&mut rung, wait);
+    /// Waits until the bell has rung more often than `heard`, at most `wait`, and notes the rings.
+    pub fn wait(&self, heard: &mut u64, wait: std::time::Duration) {
+        let mut rings = self.rings.lock();
+        if *rings == *heard {
+            let _ = self.bell.wait_for(&mut rings, wait);
         }
-        *rung = false;
+        *heard = *rings;
     }
 }

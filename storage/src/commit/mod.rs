@@ -134,7 +134,7 @@ impl Committer {
     pub fn run(mut self, queue: &Queue) -> Result<()> {
         loop {
             let jobs = queue.take(self.engine.options.queue_bytes_max, &self.engine.statistics);
-            if self.group(jobs) {
+            if self.group(jobs, queue) {
                 break;
             }
         }
@@ -146,8 +146,8 @@ impl Committer {
     }
 
     /// Commits one group of jobs; whether the writer must stop.
-    fn group(&mut self, jobs: Vec<Job>) -> bool {
-        let full = self.wait_for_room();
+    fn group(&mut self, jobs: Vec<Job>, queue: &Queue) -> bool {
+        let full = self.wait_for_room(queue);
         let mut staged: Vec<stage::Staged> = Vec::with_capacity(jobs.len());
         let mut stop = false;
         for job in jobs {
@@ -168,29 +168,31 @@ impl Committer {
         stop
     }
 
-    /// Waits while memtables are over their budget; the error that writes get if that took too long.
-    fn wait_for_room(&self) -> Option<Error> {
-        let engine = &self.engine;
+    /// Waits while memtables are over their budget; the error that writes get if that took too long. Freezes go on
+    /// meanwhile: they are what makes room.
+    fn wait_for_room(&mut self, queue: &Queue) -> Option<Error> {
+        let engine = Arc::clone(&self.engine);
         let options = &engine.options;
-        if !options.background || engine.memtable_bytes() <= options.memory_bytes_max {
-            return None;
-        }
+        let mut overload = engine.overload().filter(|_| options.background)?;
         engine.statistics.stalls.add(1);
         let start = engine.clock.monotonic();
         let wait_max = i64::try_from(options.stall_wait_max.as_micros()).unwrap_or(i64::MAX);
-        let waited = || engine.clock.monotonic() - start;
-        while engine.memtable_bytes() > options.memory_bytes_max && waited() < wait_max && !engine.is_closing() {
+        let mut heard = 0;
+        loop {
+            for (tables, done) in queue.take_freezes() {
+                done(self.freeze(&tables));
+            }
+            let waited = engine.clock.monotonic() - start;
+            match engine.overload() {
+                Some(still) if waited < wait_max && !engine.is_closing() => overload = still,
+                still => {
+                    engine.statistics.stall_micros.add(waited.max(0) as u64);
+                    return still.map(|_| overload);
+                }
+            }
             engine.work.ring();
-            engine.room.wait(ROOM_WAIT);
+            engine.room.wait(&mut heard, ROOM_WAIT);
         }
-        engine.statistics.stall_micros.add(waited().max(0) as u64);
-        (engine.memtable_bytes() > options.memory_bytes_max).then(|| {
-            Error::exhausted(format!(
-                "memtables hold more than memory_bytes_max ({} bytes) and flushing does not keep up; send slower, or again \
-                 later",
-                options.memory_bytes_max
-            ))
-        })
     }
 
     /// Makes `staged` durable, applies and publishes it, and answers.

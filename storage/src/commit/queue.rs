@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Job, closed};
+use super::{Done, Frozen, Job, closed};
 use crate::error::{Error, Result};
 use crate::statistics::Statistics;
 
@@ -75,6 +75,19 @@ impl Queue {
         state.jobs.push_back(job);
         self.filled.notify_one();
         Ok(())
+    }
+
+    /// Takes the freezes out of the queue, before what waits ahead of them.
+    pub(super) fn take_freezes(&self) -> Vec<(Vec<u32>, Done<Frozen>)> {
+        let mut state = self.state.lock();
+        let (freezes, others) = std::mem::take(&mut state.jobs).into_iter().partition(|job| matches!(job, Job::Freeze(..)));
+        state.jobs = others;
+        let freezes: VecDeque<Job> = freezes;
+        let freezes = freezes.into_iter().filter_map(|job| match job {
+            Job::Freeze(tables, done) => Some((tables, done)),
+            _ => None,
+        });
+        freezes.collect()
     }
 
     /// Waits for jobs and takes as many as one group may hold.
