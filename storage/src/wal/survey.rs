@@ -69,8 +69,9 @@ struct Before {
 impl Survey {
     /// Reads the log from the file `first_number` on.
     pub(super) fn of(files: &dyn Files, first_number: u64) -> Result<Self> {
-        let mut survey = Self::default();
-        survey.numbers = file_numbers(files)?.into_iter().filter(|&number| number >= first_number).collect();
+        let mut numbers = file_numbers(files)?;
+        numbers.retain(|&number| number >= first_number);
+        let mut survey = Self { numbers, ..Self::default() };
         if survey.numbers.first() != Some(&first_number) {
             let header = FileHeader { number: first_number, previous: None };
             survey.damage(&header, 0, "the file is missing".to_owned());
