@@ -1,7 +1,10 @@
 //! Tests of the bytes of a batch: what goes in comes out, and whatever comes in does no harm.
 
+use std::sync::Arc;
+
 use arrow_array::{BinaryArray, Float64Array, StringArray};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::model::testing::{any_json, any_type};
@@ -83,12 +86,11 @@ fn a_batch_comes_back() {
 fn any_flipped_or_missing_byte_is_an_error_or_another_batch() {
     let bytes = small().encode().expect("it encodes");
     for length in 0..bytes.len() {
-        // Only the end marker of the stream may be missing.
-        let cut = WriteBatch::decode(&bytes[..length]);
-        assert!(cut.is_err() || bytes.len() - length <= 8, "cut at {length}");
+        assert!(WriteBatch::decode(&bytes[..length]).is_err(), "cut at {length}");
     }
+    assert!(WriteBatch::decode(&[bytes.clone(), vec![0; 8]].concat()).is_err());
     for place in 0..bytes.len() {
-        for flip in [0x01, 0x80, 0xFF] {
+        for flip in [0x01, 0x04, 0x80, 0xFF] {
             let mut flipped = bytes.clone();
             flipped[place] ^= flip;
             if let Ok(batch) = WriteBatch::decode(&flipped) {
@@ -101,42 +103,53 @@ fn any_flipped_or_missing_byte_is_an_error_or_another_batch() {
 
 #[test]
 fn what_is_no_batch_is_damaged() {
-    let schema = |head: Option<&str>, fields: Vec<(&str, ArrayRef)>| {
-        let metadata = head.map(|head| (HEAD.to_owned(), head.to_owned()));
-        let (names, arrays): (Vec<Field>, Vec<ArrayRef>) =
-            fields.into_iter().map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array)).unzip();
-        let schema = Arc::new(Schema::new_with_metadata(names, metadata.into_iter().collect()));
-        RecordBatch::try_new(schema, arrays).expect("a batch")
+    let decode = |batch: WriteBatch| {
+        let error = WriteBatch::decode(&batch.encode().expect("it encodes")).expect_err("it is damaged");
+        assert_eq!(error.kind(), Kind::Corrupt);
+        error.message().to_owned()
     };
-    let head = r#"{"table":1,"shape":1,"kind":0}"#;
-    let key = || -> (&'static str, ArrayRef) { (KEY, Arc::new(BinaryArray::from(vec![b"k".as_slice()]))) };
-    let time = || -> (&'static str, ArrayRef) { (EVENT_TIME, Arc::new(Int64Array::from(vec![1]))) };
-    let cell = |name: &'static str| -> (&'static str, ArrayRef) { (name, Arc::new(Int64Array::from(vec![1]))) };
-    let null = || -> ArrayRef { Arc::new(Int64Array::from(vec![None])) };
+    let cells = || vec![small().columns[0].clone()];
     let cases = [
-        (schema(None, vec![key(), time()]), "has no head"),
-        (schema(Some("{}"), vec![key(), time()]), "has a wrong head"),
-        (schema(Some(r#"{"table":1,"shape":1,"kind":9}"#), vec![key(), time()]), "has rows of an unknown kind"),
-        (schema(Some(r#"{"table":1,"shape":1,"kind":3}"#), vec![key(), time()]), "do not belong to its kind"),
-        (
-            schema(Some(r#"{"table":1,"shape":1,"kind":1}"#), vec![key(), time(), cell("1")]),
-            "do not belong to its kind",
-        ),
-        (schema(Some(head), vec![time()]), "has no keys"),
-        (schema(Some(head), vec![key()]), "has no event times"),
-        (schema(Some(head), vec![key(), (EVENT_TIME, null())]), "has a wrong column `event_time`"),
-        (schema(Some(head), vec![(KEY, null()), time()]), "has a wrong column `key`"),
-        (schema(Some(head), vec![key(), time(), (ROW_ID, null())]), "has a wrong column `row_id`"),
-        (schema(Some(head), vec![key(), time(), cell("x")]), "has a column that is no feature"),
-        (schema(Some(head), vec![key(), time(), cell("2"), cell("1")]), "has columns out of order"),
-        (schema(Some(head), vec![key(), time(), cell("2"), cell("2?")]), "has a wrong column `2`"),
+        (WriteBatch { kind: RowKind::RetractCells, ..small() }, "has cells that do not belong to its kind"),
+        (WriteBatch { kind: RowKind::Delete, ..small() }, "has cells that do not belong to its kind"),
+        (WriteBatch { retracted: vec![1], ..small() }, "has cells that do not belong to its kind"),
+        (WriteBatch { columns: [cells(), cells()].concat(), ..small() }, "has columns out of order"),
+        (WriteBatch { event_times: vec![1].into(), ..small() }, "a logged batch"),
     ];
     for (batch, expected) in cases {
-        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).expect("a stream");
-        writer.write(&batch).expect("written");
-        let error = WriteBatch::decode(&writer.into_inner().expect("written")).expect_err(expected);
-        assert!(error.kind() == Kind::Corrupt && error.message().contains(expected), "{error}");
+        let message = decode(batch);
+        assert!(message.contains(expected), "{message}");
     }
+    // The head begins behind its length: version, table, shape, kind, flags, rows.
+    let bytes = small().encode().expect("it encodes");
+    for (place, value, expected) in [
+        (4, 9, "is of an unknown version"),
+        (17, 9, "has rows of an unknown kind"),
+        (18, 0xFF, "has unknown flags"),
+        (22, 0xFF, "ends early"),
+    ] {
+        let mut damaged = bytes.clone();
+        damaged[place] = value;
+        let error = WriteBatch::decode(&damaged).expect_err(expected);
+        assert!(error.message().contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn parts_of_larger_arrays_are_written_alone() {
+    let rows = from_json(
+        &[json!([{"a": "xyz", "b": true}]), json!([{"a": null, "b": false}, null]), json!(null)]
+            .iter()
+            .collect::<Vec<_>>(),
+        &parse_type("list<struct<a: utf8, b: bool>>").expect("a type"),
+    )
+    .expect("rows of that type");
+    let part = rows.slice(1, 2);
+    let batch = WriteBatch { columns: vec![Column::in_memory(1, part.clone(), None)], ..small() };
+    let again = round_trip(&batch);
+    assert_eq!(again.columns[0].values().expect("in memory"), &part);
+    let whole = WriteBatch { columns: vec![Column::in_memory(1, rows.slice(0, 2), None)], ..small() };
+    assert!(batch.encode().expect("it encodes").len() < whole.encode().expect("it encodes").len());
 }
 
 /// A batch of some rows with columns of any types.

@@ -58,16 +58,19 @@ impl<'a> Roles<'a> {
         };
         let row_ids = Self::row_ids(table, request, &given)?;
         let mut features = Vec::new();
-        let mut live: hashbrown::HashMap<&str, &Feature> = hashbrown::HashMap::with_capacity(table.features.len());
-        live.extend(table.features.iter().map(|feature| (feature.name.as_str(), feature.as_ref())));
+        let mut live = Live { table, next: 0, by_name: None };
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let name = field.name().as_str();
-            match live.get(name) {
+            if columns_by_role(table, entity).any(|known| known == name) {
+                continue;
+            }
+            match live.find(name) {
                 Some(feature) if request.verb == Verb::Write => {
-                    features.push((*feature, Given { name: &feature.name, array }))
+                    features.push((feature, Given { name: &feature.name, array }));
                 }
                 Some(_) => return Err(cell_in_tombstone(name, request)),
-                None => check_known(table, entity, request, name)?,
+                None if request.ingest_time.as_deref() == Some(name) => {}
+                None => return Err(unknown(table, entity, name)),
             }
         }
         let mut retracted = match &request.verb {
@@ -111,6 +114,34 @@ impl<'a> Roles<'a> {
     }
 }
 
+/// The live features by name. Clients send columns in the order of the declaration, so the next one is looked at
+/// first; an index of all names is made only when that fails.
+struct Live<'a> {
+    table: &'a Table,
+    next: usize,
+    by_name: Option<hashbrown::HashMap<&'a str, usize>>,
+}
+
+impl<'a> Live<'a> {
+    /// Up to so many features are searched without an index.
+    const SEARCHED_MAX: usize = 16;
+
+    fn find(&mut self, name: &str) -> Option<&'a Feature> {
+        let features = &self.table.features;
+        let named = |place: &usize| features.get(*place).is_some_and(|feature| feature.name == name);
+        let place = if named(&self.next) {
+            self.next
+        } else if features.len() <= Self::SEARCHED_MAX {
+            (0..features.len()).find(named)?
+        } else {
+            let names = || features.iter().enumerate().map(|(place, feature)| (feature.name.as_str(), place)).collect();
+            *self.by_name.get_or_insert_with(names).get(name)?
+        };
+        self.next = place + 1;
+        Some(&features[place])
+    }
+}
+
 fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
     if request.verb == Verb::Delete {
         return Error::invalid(format!(
@@ -122,22 +153,20 @@ fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
     ))
 }
 
-/// Refuses a column that has no role.
-fn check_known(table: &Table, entity: &Entity, request: &WriteRequest, name: &str) -> Result<()> {
-    let key_or_id = || entity.key.iter().chain(&table.row_id).map(|column| column.name.as_str());
-    let known = name == table.event_time
-        || request.ingest_time.as_deref() == Some(name)
-        || key_or_id().any(|known| known == name);
-    if known {
-        return Ok(());
-    }
-    let columns: Vec<&str> = key_or_id().chain([table.event_time.as_str()]).collect();
-    Err(Error::invalid(format!(
+/// The columns of a table that are no features.
+fn columns_by_role<'a>(table: &'a Table, entity: &'a Entity) -> impl Iterator<Item = &'a str> {
+    let named = entity.key.iter().chain(&table.row_id).map(|column| column.name.as_str());
+    named.chain([table.event_time.as_str()])
+}
+
+fn unknown(table: &Table, entity: &Entity, name: &str) -> Error {
+    let columns: Vec<&str> = columns_by_role(table, entity).collect();
+    Error::invalid(format!(
         "there is no column `{}`; the columns are {} and the features {}",
         name.chars().take(80).collect::<String>(),
         listed(columns.into_iter()),
         table.feature_names()
-    )))
+    ))
 }
 
 /// Casts `given`, marking the rows that do not fit.

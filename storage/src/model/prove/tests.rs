@@ -512,30 +512,59 @@ fn what_is_bad_does_not_spoil_the_order_of_history() {
 fn measure() {
     use crate::column::Column;
     let mut features = vec![];
-    for n in 0..1000 { features.push(json!({"name": format!("f{n}"), "type": "float64"})); }
-    let mut catalog = apply(&Catalog::default(), "create_entity", &json!({"entity": "user", "key": [{"name": "user", "type": "int64"}]}));
-    catalog = apply(&catalog, "create_table", &json!({"table": "t", "entity": "user", "event_time": "at", "features": features}));
+    for n in 0..1000 {
+        features.push(json!({"name": format!("f{n}"), "type": "float64"}));
+    }
+    let mut catalog = apply(
+        &Catalog::default(),
+        "create_entity",
+        &json!({"entity": "user", "key": [{"name": "user", "type": "int64"}]}),
+    );
+    catalog = apply(
+        &catalog,
+        "create_table",
+        &json!({"table": "t", "entity": "user", "event_time": "at", "features": features}),
+    );
     for (rows, columns) in [(1_000_000usize, 10usize), (1, 1), (1, 10), (1, 50), (1, 1000), (100, 50)] {
-        let mut cols: Vec<(String, ArrayRef)> = vec![("user".into(), array(Int64Array::from_iter_values(0..rows as i64))), ("at".into(), times(&(0..rows as i64).collect::<Vec<_>>()))];
-        for n in 0..columns { cols.push((format!("f{n}"), array(Float64Array::from_iter_values((0..rows).map(|r| r as f64))))); }
+        let mut cols: Vec<(String, ArrayRef)> = vec![
+            ("user".into(), array(Int64Array::from_iter_values(0..rows as i64))),
+            ("at".into(), times(&(0..rows as i64).collect::<Vec<_>>())),
+        ];
+        for n in 0..columns {
+            cols.push((format!("f{n}"), array(Float64Array::from_iter_values((0..rows).map(|r| r as f64)))));
+        }
         let batch = RecordBatch::try_from_iter(cols).unwrap();
         let times = if rows > 1000 { 10 } else { 5000 };
         let start = std::time::Instant::now();
         let mut last = None;
-        for _ in 0..times { last = Some(prove(&catalog, &request("t"), &batch, NOW).unwrap()); }
+        for _ in 0..times {
+            last = Some(prove(&catalog, &request("t"), &batch, NOW).unwrap());
+        }
         let proving = start.elapsed().as_nanos() as f64 / times as f64;
         let wb = last.unwrap().batch.unwrap();
         let start = std::time::Instant::now();
         let mut bytes = vec![];
-        for _ in 0..times { bytes = wb.encode().unwrap(); }
+        for _ in 0..times {
+            bytes = wb.encode().unwrap();
+        }
         let encoding = start.elapsed().as_nanos() as f64 / times as f64;
         let start = std::time::Instant::now();
-        for _ in 0..times { let _ = WriteBatch::decode(&bytes).unwrap(); }
+        for _ in 0..times {
+            let _ = WriteBatch::decode(&bytes).unwrap();
+        }
         let decoding = start.elapsed().as_nanos() as f64 / times as f64;
         let start = std::time::Instant::now();
-        for _ in 0..times { std::hint::black_box(wb.keys.hashes()); }
+        for _ in 0..times {
+            std::hint::black_box(wb.keys.hashes());
+        }
         let hashing = start.elapsed().as_nanos() as f64 / times as f64;
-        println!("{rows} x {columns}: prove {proving:.0} ns ({:.1}/row) encode {encoding:.0} ns ({:.1}/row) {} bytes decode {decoding:.0} hash {:.2}/row", proving / rows as f64, encoding / rows as f64, bytes.len(), hashing / rows as f64);
-        let _ : Option<&Column> = wb.columns.first();
+        println!(
+            "{rows} x {columns}: prove {proving:.0} ns ({:.1}/row) encode {encoding:.0} ns ({:.1}/row) {} bytes decode {decoding:.0} hash {:.2}/row",
+            proving / rows as f64,
+            encoding / rows as f64,
+            bytes.len(),
+            hashing / rows as f64
+        );
+        let _: Option<&Column> = wb.columns.first();
     }
 }
