@@ -82,13 +82,8 @@ impl Versions {
 
 /// What `after` changed against `before`, as the commit `sequence`.
 pub fn difference(before: &Catalog, after: &Catalog, sequence: Sequence) -> VersionEntry {
-    let entities = after.entities.iter().filter(|new| {
-        !before.entities.iter().any(|old| old.id == new.id && old.buckets == new.buckets && old.name == new.name)
-    });
-    let tables = after
-        .tables
-        .iter()
-        .filter(|new| !before.tables.iter().any(|old| Arc::ptr_eq(old, new) || (old.id == new.id && old.shape == new.shape)));
+    let entities = after.entities.iter().filter(|new| !before.entities.contains(new));
+    let tables = after.tables.iter().filter(|new| !before.tables.contains(new));
     let dropped_entities = before.entities.iter().filter(|old| !after.entities.iter().any(|new| new.id == old.id));
     let dropped_tables = before.tables.iter().filter(|old| !after.tables.iter().any(|new| new.id == old.id));
     VersionEntry {

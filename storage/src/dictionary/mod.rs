@@ -25,6 +25,8 @@ mod file;
 mod fresh;
 mod part;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use self::file::{DictionaryMeta, file_name};
 use self::file::Mapped;
@@ -33,7 +35,7 @@ use self::file::Mapped;
 pub const UNKNOWN: u32 = u32::MAX;
 
 /// Files of fewer keys are merged whatever their neighbours' size: one more file to search costs more than this.
-const MERGE_COUNT_MIN: u32 = 1 << 16;
+const MERGE_COUNT_MIN: u32 = if cfg!(test) { 8 } else { 1 << 16 };
 
 /// The dictionary of one bucket of one entity.
 #[derive(Debug)]

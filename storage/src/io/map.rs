@@ -54,14 +54,17 @@ impl Maps {
 
     /// Counts one more view of `name`, if the bound allows it.
     fn count(&self, name: &str) -> Result<Ticket> {
-        let counted = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-            (open < self.maps_max).then_some(open + 1)
-        });
+        let counted = self
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < self.maps_max).then_some(open + 1));
         match counted {
             Ok(_) => Ok(Ticket(Arc::clone(&self.open))),
             Err(open) => Err(Error::new(
                 Kind::Exhausted,
-                format!("could not map {name}: {open} files are mapped and maps_max is {}; raise it", self.maps_max),
+                format!(
+                    "could not map {name}: {open} files are mapped and maps_max is {}; raise it",
+                    self.maps_max
+                ),
             )),
         }
     }

@@ -59,11 +59,7 @@ pub fn directory_of(name: &str) -> &str {
 }
 
 /// Publishes `name` whole or not at all: a temporary file is written by `fill`, synced, renamed, and the name synced.
-pub fn publish(
-    files: &Arc<dyn Files>,
-    name: &str,
-    fill: impl FnOnce(&mut dyn Append) -> Result<()>,
-) -> Result<()> {
+pub fn publish(files: &Arc<dyn Files>, name: &str, fill: impl FnOnce(&mut dyn Append) -> Result<()>) -> Result<()> {
     let temporary = format!("{name}{TEMPORARY}");
     let mut file = files.create(&temporary)?;
     let written = fill(file.as_mut()).and_then(|()| file.sync());

@@ -77,7 +77,8 @@ impl Alteration {
         self.retire_from(&standing, &mut table).map_err(place)?;
         for feature in &self.add {
             let id = table.next_feature;
-            table.next_feature = id.checked_add(1).ok_or_else(|| Error::exhausted("all 2^32 ids of features are used up"))?;
+            table.next_feature =
+                id.checked_add(1).ok_or_else(|| Error::exhausted("all 2^32 ids of features are used up"))?;
             table.features.push(Arc::new(Feature { id, ..feature.clone() }));
         }
         if let Some(set) = &self.set {
@@ -101,8 +102,10 @@ impl Alteration {
     fn retire_from(&self, standing: &Table, table: &mut Table) -> Result<()> {
         for name in &self.retire {
             let live = standing.features.iter().find(|feature| feature.name == *name);
-            let gone: Vec<u32> = standing.retired.iter().filter(|feature| feature.name == *name).map(|feature| feature.id).collect();
-            if self.rename.iter().any(|(from, _)| from == name) || self.widen.iter().any(|(widened, _)| widened == name) {
+            let gone: Vec<u32> =
+                standing.retired.iter().filter(|feature| feature.name == *name).map(|feature| feature.id).collect();
+            if self.rename.iter().any(|(from, _)| from == name) || self.widen.iter().any(|(widened, _)| widened == name)
+            {
                 return Err(Error::invalid(format!("feature `{name}` cannot be retired and changed at once")));
             }
             match live {
@@ -119,7 +122,9 @@ impl Alteration {
                     table.retired.retain(|kept| !gone.contains(&kept.id));
                     table.purged.extend(gone);
                 }
-                None => return Err(standing.feature(name).err().unwrap_or_else(|| Error::invalid("nothing to retire"))),
+                None => {
+                    return Err(standing.feature(name).err().unwrap_or_else(|| Error::invalid("nothing to retire")));
+                }
             }
         }
         let mut names: Vec<&String> = self.retire.iter().collect();
@@ -128,7 +133,9 @@ impl Alteration {
             return Err(Error::invalid(format!("feature `{}` is retired twice", twice[0])));
         }
         if table.retired.len() > RETIRED_MAX {
-            return Err(Error::exhausted(format!("more than {RETIRED_MAX} features are retired; purge them with \"purge\": true")));
+            return Err(Error::exhausted(format!(
+                "more than {RETIRED_MAX} features are retired; purge them with \"purge\": true"
+            )));
         }
         Ok(())
     }
@@ -172,7 +179,8 @@ fn set_on(table: &mut Table, set: &Value) -> Result<()> {
         table.max_future_skew = parse_limit(&body, "max_future_skew", Some(MAX_FUTURE_SKEW_DEFAULT))?;
     }
     if body.has("retention") {
-        let standing = if body.get("retention").is_none() { (None, None) } else { (table.keep_events, table.keep_knowledge) };
+        let standing =
+            if body.get("retention").is_none() { (None, None) } else { (table.keep_events, table.keep_knowledge) };
         (table.keep_events, table.keep_knowledge) = parse_retention(&body, standing)?;
     }
     if body.has("owner") {

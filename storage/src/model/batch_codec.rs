@@ -78,13 +78,20 @@ impl WriteBatch {
         for column in &self.columns {
             add(column.feature().to_string(), column.values()?.clone());
             if !column.is_dense() {
-                let present = (0..self.rows() as u32).map(|row| column.position(row).map(|position| position.is_some()));
+                let present =
+                    (0..self.rows() as u32).map(|row| column.position(row).map(|position| position.is_some()));
                 let present = present.collect::<Result<Vec<bool>>>()?;
                 add(format!("{}{PRESENT}", column.feature()), Arc::new(BooleanArray::from(present)));
             }
         }
         let producer = self.producer.as_ref().map(|producer| (producer.name.clone(), producer.seq, producer.previous));
-        let head = Head { table: self.table, shape: self.shape, kind: self.kind as u8, retracted: self.retracted.clone(), producer };
+        let head = Head {
+            table: self.table,
+            shape: self.shape,
+            kind: self.kind as u8,
+            retracted: self.retracted.clone(),
+            producer,
+        };
         let head = serde_json::to_string(&head).map_err(|error| Error::invalid(error.to_string()))?;
         let schema = Arc::new(Schema::new_with_metadata(fields, [(HEAD.to_owned(), head)].into()));
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows()));
@@ -110,10 +117,17 @@ impl WriteBatch {
         let head: Head = serde_json::from_str(head).map_err(|error| damaged(&format!("has a wrong head: {error}")))?;
         let kind = RowKind::from_number(head.kind).ok_or_else(|| damaged("has rows of an unknown kind"))?;
         let times = |name: &str| batch.column_by_name(name).map(|array| whole::<Int64Type>(array, name)).transpose();
+        // A batch has as many rows as event times: nothing below is made larger than what is there.
+        let event_times = times(EVENT_TIME)?.ok_or_else(|| damaged("has no event times"))?;
         let places = match batch.column_by_name(PLACE) {
             Some(array) => whole::<UInt32Type>(array, PLACE)?,
-            None => (0..batch.num_rows() as u32).collect(),
+            None => (0..event_times.len() as u32).collect(),
         };
+        let (retracts, named) = (kind == RowKind::RetractCells, !head.retracted.is_empty());
+        let columns = read_columns(batch)?;
+        if retracts != named || (kind != RowKind::Write && !columns.is_empty()) {
+            return Err(damaged("has cells that do not belong to its kind"));
+        }
         let row_ids = match batch.column_by_name(ROW_ID) {
             None => None,
             Some(array) => Some(no_null(array.as_binary_opt::<i32>().cloned(), ROW_ID)?),
@@ -125,10 +139,10 @@ impl WriteBatch {
             kind,
             keys: read_keys(batch)?,
             row_ids,
-            event_times: times(EVENT_TIME)?.ok_or_else(|| damaged("has no event times"))?,
+            event_times,
             ingest_times: times(INGEST_TIME)?,
             places,
-            columns: read_columns(batch)?,
+            columns,
             retracted: head.retracted,
             producer,
         })
@@ -158,7 +172,8 @@ fn read_keys(batch: &RecordBatch) -> Result<Keys> {
             let keys = no_null(array.as_fixed_size_binary_opt().cloned(), KEY)?;
             let width = *width as usize;
             let bytes = keys.value_data().get(..keys.len() * width).ok_or_else(|| damaged("has too few key bytes"))?;
-            let bytes = if keys.value_data().len() == bytes.len() { keys.values().clone() } else { Buffer::from(bytes) };
+            let bytes =
+                if keys.value_data().len() == bytes.len() { keys.values().clone() } else { Buffer::from(bytes) };
             Ok(Keys::Fixed { width, bytes })
         }
         _ => Ok(Keys::Variable(no_null(array.as_binary_opt::<i32>().cloned(), KEY)?)),

@@ -20,7 +20,10 @@ impl<'a> Body<'a> {
         };
         if let Some(unknown) = fields.keys().find(|name| !accepted.contains(&name.as_str())) {
             let shown: String = unknown.chars().take(80).collect();
-            return Err(Error::invalid(format!("{place} has no field `{shown}`; its fields are {}", accepted.join(", "))));
+            return Err(Error::invalid(format!(
+                "{place} has no field `{shown}`; its fields are {}",
+                accepted.join(", ")
+            )));
         }
         Ok(Self { place, fields })
     }
@@ -71,7 +74,8 @@ impl<'a> Body<'a> {
 
     /// An array of strings, empty if missing.
     pub fn texts(&self, name: &str) -> Result<Vec<String>> {
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(name, "an array of strings"));
+        let text =
+            |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(name, "an array of strings"));
         self.list(name)?.iter().map(text).collect()
     }
 }

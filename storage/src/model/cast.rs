@@ -92,11 +92,7 @@ pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
 }
 
 fn refused(from: &DataType, to: &DataType) -> Error {
-    Error::invalid(format!(
-        "is of type {}, declared as {}; cast it before sending",
-        print_type(from),
-        print_type(to)
-    ))
+    Error::invalid(format!("is of type {}, declared as {}; cast it before sending", print_type(from), print_type(to)))
 }
 
 /// Whether values of one plain type may fit another.
@@ -106,7 +102,9 @@ fn same_family(from: &DataType, to: &DataType) -> bool {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => Some(1),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(2),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Some(3),
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => Some(4),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            Some(4)
+        }
         DataType::Date32 | DataType::Date64 => Some(5),
         DataType::Time32(_) | DataType::Time64(_) => Some(6),
         DataType::Duration(_) => Some(7),
@@ -167,7 +165,10 @@ fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 
 /// Timestamps of any unit and zone as microseconds UTC, with the rows that are not whole microseconds or too far away;
 /// `floor` rounds down instead.
-pub(crate) fn to_micros(given: &ArrayRef, floor: bool) -> Result<(ScalarBuffer<i64>, Option<NullBuffer>, Option<BooleanBuffer>)> {
+pub(crate) fn to_micros(
+    given: &ArrayRef,
+    floor: bool,
+) -> Result<(ScalarBuffer<i64>, Option<NullBuffer>, Option<BooleanBuffer>)> {
     let DataType::Timestamp(unit, _) = given.data_type() else {
         let expected = "needs a timestamp type; any unit, with or without a time zone (none means UTC)";
         return Err(Error::invalid(format!("is of type {}; it {expected}", print_type(given.data_type()))));
@@ -210,7 +211,8 @@ fn cast_struct(given: &ArrayRef, fields: &arrow_schema::Fields) -> Result<Cast> 
         let Some(column) = given.column_by_name(field.name()) else {
             return Err(Error::invalid(format!("lacks the struct field `{}`", field.name())));
         };
-        let cast = door_cast(column, field.data_type()).map_err(|error| error.at(format!("struct field `{}`", field.name())))?;
+        let cast = door_cast(column, field.data_type())
+            .map_err(|error| error.at(format!("struct field `{}`", field.name())))?;
         columns.push(cast.values);
         misfits = either(misfits, cast.misfits);
     }
@@ -236,7 +238,11 @@ fn within_valid(misfits: Option<BooleanBuffer>, nulls: Option<&NullBuffer>) -> O
 }
 
 /// The misfits of items as misfits of the lists they are in.
-fn of_lists(items: Option<BooleanBuffer>, rows: usize, range: impl Fn(usize) -> std::ops::Range<usize>) -> Option<BooleanBuffer> {
+fn of_lists(
+    items: Option<BooleanBuffer>,
+    rows: usize,
+    range: impl Fn(usize) -> std::ops::Range<usize>,
+) -> Option<BooleanBuffer> {
     let items = items?;
     Some(BooleanBuffer::collect_bool(rows, |row| range(row).any(|item| items.value(item))))
 }
@@ -288,7 +294,13 @@ fn cast_list(given: &ArrayRef, to: &DataType, item: &FieldRef) -> Result<Cast> {
 }
 
 /// Lists of variable length as lists of one length: a list of any other length is a misfit.
-fn fixed_list(large: &LargeListArray, items: &ArrayRef, to: &DataType, item: &FieldRef, misfits: Option<BooleanBuffer>) -> Result<Cast> {
+fn fixed_list(
+    large: &LargeListArray,
+    items: &ArrayRef,
+    to: &DataType,
+    item: &FieldRef,
+    misfits: Option<BooleanBuffer>,
+) -> Result<Cast> {
     let DataType::FixedSizeList(_, length) = *to else { return Err(refused(large.data_type(), to)) };
     let offsets = large.offsets();
     let fits = |row: usize| offsets[row + 1] - offsets[row] == i64::from(length);
@@ -325,3 +337,6 @@ fn cast_map(given: &ArrayRef, to: &DataType) -> Result<Cast> {
     let map = MapArray::try_new(entries.clone(), offsets.clone(), entries_array, given.nulls().cloned(), *sorted)?;
     Ok(Cast { values: Arc::new(map), misfits })
 }
+
+#[cfg(test)]
+mod tests;

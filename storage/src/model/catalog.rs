@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 
 /// Everything that is declared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct Catalog {
     /// Grows by one with every change.
     pub schema_version: u64,
@@ -63,6 +63,43 @@ impl Catalog {
     /// The tables of `entity`.
     pub fn tables_of(&self, entity: u32) -> impl Iterator<Item = &Arc<Table>> {
         self.tables.iter().filter(move |table| table.entity == entity)
+    }
+}
+
+/// A catalog as it was stored, before it is believed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    schema_version: u64,
+    #[serde(with = "shared_list")]
+    entities: Vec<Arc<Entity>>,
+    #[serde(with = "shared_list")]
+    tables: Vec<Arc<Table>>,
+    next_id: u32,
+}
+
+impl TryFrom<Stored> for Catalog {
+    type Error = Error;
+
+    /// Checks what the rest of the engine takes for granted.
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { schema_version, entities, tables, next_id } = stored;
+        for entity in &entities {
+            entity.key.iter().try_for_each(|column| column.key_type().map(|_| ()))?;
+            if !(1..=entity.key.len()).contains(&entity.bucket_by) || entity.buckets == 0 {
+                return Err(Error::invalid(format!("entity `{}` is not placed by its key", entity.name)));
+            }
+        }
+        for table in &tables {
+            table.row_id.iter().try_for_each(|column| column.key_type().map(|_| ()))?;
+            if !entities.iter().any(|entity| entity.id == table.entity) {
+                return Err(Error::invalid(format!("table `{}` has no entity", table.name)));
+            }
+            for feature in table.features.iter().chain(&table.retired) {
+                feature.default.as_ref().map(|value| one_from_json(value, &feature.stored_type())).transpose()?;
+            }
+        }
+        Ok(Self { schema_version, entities, tables, next_id })
     }
 }
 
@@ -133,7 +170,11 @@ impl Table {
     pub fn feature(&self, name: &str) -> Result<&Arc<Feature>> {
         let found = self.features.iter().find(|feature| feature.name == name);
         found.ok_or_else(|| {
-            Error::not_found(format!("table `{}` has no feature `{name}`; its features are {}", self.name, self.feature_names()))
+            Error::not_found(format!(
+                "table `{}` has no feature `{name}`; its features are {}",
+                self.name,
+                self.feature_names()
+            ))
         })
     }
 
@@ -228,7 +269,9 @@ mod shared_list {
         serializer.collect_seq(list.iter().map(AsRef::as_ref))
     }
 
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<T>>, D::Error> {
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Arc<T>>, D::Error> {
         Ok(Vec::<T>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
     }
 }

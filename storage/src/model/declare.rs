@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrow_schema::DataType;
 use serde_json::Value;
 
 use super::alter::Alteration;
@@ -14,11 +15,12 @@ use super::catalog::{Catalog, Entity, Feature, MaxAge, Table, listed};
 use super::describe;
 use super::key::{KeyColumn, KeyType};
 use super::names::{
-    BUCKETS_DEFAULT, BUCKETS_MAX, DEFAULT_BYTES_MAX, DESCRIPTION_BYTES_MAX, ENTITIES_MAX, FEATURES_MAX, KEY_COLUMNS_MAX,
-    MAX_FUTURE_SKEW_DEFAULT, OWNER_BYTES_MAX, TABLES_MAX, check_column_name, check_length, check_name, check_tags,
+    BUCKETS_DEFAULT, BUCKETS_MAX, DEFAULT_BYTES_MAX, DESCRIPTION_BYTES_MAX, ENTITIES_MAX, FEATURES_MAX,
+    KEY_COLUMNS_MAX, MAX_FUTURE_SKEW_DEFAULT, OWNER_BYTES_MAX, TABLES_MAX, check_column_name, check_length, check_name,
+    check_tags,
 };
 use super::types::{parse_type, print_type, stored_type};
-use super::value::{one_from_json, parse_duration};
+use super::value::{one_from_json, parse_duration, to_json};
 use crate::error::{Error, Kind, Result};
 
 /// One change of the catalog.
@@ -76,9 +78,8 @@ pub struct TableDeclaration {
 impl Change {
     /// The change that the action of that name asks for in `body`.
     pub fn parse(action: &str, body: &Value) -> Result<Self> {
-        let named = |field: &str| -> Result<String> {
-            Body::new(action, body, &[field])?.text(field).map(str::to_owned)
-        };
+        let named =
+            |field: &str| -> Result<String> { Body::new(action, body, &[field])?.text(field).map(str::to_owned) };
         match action {
             "create_entity" => EntityDeclaration::parse(body).map(Self::CreateEntity),
             "create_table" => TableDeclaration::parse(body).map(Box::new).map(Self::CreateTable),
@@ -105,8 +106,12 @@ impl Change {
     pub fn answer(&self, catalog: &Catalog) -> Result<Value> {
         match self {
             Self::CreateEntity(declaration) => describe::describe_entity(catalog, &declaration.name),
-            Self::DropTable { table } => Ok(serde_json::json!({ "table": table, "schema_version": catalog.schema_version })),
-            Self::DropEntity { entity } => Ok(serde_json::json!({ "entity": entity, "schema_version": catalog.schema_version })),
+            Self::DropTable { table } => {
+                Ok(serde_json::json!({ "table": table, "schema_version": catalog.schema_version }))
+            }
+            Self::DropEntity { entity } => {
+                Ok(serde_json::json!({ "entity": entity, "schema_version": catalog.schema_version }))
+            }
             _ => describe::describe_table(catalog, self.subject()),
         }
     }
@@ -148,7 +153,8 @@ fn drop_entity(catalog: &mut Catalog, name: &str) -> Result<bool> {
 
 fn take_id(catalog: &mut Catalog) -> Result<u32> {
     let id = catalog.next_id;
-    catalog.next_id = id.checked_add(1).ok_or_else(|| Error::exhausted("all 2^32 ids of tables and entities are used up"))?;
+    catalog.next_id =
+        id.checked_add(1).ok_or_else(|| Error::exhausted("all 2^32 ids of tables and entities are used up"))?;
     Ok(id)
 }
 
@@ -165,7 +171,9 @@ impl EntityDeclaration {
         let leading = key.iter().zip(&by).all(|(column, by)| column.name == *by) && by.len() <= key.len();
         if !leading {
             let columns = listed(key.iter().map(|column| column.name.as_str()));
-            return Err(Error::invalid(format!("bucket_by names leading key columns in their order; the key is {columns}")));
+            return Err(Error::invalid(format!(
+                "bucket_by names leading key columns in their order; the key is {columns}"
+            )));
         }
         let bucket_by = if by.is_empty() { key.len() } else { by.len() };
         let buckets = match body.get("buckets") {
@@ -173,7 +181,9 @@ impl EntityDeclaration {
             Some(value) => {
                 let buckets = value.as_u64().and_then(|buckets| u32::try_from(buckets).ok());
                 let buckets = buckets.filter(|buckets| (1..=BUCKETS_MAX).contains(buckets));
-                buckets.ok_or_else(|| Error::invalid(format!("buckets is a whole number from 1 to {BUCKETS_MAX}, not {value}")))?
+                buckets.ok_or_else(|| {
+                    Error::invalid(format!("buckets is a whole number from 1 to {BUCKETS_MAX}, not {value}"))
+                })?
             }
         };
         Ok(Self { name, key, bucket_by, buckets, if_not_exists: body.flag("if_not_exists")? })
@@ -213,8 +223,19 @@ fn already_there(what: &str, name: &str, if_not_exists: bool, declared: &Value, 
 }
 
 const TABLE_FIELDS: [&str; 13] = [
-    "table", "entity", "event_time", "row_id", "features", "max_age", "max_future_skew", "retention", "event_time_rounding",
-    "owner", "description", "tags", "if_not_exists",
+    "table",
+    "entity",
+    "event_time",
+    "row_id",
+    "features",
+    "max_age",
+    "max_future_skew",
+    "retention",
+    "event_time_rounding",
+    "owner",
+    "description",
+    "tags",
+    "if_not_exists",
 ];
 
 impl TableDeclaration {
@@ -264,7 +285,8 @@ impl TableDeclaration {
     fn apply(&self, catalog: &mut Catalog) -> Result<bool> {
         let entity = catalog.entity(&self.entity)?.clone();
         check_columns(&self.table, &entity)?;
-        let table = Table { id: catalog.next_id, entity: entity.id, shape: catalog.schema_version, ..self.table.clone() };
+        let table =
+            Table { id: catalog.next_id, entity: entity.id, shape: catalog.schema_version, ..self.table.clone() };
         if let Ok(existing) = catalog.table(&self.table.name) {
             let standing_entity = catalog.entity_of(existing);
             let declared = describe::table_declaration(&table, &entity);
@@ -285,7 +307,9 @@ pub(super) fn check_table(table: &Table) -> Result<()> {
     let what = format!("table `{}`", table.name);
     if table.features.len() > FEATURES_MAX {
         let count = table.features.len();
-        return Err(Error::invalid(format!("{what} has {count} features, at most {FEATURES_MAX} are allowed; use several tables")));
+        return Err(Error::invalid(format!(
+            "{what} has {count} features, at most {FEATURES_MAX} are allowed; use several tables"
+        )));
     }
     check_length(&format!("the owner of {what}"), &table.owner, OWNER_BYTES_MAX)?;
     check_length(&format!("the description of {what}"), &table.description, DESCRIPTION_BYTES_MAX)?;
@@ -298,10 +322,14 @@ pub(super) fn check_columns(table: &Table, entity: &Entity) -> Result<()> {
     let row_id = table.row_id.iter().map(|column| (column.name.as_str(), "a row id column"));
     let features = table.features.iter().map(|feature| (feature.name.as_str(), "a feature"));
     let mut roles: hashbrown::HashMap<&str, &str> = hashbrown::HashMap::new();
-    for (name, role) in key.chain([(table.event_time.as_str(), "the event-time column")]).chain(row_id).chain(features) {
+    for (name, role) in key.chain([(table.event_time.as_str(), "the event-time column")]).chain(row_id).chain(features)
+    {
         let Some(other) = roles.insert(name, role) else { continue };
         let both = if other == role { format!("{role} twice") } else { format!("{other} and {role}") };
-        return Err(Error::invalid(format!("in table `{}` the column `{name}` would be {both}; rename one", table.name)));
+        return Err(Error::invalid(format!(
+            "in table `{}` the column `{name}` would be {both}; rename one",
+            table.name
+        )));
     }
     Ok(())
 }
@@ -309,7 +337,10 @@ pub(super) fn check_columns(table: &Table, entity: &Entity) -> Result<()> {
 fn parse_key_columns(body: &Body<'_>, field: &str, what: &str) -> Result<Vec<KeyColumn>> {
     let list = body.list(field)?;
     if list.len() > KEY_COLUMNS_MAX {
-        return Err(Error::invalid(format!("{field} has {} columns, at most {KEY_COLUMNS_MAX} are allowed", list.len())));
+        return Err(Error::invalid(format!(
+            "{field} has {} columns, at most {KEY_COLUMNS_MAX} are allowed",
+            list.len()
+        )));
     }
     let mut columns: Vec<KeyColumn> = Vec::with_capacity(list.len());
     for value in list {
@@ -341,22 +372,29 @@ pub(super) fn parse_feature(value: &Value, id: u32) -> Result<Feature> {
     let max_age = match body.get("max_age").map(Value::as_str) {
         None => MaxAge::Table,
         Some(Some("none")) => MaxAge::Unlimited,
-        Some(Some(text)) => MaxAge::Micros(parse_duration(text).map_err(|error| error.at(format!("max_age of {what}")))?),
+        Some(Some(text)) => {
+            MaxAge::Micros(parse_duration(text).map_err(|error| error.at(format!("max_age of {what}")))?)
+        }
         Some(None) => return Err(body.wrong("max_age", "a duration such as \"90s\", or \"none\"").at(&what)),
     };
-    let default = body.get("default").cloned();
-    if let Some(default) = &default {
-        let length = default.to_string().len();
-        if length > DEFAULT_BYTES_MAX {
-            return Err(Error::invalid(format!("the default of {what} has {length} bytes, at most {DEFAULT_BYTES_MAX} are allowed")));
-        }
-        one_from_json(default, &stored_type(&data_type)).map_err(|error| error.at(format!("default of {what}")))?;
-    }
+    let default = body.get("default").map(|value| parse_default(value, &what, &data_type)).transpose()?;
     let description = body.optional_text("description")?;
     check_length(&format!("the description of {what}"), &description, DESCRIPTION_BYTES_MAX)?;
     let tags = body.texts("tags")?;
     check_tags(&what, &tags)?;
     Ok(Feature { id, name, data_type, max_age, default, description, tags })
+}
+
+/// A default in the one form that its value has, so that equal declarations are equal.
+fn parse_default(value: &Value, what: &str, data_type: &DataType) -> Result<Value> {
+    let length = value.to_string().len();
+    if length > DEFAULT_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "the default of {what} has {length} bytes, at most {DEFAULT_BYTES_MAX} are allowed"
+        )));
+    }
+    let array = one_from_json(value, &stored_type(data_type));
+    array.and_then(|array| to_json(&array, 0)).map_err(|error| error.at(format!("default of {what}")))
 }
 
 /// A duration or `"none"`; `missing` if the field is missing or null.
@@ -370,13 +408,18 @@ pub(super) fn parse_limit(body: &Body<'_>, field: &str, missing: Option<i64>) ->
 }
 
 /// `retention`: how long events and knowledge are kept; what it does not say stays as in `standing`.
-pub(super) fn parse_retention(body: &Body<'_>, standing: (Option<i64>, Option<i64>)) -> Result<(Option<i64>, Option<i64>)> {
+pub(super) fn parse_retention(
+    body: &Body<'_>,
+    standing: (Option<i64>, Option<i64>),
+) -> Result<(Option<i64>, Option<i64>)> {
     let Some(value) = body.get("retention") else { return Ok(standing) };
     let retention = Body::new("retention", value, &["keep_events", "keep_knowledge"])?;
     let keep = |field: &str, standing: Option<i64>| {
         let kept = if retention.has(field) { parse_limit(&retention, field, None)? } else { standing };
         match kept {
-            Some(0) => Err(Error::invalid(format!("{field} of 0 would keep nothing; to keep everything write \"none\""))),
+            Some(0) => {
+                Err(Error::invalid(format!("{field} of 0 would keep nothing; to keep everything write \"none\"")))
+            }
             kept => Ok(kept),
         }
     };
@@ -384,4 +427,4 @@ pub(super) fn parse_retention(body: &Body<'_>, standing: (Option<i64>, Option<i6
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,7 +3,7 @@
 //! All arithmetic is checked: text never wraps around into another time. Inside, times and durations are microseconds;
 //! nanoseconds exist only between a text and the feature type that can hold them.
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -28,7 +28,8 @@ pub fn parse_duration(text: &str) -> Result<i64> {
         ))
     };
     let nanos = parse_span(text).filter(|nanos| *nanos >= 0 && nanos % 1_000 == 0).ok_or_else(wrong)?;
-    i64::try_from(nanos / 1_000).map_err(|_| Error::invalid(format!("`{text}` is too long for a duration; the longest is 106751991d")))
+    i64::try_from(nanos / 1_000)
+        .map_err(|_| Error::invalid(format!("`{text}` is too long for a duration; the longest is 106751991d")))
 }
 
 /// The shortest spelling of `micros`, in the largest unit that holds it exactly.
@@ -63,12 +64,22 @@ pub fn parse_time(value: &Value) -> Result<Micros> {
     i64::try_from(nanos / 1_000).map_err(|_| Error::invalid(format!("the time {value} is too far away")))
 }
 
-/// `micros` as RFC 3339 in UTC, or as `{"us":n}` where the calendar ends.
+/// `micros` as RFC 3339 in UTC, or as `{"us":n}` beyond the years of four digits.
 pub fn print_time(micros: Micros) -> Value {
-    match DateTime::from_timestamp_micros(micros) {
-        Some(time) => Value::String(time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+    match calendar(micros) {
+        Some(text) => Value::String(text),
         None => serde_json::json!({ "us": micros }),
     }
+}
+
+/// `micros` for a message.
+pub(super) fn time_text(micros: Micros) -> String {
+    calendar(micros).unwrap_or_else(|| format!("{micros} µs from 1970"))
+}
+
+fn calendar(micros: Micros) -> Option<String> {
+    let time = DateTime::from_timestamp_micros(micros).filter(|time| (0..=9999).contains(&time.year()))?;
+    Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 /// The nanoseconds since 1970 that `value` spells, as [`parse_time`] takes it.

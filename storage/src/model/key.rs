@@ -93,8 +93,9 @@ pub struct KeyColumn {
 impl KeyColumn {
     /// How the column is encoded.
     pub fn key_type(&self) -> Result<KeyType> {
-        KeyType::of(&self.data_type)
-            .ok_or_else(|| Error::invalid(format!("{} cannot be the type of key column `{}`", print_type(&self.data_type), self.name)))
+        KeyType::of(&self.data_type).ok_or_else(|| {
+            Error::invalid(format!("{} cannot be the type of key column `{}`", print_type(&self.data_type), self.name))
+        })
     }
 }
 
@@ -193,7 +194,8 @@ pub fn encode(columns: &[KeyColumn], arrays: &[ArrayRef]) -> Result<Keys> {
     if let Some(width) = types.iter().map(|key_type| key_type.width()).sum::<Option<usize>>() {
         return encode_fixed(columns, arrays, &types, width);
     }
-    let parts = columns.iter().zip(arrays).map(|(column, array)| Part::new(column, array)).collect::<Result<Vec<_>>>()?;
+    let parts =
+        columns.iter().zip(arrays).map(|(column, array)| Part::new(column, array)).collect::<Result<Vec<_>>>()?;
     let rows = arrays[0].len();
     let mut bytes = Vec::with_capacity(rows * 16);
     let mut ends: Vec<i32> = Vec::with_capacity(rows + 1);
@@ -237,7 +239,9 @@ impl<'a> Part<'a> {
         match self {
             Self::Words(words) => to.extend_from_slice(&words[row].to_be_bytes()),
             Self::Fixed { width, bytes } => to.extend_from_slice(&bytes[row * width..(row + 1) * width]),
-            Self::Escaped { offsets, bytes } => append_escaped(&bytes[offsets[row] as usize..offsets[row + 1] as usize], to),
+            Self::Escaped { offsets, bytes } => {
+                append_escaped(&bytes[offsets[row] as usize..offsets[row + 1] as usize], to)
+            }
         }
     }
 }
@@ -272,7 +276,14 @@ fn encode_fixed(columns: &[KeyColumn], arrays: &[ArrayRef], types: &[KeyType], w
 }
 
 /// Writes a column of fixed width at `offset` of every `stride` bytes.
-fn write_fixed(column: &KeyColumn, array: &ArrayRef, key_type: KeyType, bytes: &mut [u8], stride: usize, offset: usize) -> Result<()> {
+fn write_fixed(
+    column: &KeyColumn,
+    array: &ArrayRef,
+    key_type: KeyType,
+    bytes: &mut [u8],
+    stride: usize,
+    offset: usize,
+) -> Result<()> {
     let rows = bytes.chunks_exact_mut(stride).map(|row| &mut row[offset..]);
     match key_type {
         KeyType::Int => {
@@ -356,10 +367,15 @@ pub fn prefix_length(columns: &[KeyColumn], key: &[u8], count: usize) -> usize {
 }
 
 /// Encoded row ids for `rows` rows, the empty byte string where `present` says that there is none.
-pub(crate) fn encode_row_ids(columns: &[KeyColumn], arrays: &[ArrayRef], present: Option<&arrow_buffer::BooleanBuffer>) -> Result<BinaryArray> {
+pub(crate) fn encode_row_ids(
+    columns: &[KeyColumn],
+    arrays: &[ArrayRef],
+    present: Option<&arrow_buffer::BooleanBuffer>,
+) -> Result<BinaryArray> {
     let Some(present) = present else { return encode(columns, arrays)?.to_binary() };
     let mask = arrow_array::BooleanArray::new(present.clone(), None);
-    let standing = arrays.iter().map(|array| arrow_select::filter::filter(array, &mask)).collect::<Result<Vec<_>, _>>()?;
+    let standing =
+        arrays.iter().map(|array| arrow_select::filter::filter(array, &mask)).collect::<Result<Vec<_>, _>>()?;
     let keys = encode(columns, &standing)?;
     let mut next = 0;
     let ids = present.iter().map(|present| {

@@ -16,6 +16,8 @@ mod duration;
 pub mod key;
 pub mod names;
 pub mod prove;
+#[cfg(test)]
+mod testing;
 pub mod types;
 pub mod value;
 

@@ -43,7 +43,7 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
     }
     let shown: String = name.chars().take(80).collect();
     Err(Error::invalid(format!(
-        "`{shown}` cannot name a {what}: a name is 1 to {NAME_BYTES_MAX} lower-case letters, digits and `_`, begins with a letter \
+        "`{shown}` is no {what} name: a name is 1 to {NAME_BYTES_MAX} lower-case letters, digits and `_`, begins with a letter \
          and has no `__`"
     )))
 }
@@ -52,7 +52,9 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
 pub fn check_column_name(what: &str, name: &str) -> Result<()> {
     check_name(what, name)?;
     if TAKEN_NAMES.contains(&name) {
-        return Err(Error::invalid(format!("`{name}` cannot name a {what}: it is a column of every history; choose another name")));
+        return Err(Error::invalid(format!(
+            "`{name}` is no {what} name: it is a column of every history; choose another name"
+        )));
     }
     Ok(())
 }

@@ -5,13 +5,13 @@
 //! report, is left out. What the door lets through is never refused later for what is in it; the state of the log
 //! (sealing, producers, order of ingest times across batches) is the committer's to check.
 
-use arrow_array::{ArrayRef, BinaryArray, BooleanArray, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, ScalarBuffer};
-use arrow_select::filter::{FilterPredicate, FilterBuilder};
+use arrow_select::filter::{FilterBuilder, FilterPredicate};
 
 use super::batch::WriteBatch;
 use super::catalog::{Catalog, Entity, Table};
-use super::key::{KeyColumn, Keys, encode, encode_row_ids};
+use super::key::{encode, encode_row_ids};
 use crate::column::Column;
 use crate::error::{Error, Result};
 use crate::rows::RowKind;
@@ -84,7 +84,7 @@ pub fn prove(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now
     let entity = catalog.entity_of(table);
     let place = |error: Error| error.at(format!("table `{}`", table.name));
     if u32::try_from(batch.num_rows()).is_err() {
-        return Err(Error::exhausted("a batch has at most 2^32 - 1 rows; send smaller batches").at(format!("table `{}`", table.name)));
+        return Err(place(Error::exhausted("a batch has at most 2^32 - 1 rows; send smaller batches")));
     }
     if request.ingest_time.is_some() && table.sealed {
         return Err(Error::precondition(format!(
@@ -121,7 +121,14 @@ struct Checked {
 }
 
 impl Checked {
-    fn new(table: &Table, entity: &Entity, request: &WriteRequest, roles: &Roles<'_>, now: Micros, bad: &mut BadRows) -> Result<Self> {
+    fn new(
+        table: &Table,
+        entity: &Entity,
+        request: &WriteRequest,
+        roles: &Roles<'_>,
+        now: Micros,
+        bad: &mut BadRows,
+    ) -> Result<Self> {
         let keys = roles.keys.iter().zip(&entity.key).map(|(given, column)| columns::key(given, column, bad));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         columns::check_key_lengths("key", &entity.key, &keys, bad);
@@ -132,7 +139,10 @@ impl Checked {
             times::check_future_skew(&roles.event_time, &event_times, known, now, table.max_future_skew, bad);
         }
         let (row_ids, row_ids_present) = columns::row_ids(table, request, roles, bad)?;
-        let cells = roles.features.iter().map(|(feature, given)| Ok((feature.id, columns::cells(given, &feature.stored_type(), bad)?)));
+        let cells = roles
+            .features
+            .iter()
+            .map(|(feature, given)| Ok((feature.id, columns::cells(given, &feature.stored_type(), bad)?)));
         let mut cells = cells.collect::<Result<Vec<_>>>()?;
         cells.sort_by_key(|(feature, _)| *feature);
         Ok(Self {
@@ -148,19 +158,26 @@ impl Checked {
     }
 
     /// The rows that are `good` as a batch.
-    fn finish(self, table: &Table, entity: &Entity, request: &WriteRequest, good: Option<BooleanBuffer>) -> Result<WriteBatch> {
+    fn finish(
+        self,
+        table: &Table,
+        entity: &Entity,
+        request: &WriteRequest,
+        good: Option<BooleanBuffer>,
+    ) -> Result<WriteBatch> {
         let keep = Keep::new(good);
         let keys: Vec<ArrayRef> = keep.arrays(self.keys)?;
         let row_ids = match self.row_ids {
             None => None,
             Some(arrays) => {
                 let present = self.row_ids_present.map(|present| keep.flags(present)).transpose()?;
-                Some(encode_ids(&table.row_id, &keep.arrays(arrays)?, present.as_ref())?)
+                Some(encode_row_ids(&table.row_id, &keep.arrays(arrays)?, present.as_ref())?)
             }
         };
         let cells = self.cells.into_iter().map(|(feature, values)| Ok((feature, keep.array(values)?)));
         let cells = cells.collect::<Result<Vec<_>>>()?;
-        let columns = cells.into_iter().filter_map(|(feature, values)| as_column(feature, values, request.nulls_absent));
+        let columns =
+            cells.into_iter().filter_map(|(feature, values)| as_column(feature, values, request.nulls_absent));
         Ok(WriteBatch {
             table: table.id,
             shape: table.shape,
@@ -170,7 +187,7 @@ impl Checked {
                 Verb::Retract { features } if features.is_empty() => RowKind::Retract,
                 Verb::Retract { .. } => RowKind::RetractCells,
             },
-            keys: encode_keys(&entity.key, &keys)?,
+            keys: encode(&entity.key, &keys)?,
             row_ids,
             event_times: keep.numbers(self.event_times),
             ingest_times: self.ingest_times.map(|times| keep.numbers(times)),
@@ -182,17 +199,10 @@ impl Checked {
     }
 }
 
-fn encode_keys(columns: &[KeyColumn], arrays: &[ArrayRef]) -> Result<Keys> {
-    encode(columns, arrays)
-}
-
-fn encode_ids(columns: &[KeyColumn], arrays: &[ArrayRef], present: Option<&BooleanBuffer>) -> Result<BinaryArray> {
-    encode_row_ids(columns, arrays, present)
-}
-
 /// The cells of one feature; `None` if no row has one.
 fn as_column(feature: u32, values: ArrayRef, nulls_absent: bool) -> Option<Column> {
-    let present = values.nulls().filter(|nulls| nulls_absent && nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
+    let present =
+        values.nulls().filter(|nulls| nulls_absent && nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
     if present.as_ref().is_some_and(|present| present.count_set_bits() == 0) && !values.is_empty() {
         return None;
     }

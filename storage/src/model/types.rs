@@ -167,13 +167,17 @@ pub fn stored_type(declared: &DataType) -> DataType {
         DataType::BinaryView => DataType::Binary,
         DataType::List(field) => DataType::List(item(stored_type(field.data_type()))),
         DataType::LargeList(field) => DataType::LargeList(item(stored_type(field.data_type()))),
-        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(item(stored_type(field.data_type())), *length),
+        DataType::FixedSizeList(field, length) => {
+            DataType::FixedSizeList(item(stored_type(field.data_type())), *length)
+        }
         DataType::Struct(fields) => {
             let stored = |field: &FieldRef| Field::new(field.name(), stored_type(field.data_type()), true);
             DataType::Struct(fields.iter().map(stored).collect::<Fields>())
         }
         DataType::Map(field, sorted) => match map_fields(field) {
-            Some((key, value)) => DataType::Map(entries(stored_type(key.data_type()), stored_type(value.data_type())), *sorted),
+            Some((key, value)) => {
+                DataType::Map(entries(stored_type(key.data_type()), stored_type(value.data_type())), *sorted)
+            }
             None => declared.clone(),
         },
         other => other.clone(),

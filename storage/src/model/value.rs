@@ -3,7 +3,7 @@
 //! Every feature type has one JSON form: integers as numbers (beyond 2^53 as strings), decimals as strings, floats as
 //! numbers or `"NaN"`, `"Infinity"`, `"-Infinity"`, binary as base64, dates as ISO 8601, times as RFC 3339 or
 //! `{"us":n}`, durations as `"90s"`, lists as arrays, structs and maps as objects (a map whose keys are not text, or
-//! repeat, as an array of pairs). [`from_json`] also takes integers as strings. What a type cannot hold exactly is an
+//! repeat, as an array of pairs). [`from_json`] also takes any number as a string. What a type cannot hold exactly is an
 //! error, except that a decimal number is rounded to the nearest float, as everywhere.
 
 use serde_json::{Value, json};
@@ -33,7 +33,9 @@ const EXACT_MAX: u64 = 1 << 53;
 fn misfit(value: &Value, data_type: &DataType) -> Error {
     let how = match data_type {
         DataType::Boolean => "true or false",
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => "a number in its range, \"NaN\", \"Infinity\" or \"-Infinity\"",
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            "a number in its range, \"NaN\", \"Infinity\" or \"-Infinity\""
+        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "a string",
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "a base64 string",
         DataType::FixedSizeBinary(_) => "a base64 string of exactly its bytes",
@@ -59,7 +61,7 @@ fn misfit(value: &Value, data_type: &DataType) -> Error {
 }
 
 /// An integer as JSON, as a string where doubles are not exact.
-fn integer_json(value: i128) -> Value {
+pub(super) fn integer_json(value: i128) -> Value {
     match i64::try_from(value) {
         Ok(small) if small.unsigned_abs() <= EXACT_MAX => json!(small),
         _ => Value::String(value.to_string()),

@@ -49,6 +49,11 @@ fn sliced(data: &ArrayData, width: usize) -> Buffer {
     data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width)
 }
 
+/// Whether any list of a fixed-size list array has a null element, be the list itself null or not.
+pub(super) fn may_have_null_elements(values: &ArrayRef) -> bool {
+    values.as_fixed_size_list_opt().is_some_and(|lists| lists.values().null_count() > 0)
+}
+
 /// Whether the list at `index` of a fixed-size list array has a null element, which no cell can hold.
 pub(super) fn has_null_element(values: &ArrayRef, index: usize) -> bool {
     let DataType::FixedSizeList(_, count) = values.data_type() else {

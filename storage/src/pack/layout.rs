@@ -10,7 +10,6 @@
 
 use arrow_schema::DataType;
 
-use super::VALUE;
 use super::cells::{cell_alignment, cell_width};
 use crate::blocks::number_at;
 
@@ -56,6 +55,8 @@ pub struct Cell {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     features: Vec<PackFeature>,
+    /// The features by id, with their indexes.
+    by_id: Vec<(u32, u32)>,
     groups: u16,
     stride: usize,
     variables: u32,
@@ -87,7 +88,9 @@ impl Layout {
             laid[index].slot = Slot::Fixed { offset: end as u32, width };
             end += width as usize;
         }
-        Self { features: laid, groups, stride: end.next_multiple_of(8), variables }
+        let mut by_id: Vec<(u32, u32)> = laid.iter().zip(0..).map(|(laid, index)| (laid.feature, index)).collect();
+        by_id.sort_unstable();
+        Self { features: laid, by_id, groups, stride: end.next_multiple_of(8), variables }
     }
 
     /// The features, in the order in which the pack was asked for.
@@ -97,7 +100,8 @@ impl Layout {
 
     /// The index of the feature with id `feature`.
     pub fn index_of(&self, feature: u32) -> Option<usize> {
-        self.features.iter().position(|laid| laid.feature == feature)
+        let found = self.by_id.binary_search_by_key(&feature, |(id, _)| *id).ok()?;
+        Some(self.by_id[found].1 as usize)
     }
 
     /// How many time groups there are.
@@ -147,15 +151,15 @@ impl Layout {
         number_at(row, times_offset(self.features.len()) + usize::from(group) * 8) as i64
     }
 
-    /// Writes the statuses of `row`.
-    pub(super) fn set_statuses(&self, row: &mut [u8], status: impl Fn(usize) -> u8) {
-        let mut all = true;
-        for index in 0..self.features.len() {
-            let status = status(index);
-            all &= status == VALUE;
-            row[1 + index / 4] |= (status & 3) << (index % 4 * 2);
-        }
-        row[0] = u8::from(all);
+    /// Makes zeroed rows into rows whose features all have a value.
+    pub(super) fn start_rows(&self, rows: &mut [u8]) {
+        rows.chunks_exact_mut(self.stride).for_each(|row| row[0] = 1);
+    }
+
+    /// Writes the status, other than value, of the feature at `index` into a started row.
+    pub(super) fn set_status(&self, row: &mut [u8], index: usize, status: u8) {
+        row[0] = 0;
+        row[1 + index / 4] |= (status & 3) << (index % 4 * 2);
     }
 
     /// Writes the event time of `group` in `row`.

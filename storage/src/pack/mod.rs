@@ -26,6 +26,8 @@ mod format;
 mod layout;
 mod survey;
 mod writer;
+#[cfg(test)]
+mod tests;
 
 pub use self::cells::array_of;
 use self::format::{Description, Presence};
@@ -120,7 +122,7 @@ impl Pack {
         let windows = format::windows(&blocks, &description, &layout)?;
         let presence = Presence::open(&blocks, &description)?;
         let mut absent = vec![0; layout.stride()];
-        layout.set_statuses(&mut absent, |_| NEVER);
+        (0..layout.features().len()).for_each(|index| layout.set_status(&mut absent, index, NEVER));
         let variables = (0..layout.variables()).map(|_| OnceLock::new()).collect();
         let Description { window_ordinals, windows: windows_offset, .. } = description;
         let (window_shift, windows_offset) = (window_ordinals.trailing_zeros(), windows_offset as usize);

@@ -5,7 +5,7 @@
 //! group of its own (or of others that leave with the same times) at the first window in which it differs. A feature
 //! without a winner (never, deleted) has no event time there and agrees with everything.
 
-use super::{DELETED, WindowColumn};
+use super::{DELETED, NEVER, WindowColumn};
 
 /// The findings of the first pass.
 #[derive(Debug)]
@@ -36,12 +36,17 @@ impl Survey {
     /// Adds the next ordinals.
     pub(super) fn add(&mut self, columns: &[WindowColumn], length: usize) {
         self.refine(columns, length);
-        for index in 0..length {
+        let mut present = vec![false; length];
+        for column in columns {
+            for (present, &status) in present.iter_mut().zip(&column.statuses) {
+                *present |= status != NEVER;
+            }
+        }
+        for present in present {
             let at = self.ordinals as usize;
-            if at / 64 >= self.presence.len() {
+            if at.is_multiple_of(64) {
                 self.presence.push(0);
             }
-            let present = columns.iter().any(|column| column.statuses[index] != super::NEVER);
             self.presence[at / 64] |= u64::from(present) << (at % 64);
             self.ordinals += 1;
         }

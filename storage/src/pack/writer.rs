@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_buffer::Buffer;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 
-use super::cells::{cell_bytes, cell_width, has_null_element};
+use super::cells::{cell_bytes, cell_width, has_null_element, may_have_null_elements};
 use super::format::{DescribedFeature, Description, KIND, RANK_ORDINALS};
-use super::layout::{Layout, Slot};
+use super::layout::{Layout, PackFeature, Slot};
 use super::survey::Survey;
-use super::{PackMeta, VALUE, WindowColumn, Winners, file_name};
+use super::{DELETED, PackMeta, VALUE, WindowColumn, Winners, file_name};
 use crate::blocks::{BlockWriter, Frame};
 use crate::error::{Error, Result};
 use crate::io::{Append, Files, publish};
@@ -21,6 +22,8 @@ use crate::time::Sequence;
 const WINDOW_BYTES: usize = 16 << 20;
 /// The least and the greatest number of ordinals in a window.
 const WINDOW_ORDINALS: (usize, usize) = (256, 16_384);
+/// How many rows are put together at a time.
+const CACHED_ROWS: usize = 64;
 
 /// Builds and publishes pack `number`: the `winners` at `position` of the features (id, type) for the ordinals below
 /// `ordinals`.
@@ -112,8 +115,8 @@ impl<'a> Writer<'a> {
         let mut fixed = fixed.filter(|(_, (laid, _))| matches!(laid.slot, Slot::Fixed { .. }));
         fixed.find_map(|(index, (_, column))| {
             let values = values_of(column);
-            let misfit = (0..length).any(|at| column.statuses[at] == VALUE && has_null_element(values, at));
-            misfit.then_some(index)
+            let misfit = |at| column.statuses[at] == VALUE && has_null_element(values, at);
+            (may_have_null_elements(values) && (0..length).any(misfit)).then_some(index)
         })
     }
 
@@ -141,26 +144,33 @@ impl<'a> Writer<'a> {
     fn rows_of(&self, columns: &[WindowColumn], kept: &[usize]) -> Vec<u8> {
         let stride = self.layout.stride();
         let mut bytes = vec![0; kept.len() * stride];
-        for (row, &at) in bytes.chunks_exact_mut(stride).zip(kept) {
-            self.layout.set_statuses(row, |feature| columns[feature].statuses[at]);
-            for (laid, column) in self.layout.features().iter().zip(columns) {
-                if column.statuses[at] < super::DELETED {
-                    self.layout.set_event_time(row, laid.group, column.event_times[at]);
+        let cells: Vec<Option<Buffer>> = self.layout.features().iter().zip(columns).map(fixed_cells).collect();
+        // Some rows at a time, so that they stay in the cache while every feature adds its part.
+        for (rows, kept) in bytes.chunks_mut(CACHED_ROWS * stride).zip(kept.chunks(CACHED_ROWS)) {
+            self.layout.start_rows(rows);
+            for (index, column) in columns.iter().enumerate() {
+                for (row, &at) in rows.chunks_exact_mut(stride).zip(kept) {
+                    if column.statuses[at] != VALUE {
+                        self.layout.set_status(row, index, column.statuses[at]);
+                    }
                 }
             }
-        }
-        for (laid, column) in self.layout.features().iter().zip(columns) {
-            let Slot::Fixed { offset, width } = laid.slot else {
-                continue;
-            };
-            let values = values_of(column);
-            assert_eq!(values.data_type(), &laid.data_type, "winners have the type of their feature");
-            let (offset, width) = (offset as usize, width as usize);
-            let cells = cell_bytes(values, width);
-            for (row, &at) in bytes.chunks_exact_mut(stride).zip(kept) {
-                if column.statuses[at] == VALUE {
-                    assert!(values.is_valid(at), "a winner that is a value is not null");
-                    row[offset..offset + width].copy_from_slice(&cells[at * width..(at + 1) * width]);
+            for (laid, column) in self.layout.features().iter().zip(columns) {
+                for (row, &at) in rows.chunks_exact_mut(stride).zip(kept) {
+                    if column.statuses[at] < DELETED {
+                        self.layout.set_event_time(row, laid.group, column.event_times[at]);
+                    }
+                }
+            }
+            for ((laid, column), cells) in self.layout.features().iter().zip(columns).zip(&cells) {
+                if let (Slot::Fixed { offset, width }, Some(cells)) = (laid.slot, cells) {
+                    let statuses = &column.statuses;
+                    match width {
+                        8 => put_cells(rows, stride, offset as usize, 8, cells, kept, statuses),
+                        4 => put_cells(rows, stride, offset as usize, 4, cells, kept, statuses),
+                        1 => put_cells(rows, stride, offset as usize, 1, cells, kept, statuses),
+                        width => put_cells(rows, stride, offset as usize, width as usize, cells, kept, statuses),
+                    }
                 }
             }
         }
@@ -247,6 +257,38 @@ impl<'a> Writer<'a> {
         let at = self.file.align()?;
         self.file.append(&ranks)?;
         Ok((presence, at))
+    }
+}
+
+/// The cells of a fixed-width feature in one window; zeros lie where there is no value.
+fn fixed_cells((laid, column): (&PackFeature, &WindowColumn)) -> Option<Buffer> {
+    let Slot::Fixed { width, .. } = laid.slot else {
+        return None;
+    };
+    let values = values_of(column);
+    assert_eq!(values.data_type(), &laid.data_type, "winners have the type of their feature");
+    if let Some(nulls) = values.nulls().filter(|nulls| nulls.null_count() > 0) {
+        let whole = column.statuses.iter().enumerate().all(|(at, &status)| status != VALUE || nulls.is_valid(at));
+        assert!(whole, "a winner that is a value is not null");
+    }
+    Some(cell_bytes(values, width as usize))
+}
+
+/// Copies the cells of the ordinals `kept` into their rows.
+#[inline]
+fn put_cells(
+    rows: &mut [u8],
+    stride: usize,
+    offset: usize,
+    width: usize,
+    cells: &[u8],
+    kept: &[usize],
+    statuses: &[u8],
+) {
+    for (row, &at) in rows.chunks_exact_mut(stride).zip(kept) {
+        if statuses[at] == VALUE {
+            row[offset..offset + width].copy_from_slice(&cells[at * width..(at + 1) * width]);
+        }
     }
 }
 

@@ -56,7 +56,11 @@ impl Wal {
         for old in file_numbers(files.as_ref())? {
             let name = file_name(old);
             if files.length(&name)? > FILE_HEADER_BYTES as u64 {
-                return Err(Error::corrupt(&name, 0, "it holds records, but the database that it belongs to is missing"));
+                return Err(Error::corrupt(
+                    &name,
+                    0,
+                    "it holds records, but the database that it belongs to is missing",
+                ));
             }
             files.remove(&name)?;
         }
@@ -91,7 +95,9 @@ impl Wal {
         self.check()?;
         if record.payload.len() > RECORD_BYTES_MAX {
             let length = record.payload.len();
-            let message = format!("a log record of {length} bytes is beyond the limit of {RECORD_BYTES_MAX}; send less at once");
+            let message = format!(
+                "a log record of {length} bytes is beyond the limit of {RECORD_BYTES_MAX}; send less at once"
+            );
             return Err(Error::new(Kind::Exhausted, message));
         }
         let appended = self.writer.append(record);
@@ -125,7 +131,11 @@ impl Wal {
         let closed = self.writer.end().and_then(|()| self.writer.sync());
         let switched = closed.and_then(|()| next.publish(self.files.as_ref()));
         self.poison_on_error(switched)?;
-        debug_assert_eq!(header.previous.map(|link| link.length), Some(self.writer.length()));
+        assert_eq!(
+            header.previous.map(|link| link.length),
+            Some(self.writer.length()),
+            "the link is to the closed file"
+        );
         self.writer = next;
         Ok(())
     }

@@ -80,7 +80,10 @@ impl<'a> Reader<'a> {
             Err(defect @ FileDefect::Damaged(_)) => flawed(defect.to_string()),
             Err(defect @ FileDefect::Version(_)) => {
                 let name = &window.name;
-                Err(Error::new(Kind::Precondition, format!("file {name}: {defect}; open it with the FirnDB that wrote it")))
+                Err(Error::new(
+                    Kind::Precondition,
+                    format!("file {name}: {defect}; open it with the FirnDB that wrote it"),
+                ))
             }
         }
     }

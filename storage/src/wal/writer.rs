@@ -85,7 +85,11 @@ impl Writer {
 
     /// Adds a record that was read back at the same offset of the same file, as it is.
     pub(super) fn copy(&mut self, stored: &Stored<'_>) -> Result<()> {
-        assert_eq!((stored.header.number, stored.header.offset), (self.number, self.length), "records keep their place");
+        assert_eq!(
+            (stored.header.number, stored.header.offset),
+            (self.number, self.length),
+            "records keep their place"
+        );
         self.advance(&stored.header, &stored.raw[..RECORD_HEADER_BYTES]);
         self.buffer.extend_from_slice(stored.raw);
         self.write_out_if_full()

@@ -1,8 +1,6 @@
 //! Encoded keys back to columns. The bytes come from disk: nothing about them is believed.
 
-use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Int64Array, StringArray,
-};
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Int64Array, StringArray};
 use arrow_schema::DataType;
 
 use super::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, shared};

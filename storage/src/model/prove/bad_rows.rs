@@ -37,7 +37,12 @@ impl BadRows {
     }
 
     /// Marks `rows`, in order, as bad in `column`. Call it once per column and kind of fault.
-    pub(super) fn add(&mut self, column: &str, rows: impl Iterator<Item = usize>, mut reason: impl FnMut(usize) -> String) {
+    pub(super) fn add(
+        &mut self,
+        column: &str,
+        rows: impl Iterator<Item = usize>,
+        mut reason: impl FnMut(usize) -> String,
+    ) {
         for (nth, row) in rows.enumerate() {
             let marks = self.marks.get_or_insert_with(|| {
                 let mut marks = BooleanBufferBuilder::new(self.rows);
@@ -54,7 +59,7 @@ impl BadRows {
     }
 
     /// The rows that are not bad; `None` if all are.
-    pub(super) fn good_rows(&mut self) -> Option<BooleanBuffer> {
+    pub(super) fn good_rows(&self) -> Option<BooleanBuffer> {
         self.marks.as_ref().map(|marks| {
             let marked = BooleanBuffer::new(arrow_buffer::Buffer::from(marks.as_slice()), 0, self.rows);
             !&marked
@@ -78,7 +83,14 @@ impl BadRows {
             .map(|bad| format!("row {}, column `{}`: {}", bad.row, bad.column, bad.reason))
             .collect();
         let what = if count == 1 { "1 bad row".to_owned() } else { format!("{count} bad rows") };
-        let more = if count > shown.len() as u64 { format!("; and {} more", count - shown.len() as u64) } else { String::new() };
-        Error::invalid(format!("table `{table}`: {what}, so that nothing of the batch is applied: {}{more}", shown.join("; ")))
+        let more = if count > shown.len() as u64 {
+            format!("; and {} more", count - shown.len() as u64)
+        } else {
+            String::new()
+        };
+        Error::invalid(format!(
+            "table `{table}`: {what}, so that nothing of the batch is applied: {}{more}",
+            shown.join("; ")
+        ))
     }
 }

@@ -34,7 +34,12 @@ pub(super) struct Roles<'a> {
 
 impl<'a> Roles<'a> {
     /// The roles of the columns of `batch`; an error for a column that is missing, unknown or out of place.
-    pub(super) fn find(table: &'a Table, entity: &'a Entity, request: &'a WriteRequest, batch: &'a RecordBatch) -> Result<Self> {
+    pub(super) fn find(
+        table: &'a Table,
+        entity: &'a Entity,
+        request: &'a WriteRequest,
+        batch: &'a RecordBatch,
+    ) -> Result<Self> {
         let mut given: hashbrown::HashMap<&str, &ArrayRef> = hashbrown::HashMap::with_capacity(batch.num_columns());
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             if given.insert(field.name(), array).is_some() {
@@ -58,13 +63,17 @@ impl<'a> Roles<'a> {
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let name = field.name().as_str();
             match live.get(name) {
-                Some(feature) if request.verb == Verb::Write => features.push((*feature, Given { name: &feature.name, array })),
+                Some(feature) if request.verb == Verb::Write => {
+                    features.push((*feature, Given { name: &feature.name, array }))
+                }
                 Some(_) => return Err(cell_in_tombstone(name, request)),
                 None => check_known(table, entity, request, name)?,
             }
         }
         let mut retracted = match &request.verb {
-            Verb::Retract { features } => features.iter().map(|name| Ok(table.feature(name)?.id)).collect::<Result<Vec<_>>>()?,
+            Verb::Retract { features } => {
+                features.iter().map(|name| Ok(table.feature(name)?.id)).collect::<Result<Vec<_>>>()?
+            }
             _ => Vec::new(),
         };
         retracted.sort_unstable();
@@ -72,8 +81,15 @@ impl<'a> Roles<'a> {
         Ok(Self { keys, event_time, row_ids, ingest_time, features, retracted, rows: batch.num_rows() })
     }
 
-    fn row_ids(table: &'a Table, request: &WriteRequest, given: &hashbrown::HashMap<&str, &'a ArrayRef>) -> Result<Vec<Given<'a>>> {
-        let found = table.row_id.iter().filter_map(|column| Some(Given { name: &column.name, array: given.get(column.name.as_str())? }));
+    fn row_ids(
+        table: &'a Table,
+        request: &WriteRequest,
+        given: &hashbrown::HashMap<&str, &'a ArrayRef>,
+    ) -> Result<Vec<Given<'a>>> {
+        let found = table
+            .row_id
+            .iter()
+            .filter_map(|column| Some(Given { name: &column.name, array: given.get(column.name.as_str())? }));
         let found: Vec<Given<'_>> = found.collect();
         match request.verb {
             Verb::Delete => match found.first() {
@@ -97,7 +113,9 @@ impl<'a> Roles<'a> {
 
 fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
     if request.verb == Verb::Delete {
-        return Error::invalid(format!("a delete carries no cells, so leave out the column `{name}`; it takes keys and event time"));
+        return Error::invalid(format!(
+            "a delete carries no cells, so leave out the column `{name}`; it takes keys and event time"
+        ));
     }
     Error::invalid(format!(
         "a retract carries no cells, so leave out the column `{name}`; to take back only some cells, name them in `features`"
@@ -107,7 +125,9 @@ fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
 /// Refuses a column that has no role.
 fn check_known(table: &Table, entity: &Entity, request: &WriteRequest, name: &str) -> Result<()> {
     let key_or_id = || entity.key.iter().chain(&table.row_id).map(|column| column.name.as_str());
-    let known = name == table.event_time || request.ingest_time.as_deref() == Some(name) || key_or_id().any(|known| known == name);
+    let known = name == table.event_time
+        || request.ingest_time.as_deref() == Some(name)
+        || key_or_id().any(|known| known == name);
     if known {
         return Ok(());
     }
@@ -149,7 +169,9 @@ fn key_or_id(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result
     if column.data_type == DataType::UInt64 {
         let values = array.as_primitive::<UInt64Type>();
         let too_large = (0..values.len()).filter(|&row| values.is_valid(row) && values.value(row) > i64::MAX as u64);
-        bad.add(given.name, too_large, |row| format!("{} is too large: integer keys go up to {}", values.value(row), i64::MAX));
+        bad.add(given.name, too_large, |row| {
+            format!("{} is too large: integer keys go up to {}", values.value(row), i64::MAX)
+        });
     }
     Ok(array)
 }
@@ -188,7 +210,12 @@ fn encoded_length(arrays: &[ArrayRef], row: usize) -> usize {
 }
 
 /// The row id columns, cast, and which rows have a row id if not all.
-pub(super) fn row_ids(table: &Table, request: &WriteRequest, roles: &Roles<'_>, bad: &mut BadRows) -> Result<(Option<Vec<ArrayRef>>, Option<BooleanBuffer>)> {
+pub(super) fn row_ids(
+    table: &Table,
+    request: &WriteRequest,
+    roles: &Roles<'_>,
+    bad: &mut BadRows,
+) -> Result<(Option<Vec<ArrayRef>>, Option<BooleanBuffer>)> {
     let retract = matches!(request.verb, Verb::Retract { .. });
     if table.row_id.is_empty() || request.verb == Verb::Delete {
         return Ok((None, None));
@@ -201,7 +228,8 @@ pub(super) fn row_ids(table: &Table, request: &WriteRequest, roles: &Roles<'_>, 
                 table.row_id[0].name
             )));
         }
-        let arrays = table.row_id.iter().map(|column| arrow_array::new_null_array(&column.data_type, roles.rows)).collect();
+        let arrays =
+            table.row_id.iter().map(|column| arrow_array::new_null_array(&column.data_type, roles.rows)).collect();
         return Ok((Some(arrays), Some(BooleanBuffer::new_unset(roles.rows))));
     }
     let arrays = roles.row_ids.iter().zip(&table.row_id).map(|(given, column)| key_or_id(given, column, bad));

@@ -9,7 +9,7 @@ use super::columns::Given;
 use crate::error::Result;
 use crate::model::cast::to_micros;
 use crate::model::catalog::Table;
-use crate::model::duration::{print_duration, print_time};
+use crate::model::duration::{print_duration, time_text};
 use crate::time::Micros;
 
 /// The earliest event time and ingest time: the year 1.
@@ -19,7 +19,8 @@ pub const EVENT_TIME_MAX: Micros = 253_402_300_799_999_999;
 
 /// The event times in microseconds, marking rows that have none.
 pub(super) fn event_times(given: &Given<'_>, table: &Table, bad: &mut BadRows) -> Result<ScalarBuffer<i64>> {
-    let converted = to_micros(given.array, table.rounding_floor).map_err(|error| error.at(format!("column `{}`", given.name)));
+    let converted =
+        to_micros(given.array, table.rounding_floor).map_err(|error| error.at(format!("column `{}`", given.name)));
     let nanos = "is not whole microseconds; round it, or declare the table with \"event_time_rounding\": \"floor\"";
     checked(given, converted?, "an event time is never null", nanos, bad)
 }
@@ -46,9 +47,9 @@ pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) ->
             last = time;
         }
     }
-    bad.add(given.name, future.into_iter(), |row| format!("{} lies in the future", print_time(times[row])));
+    bad.add(given.name, future.into_iter(), |row| format!("{} lies in the future", time_text(times[row])));
     bad.add(given.name, back.into_iter(), |row| {
-        format!("{} is earlier than an ingest time before it; sort the rows by ingest time", print_time(times[row]))
+        format!("{} is earlier than an ingest time before it; sort the rows by ingest time", time_text(times[row]))
     });
     Ok(times)
 }
@@ -56,7 +57,13 @@ pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) ->
 type Converted = (ScalarBuffer<i64>, Option<NullBuffer>, Option<BooleanBuffer>);
 
 /// Marks nulls, times that could not be converted and times outside the calendar.
-fn checked(given: &Given<'_>, converted: Converted, null: &str, inexact: &str, bad: &mut BadRows) -> Result<ScalarBuffer<i64>> {
+fn checked(
+    given: &Given<'_>,
+    converted: Converted,
+    null: &str,
+    inexact: &str,
+    bad: &mut BadRows,
+) -> Result<ScalarBuffer<i64>> {
     let (times, nulls, misfits) = converted;
     let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
     if let Some(nulls) = nulls.as_ref().filter(|nulls| nulls.null_count() > 0) {
@@ -97,9 +104,9 @@ pub(super) fn check_future_skew(
     bad.add(given.name, rows.into_iter(), |row| {
         format!(
             "the event time {} is more than {} after the ingest time {}; a table of planned facts sets max_future_skew to \"none\"",
-            print_time(event_times[row]),
+            time_text(event_times[row]),
             print_duration(skew_max),
-            print_time(known(row))
+            time_text(known(row))
         )
     });
 }

@@ -32,7 +32,10 @@ const NAME_BYTES_MAX: usize = 64;
 /// The type that `text` spells.
 pub fn parse_type(text: &str) -> Result<DataType> {
     if text.len() > TYPE_BYTES_MAX {
-        return Err(Error::invalid(format!("a type has {} bytes of text, at most {TYPE_BYTES_MAX} are allowed", text.len())));
+        return Err(Error::invalid(format!(
+            "a type has {} bytes of text, at most {TYPE_BYTES_MAX} are allowed",
+            text.len()
+        )));
     }
     let mut parser = Parser { text, at: 0 };
     let parsed = parser.data_type(1).and_then(|data_type| parser.end().map(|()| data_type));
@@ -130,7 +133,8 @@ impl<'a> Parser<'a> {
         let all = [Second, Millisecond, Microsecond, Nanosecond];
         Ok(Some(match name {
             "date32" | "date64" => {
-                let (data_type, unit) = if name == "date32" { (DataType::Date32, "day") } else { (DataType::Date64, "ms") };
+                let (data_type, unit) =
+                    if name == "date32" { (DataType::Date32, "day") } else { (DataType::Date64, "ms") };
                 if self.accept("[") {
                     self.expect(unit)?;
                     self.expect("]")?;
@@ -292,8 +296,12 @@ impl<'a> Parser<'a> {
                 print_type(&indices)
             )));
         }
-        if values.is_nested() || values.is_temporal() || matches!(values, DataType::Boolean | DataType::Dictionary(..)) {
-            return Err(Error::invalid(format!("a dictionary of {} is not stored; declare its values", print_type(&values))));
+        if values.is_nested() || values.is_temporal() || matches!(values, DataType::Boolean | DataType::Dictionary(..))
+        {
+            return Err(Error::invalid(format!(
+                "a dictionary of {} is not stored; declare its values",
+                print_type(&values)
+            )));
         }
         Ok(DataType::Dictionary(Box::new(indices), Box::new(values)))
     }

@@ -49,27 +49,35 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
             let narrow = number as f32;
             (special || narrow.is_finite()).then_some(narrow)
         }),
-        DataType::Float64 => primitive::<Float64Type>(values, data_type, |value| float(value).map(|(number, _)| number)),
-        DataType::Decimal32(precision, scale) => primitive::<Decimal32Type>(values, data_type, |value| {
-            unscaled(value, *precision, *scale)?.parse().ok()
-        }),
-        DataType::Decimal64(precision, scale) => primitive::<Decimal64Type>(values, data_type, |value| {
-            unscaled(value, *precision, *scale)?.parse().ok()
-        }),
-        DataType::Decimal128(precision, scale) => primitive::<Decimal128Type>(values, data_type, |value| {
-            unscaled(value, *precision, *scale)?.parse().ok()
-        }),
+        DataType::Float64 => {
+            primitive::<Float64Type>(values, data_type, |value| float(value).map(|(number, _)| number))
+        }
+        DataType::Decimal32(precision, scale) => {
+            primitive::<Decimal32Type>(values, data_type, |value| unscaled(value, *precision, *scale)?.parse().ok())
+        }
+        DataType::Decimal64(precision, scale) => {
+            primitive::<Decimal64Type>(values, data_type, |value| unscaled(value, *precision, *scale)?.parse().ok())
+        }
+        DataType::Decimal128(precision, scale) => {
+            primitive::<Decimal128Type>(values, data_type, |value| unscaled(value, *precision, *scale)?.parse().ok())
+        }
         DataType::Decimal256(precision, scale) => primitive::<Decimal256Type>(values, data_type, |value| {
             i256::from_string(&unscaled(value, *precision, *scale)?)
         }),
         DataType::Date32 => primitive::<Date32Type>(values, data_type, |value| days(value)?.try_into().ok()),
         DataType::Date64 => primitive::<Date64Type>(values, data_type, |value| days(value)?.checked_mul(86_400_000)),
-        DataType::Time32(unit) => primitive::<Time32SecondType>(values, data_type, |value| in_unit(time_of_day(value)?, *unit)?.try_into().ok()),
-        DataType::Time64(unit) => primitive::<Time64MicrosecondType>(values, data_type, |value| in_unit(time_of_day(value)?, *unit)),
+        DataType::Time32(unit) => primitive::<Time32SecondType>(values, data_type, |value| {
+            in_unit(time_of_day(value)?, *unit)?.try_into().ok()
+        }),
+        DataType::Time64(unit) => {
+            primitive::<Time64MicrosecondType>(values, data_type, |value| in_unit(time_of_day(value)?, *unit))
+        }
         DataType::Timestamp(unit, _) => {
             primitive::<TimestampMicrosecondType>(values, data_type, |value| in_unit(parse_nanos(value).ok()?, *unit))
         }
-        DataType::Duration(unit) => primitive::<DurationMicrosecondType>(values, data_type, |value| in_unit(span(value)?, *unit)),
+        DataType::Duration(unit) => {
+            primitive::<DurationMicrosecondType>(values, data_type, |value| in_unit(span(value)?, *unit))
+        }
         DataType::Utf8 => Ok(Arc::new(StringArray::from(cells(values, data_type, Value::as_str)?))),
         DataType::LargeUtf8 => Ok(Arc::new(LargeStringArray::from(cells(values, data_type, Value::as_str)?))),
         DataType::Binary => {
@@ -81,7 +89,9 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
             Ok(Arc::new(LargeBinaryArray::from_iter(bytes)))
         }
         DataType::FixedSizeBinary(width) => fixed_binary(values, data_type, *width),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => list(values, data_type, item),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            list(values, data_type, item)
+        }
         DataType::Struct(fields) => structure(values, data_type, fields),
         DataType::Map(entries, _) => map(values, data_type, entries),
         DataType::Dictionary(..) | DataType::Utf8View | DataType::BinaryView => {
@@ -92,7 +102,11 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
 }
 
 /// Each value through `cell`, JSON null as null; what `cell` does not take is an error.
-fn cells<'a, T>(values: &[&'a Value], data_type: &DataType, cell: impl Fn(&'a Value) -> Option<T>) -> Result<Vec<Option<T>>> {
+fn cells<'a, T>(
+    values: &[&'a Value],
+    data_type: &DataType,
+    cell: impl Fn(&'a Value) -> Option<T>,
+) -> Result<Vec<Option<T>>> {
     let one = |value: &&'a Value| match value {
         Value::Null => Ok(None),
         value => cell(value).map(Some).ok_or_else(|| misfit(value, data_type)),
@@ -101,7 +115,11 @@ fn cells<'a, T>(values: &[&'a Value], data_type: &DataType, cell: impl Fn(&'a Va
 }
 
 /// An array of `data_type`, whose native type is that of `T`.
-fn primitive<T: ArrowPrimitiveType>(values: &[&Value], data_type: &DataType, cell: impl Fn(&Value) -> Option<T::Native>) -> Result<ArrayRef> {
+fn primitive<T: ArrowPrimitiveType>(
+    values: &[&Value],
+    data_type: &DataType,
+    cell: impl Fn(&Value) -> Option<T::Native>,
+) -> Result<ArrayRef> {
     let array: PrimitiveArray<T> = cells(values, data_type, cell)?.into_iter().collect();
     let data = arrow_array::Array::into_data(array).into_builder().data_type(data_type.clone()).build()?;
     Ok(arrow_array::make_array(data))
@@ -123,7 +141,7 @@ fn float(value: &Value) -> Option<(f64, bool)> {
             "NaN" => Some((f64::NAN, true)),
             "Infinity" => Some((f64::INFINITY, true)),
             "-Infinity" => Some((f64::NEG_INFINITY, true)),
-            _ => None,
+            text => text.parse().ok().filter(|number: &f64| number.is_finite()).map(|number| (number, false)),
         },
         _ => None,
     }
@@ -231,7 +249,10 @@ fn structure(values: &[&Value], data_type: &DataType, fields: &arrow_schema::Fie
     for object in objects.iter().flatten() {
         if let Some(unknown) = object.keys().find(|name| fields.find(name).is_none()) {
             let known: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-            return Err(Error::invalid(format!("a struct has no field `{unknown}`; its fields are {}", known.join(", "))));
+            return Err(Error::invalid(format!(
+                "a struct has no field `{unknown}`; its fields are {}",
+                known.join(", ")
+            )));
         }
     }
     let nulls: NullBuffer = objects.iter().map(Option::is_some).collect();
@@ -264,7 +285,9 @@ fn map(values: &[&Value], data_type: &DataType, entries: &FieldRef) -> Result<Ar
             }
             Value::Array(pairs) => {
                 for pair in pairs {
-                    let Some([key, value]) = pair.as_array().map(Vec::as_slice) else { return Err(misfit(pair, data_type)) };
+                    let Some([key, value]) = pair.as_array().map(Vec::as_slice) else {
+                        return Err(misfit(pair, data_type));
+                    };
                     keys.push(key.clone());
                     inner.push(value);
                 }

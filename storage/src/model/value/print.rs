@@ -35,15 +35,15 @@ pub fn to_json(array: &ArrayRef, row: usize) -> Result<Value> {
         DataType::UInt64 => integer::<UInt64Type>(array, row),
         DataType::Float16 => {
             let value = array.as_primitive::<Float16Type>().value(row);
-            float(value.to_f64(), || value.to_string(), |text| half::f16::from_f64(text) == value)
+            float(value.to_f64(), || format!("{value:e}"), |read| half::f16::from_f64(read) == value)
         }
         DataType::Float32 => {
             let value = array.as_primitive::<Float32Type>().value(row);
-            float(f64::from(value), || value.to_string(), |text| text as f32 == value)
+            float(f64::from(value), || format!("{value:e}"), |read| read as f32 == value)
         }
         DataType::Float64 => {
             let value = array.as_primitive::<Float64Type>().value(row);
-            float(value, || value.to_string(), |text| text == value)
+            float(value, || format!("{value:e}"), |read| read == value)
         }
         DataType::Decimal32(precision, scale) => decimal::<Decimal32Type>(array, row, *precision, *scale),
         DataType::Decimal64(precision, scale) => decimal::<Decimal64Type>(array, row, *precision, *scale),
@@ -70,7 +70,8 @@ pub fn to_json(array: &ArrayRef, row: usize) -> Result<Value> {
         DataType::FixedSizeList(..) => list(&array.as_fixed_size_list().value(row))?,
         DataType::Struct(fields) => {
             let columns = array.as_struct().columns().iter();
-            let pairs = fields.iter().zip(columns).map(|(field, column)| Ok((field.name().clone(), to_json(column, row)?)));
+            let pairs =
+                fields.iter().zip(columns).map(|(field, column)| Ok((field.name().clone(), to_json(column, row)?)));
             Value::Object(pairs.collect::<Result<_>>()?)
         }
         DataType::Map(..) => map(&array.as_map().value(row))?,
@@ -89,7 +90,8 @@ where
     integer_json(i128::from(array.as_primitive::<T>().value(row)))
 }
 
-/// A float as the shortest number that comes back as the same bits.
+/// A float as the shortest number that comes back as the same bits: a string where reading JSON numbers, which is not
+/// exact to the last bit everywhere, would give another.
 fn float(value: f64, print: impl Fn() -> String, same: impl Fn(f64) -> bool) -> Value {
     if value.is_nan() {
         return json!("NaN");
@@ -97,9 +99,11 @@ fn float(value: f64, print: impl Fn() -> String, same: impl Fn(f64) -> bool) -> 
     if value.is_infinite() {
         return json!(if value > 0.0 { "Infinity" } else { "-Infinity" });
     }
-    match print().parse::<f64>() {
-        Ok(short) if same(short) => json!(short),
-        _ => json!(value),
+    let short = print();
+    let number = short.parse::<f64>().map(|number| json!(number)).unwrap_or_default();
+    match serde_json::from_str::<f64>(&number.to_string()) {
+        Ok(read) if same(read) => number,
+        _ => Value::String(short),
     }
 }
 
@@ -165,9 +169,12 @@ fn map(entries: &arrow_array::StructArray) -> Result<Value> {
     let (keys, values) = (entries.column(0), entries.column(1));
     let rows = 0..entries.len();
     let pairs = rows.map(|row| Ok((to_json(keys, row)?, to_json(values, row)?))).collect::<Result<Vec<_>>>()?;
-    if matches!(keys.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..)) {
+    if matches!(keys.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..))
+    {
         let texts = pairs.iter().map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
-        if let Some(object) = texts.collect::<Option<serde_json::Map<_, _>>>().filter(|object| object.len() == pairs.len()) {
+        if let Some(object) =
+            texts.collect::<Option<serde_json::Map<_, _>>>().filter(|object| object.len() == pairs.len())
+        {
             return Ok(Value::Object(object));
         }
     }

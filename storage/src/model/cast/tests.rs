@@ -1,0 +1,174 @@
+//! Tests of the casts at the door.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{Int64Builder, MapBuilder, StringBuilder};
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{
+    BinaryArray, Date64Array, Decimal128Array, DictionaryArray, DurationMillisecondArray, Float32Array, Float64Array,
+    Int32Array, Int64Array, LargeStringArray, NullArray, StringArray, StringViewArray, Time32SecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::types::parse_type;
+use crate::model::value::{from_json, to_json};
+
+fn array(array: impl Array + 'static) -> ArrayRef {
+    Arc::new(array)
+}
+
+/// The rows after the cast as JSON, `"misfit"` where one does not fit.
+fn cast(given: &ArrayRef, to: &str) -> Vec<Value> {
+    let to = parse_type(to).expect(to);
+    let cast = door_cast(given, &to).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(cast.values.data_type(), &to);
+    assert_eq!(cast.values.len(), given.len());
+    let row = |row: usize| match &cast.misfits {
+        Some(misfits) if misfits.value(row) => json!("misfit"),
+        _ => to_json(&cast.values, row).expect("it has a JSON form"),
+    };
+    (0..given.len()).map(row).collect()
+}
+
+fn lists(data_type: &str, rows: &Value) -> ArrayRef {
+    let rows: Vec<&Value> = rows.as_array().expect("rows").iter().collect();
+    from_json(&rows, &parse_type(data_type).expect(data_type)).expect("rows of that type")
+}
+
+#[test]
+fn values_that_fit_are_taken_and_others_named() {
+    let decimals =
+        Decimal128Array::from(vec![Some(12_500), Some(12_345), None]).with_precision_and_scale(20, 3).expect("fits");
+    let dictionary: DictionaryArray<Int32Type> = vec![Some("a"), None, Some("b"), Some("a")].into_iter().collect();
+    let millis = TimestampMillisecondArray::from(vec![Some(1_500), Some(2_000), None, Some(i64::MAX)]);
+    let cases = [
+        (array(Int64Array::from(vec![Some(-1), Some(300), None])), "int8", json!([-1, "misfit", null])),
+        (array(Int64Array::from(vec![Some(-1), Some(300), None])), "uint16", json!(["misfit", 300, null])),
+        (array(UInt64Array::from(vec![1, u64::MAX])), "int64", json!([1, "misfit"])),
+        (array(Int32Array::from(vec![1, 2])), "int64", json!([1, 2])),
+        (array(Float32Array::from(vec![0.5, f32::NAN])), "float64", json!([0.5, "NaN"])),
+        (
+            array(Float64Array::from(vec![0.5, 0.1, f64::NAN, 1e300, -0.0])),
+            "float32",
+            json!([0.5, "misfit", "NaN", "misfit", -0.0]),
+        ),
+        (array(LargeStringArray::from(vec![Some("a"), None])), "utf8", json!(["a", null])),
+        (
+            array(StringViewArray::from(vec!["a", "a longer string than fits a view"])),
+            "utf8",
+            json!(["a", "a longer string than fits a view"]),
+        ),
+        (array(dictionary.clone()), "utf8", json!(["a", null, "b", "a"])),
+        (array(NullArray::new(2)), "fixed_size_list<float32>[2]", json!([null, null])),
+        (
+            array(BinaryArray::from_opt_vec(vec![Some(b"ab"), Some(b"abc"), None])),
+            "fixed_size_binary[2]",
+            json!(["YWI=", "misfit", null]),
+        ),
+        (array(decimals.clone()), "decimal128(10, 2)", json!(["12.50", "misfit", null])),
+        (array(decimals.clone()), "decimal128(4, 2)", json!(["12.50", "misfit", null])),
+        (array(decimals), "decimal256(50, 4)", json!(["12.5000", "12.3450", null])),
+        (array(Date64Array::from(vec![86_400_000, 1])), "date32", json!(["1970-01-02", "misfit"])),
+        (array(Time32SecondArray::from(vec![1])), "time64[us]", json!(["00:00:01"])),
+        (array(DurationMillisecondArray::from(vec![1_000, 1])), "duration[s]", json!(["1s", "misfit"])),
+        (array(millis.clone()), "timestamp[s, UTC]", json!(["misfit", "1970-01-01T00:00:02Z", null, "misfit"])),
+        (
+            array(millis.with_timezone("Asia/Tokyo")),
+            "timestamp[us, Europe/Berlin]",
+            json!(["1970-01-01T00:00:01.500Z", "1970-01-01T00:00:02Z", null, "misfit"]),
+        ),
+    ];
+    for (given, to, expected) in cases {
+        assert_eq!(Value::Array(cast(&given, to)), expected, "{to}");
+        // What is sliced is cast alike.
+        let sliced = given.slice(1, given.len() - 1);
+        assert_eq!(cast(&sliced, to), expected.as_array().expect("rows")[1..], "{to}, sliced");
+    }
+}
+
+#[test]
+fn nested_values_fit_item_by_item() {
+    let longs = lists("list<int64>", &json!([[1, 2], null, [300, 3], []]));
+    assert_eq!(cast(&longs, "list<int8>"), [json!([1, 2]), json!(null), json!("misfit"), json!([])]);
+    assert_eq!(cast(&longs, "large_list<int64>"), [json!([1, 2]), json!(null), json!([300, 3]), json!([])]);
+    assert_eq!(
+        cast(&longs, "fixed_size_list<int16>[2]"),
+        [json!([1, 2]), json!(null), json!([300, 3]), json!("misfit")]
+    );
+    assert_eq!(cast(&longs.slice(2, 2), "list<int8>"), [json!("misfit"), json!([])]);
+    assert_eq!(cast(&longs.slice(1, 2), "fixed_size_list<int8>[2]"), [json!(null), json!("misfit")]);
+    let fixed = lists("fixed_size_list<float64>[2]", &json!([[0.5, 1], [0.1, 1], null]));
+    assert_eq!(cast(&fixed, "fixed_size_list<float32>[2]"), [json!([0.5, 1.0]), json!("misfit"), json!(null)]);
+    assert_eq!(cast(&fixed.slice(1, 2), "list<float32>"), [json!("misfit"), json!(null)]);
+    let structs = lists("struct<b: int64, a: utf8>", &json!([{"a": "x", "b": 1}, null, {"a": "y", "b": 300}]));
+    assert_eq!(
+        cast(&structs, "struct<a: large_utf8, b: int8>"),
+        [json!({"a": "x", "b": 1}), json!(null), json!("misfit")]
+    );
+    let maps = lists("map<utf8, int64>", &json!([{"x": 1}, null, {"y": 300}]));
+    assert_eq!(cast(&maps, "map<large_utf8, int8>"), [json!({"x": 1}), json!(null), json!("misfit")]);
+    assert_eq!(cast(&maps.slice(2, 1), "map<utf8, int8>"), [json!("misfit")]);
+    // Field names as other writers give them.
+    let mut builder = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    builder.keys().append_value("k");
+    builder.values().append_value(7);
+    builder.append(true).expect("as many keys as values");
+    assert_eq!(cast(&array(builder.finish()), "map<utf8, int64>"), [json!({"k": 7})]);
+    let named = Arc::new(arrow_schema::Field::new("element", DataType::Int64, false));
+    let other = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1)])]);
+    let other = ListArray::try_new(named, other.offsets().clone(), other.values().clone(), None).expect("a list");
+    assert_eq!(cast(&array(other), "list<int64>"), [json!([1])]);
+}
+
+#[test]
+fn another_family_is_refused_with_both_types() {
+    let cases = [
+        (array(Int32Array::from(vec![1])), "float64", "is of type int32, declared as float64; cast it before sending"),
+        (array(Float64Array::from(vec![1.0])), "int64", "is of type float64, declared as int64"),
+        (array(StringArray::from(vec!["1"])), "int64", "is of type utf8, declared as int64"),
+        (array(StringArray::from(vec!["1"])), "binary", "is of type utf8, declared as binary"),
+        (array(Int64Array::from(vec![1])), "timestamp[us, UTC]", "is of type int64, declared as timestamp[us, UTC]"),
+        (array(Int64Array::from(vec![1])), "bool", "is of type int64, declared as bool"),
+        (array(Int64Array::from(vec![1])), "decimal128(10, 2)", "is of type int64, declared as decimal128(10, 2)"),
+        (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: is of type utf8, declared as int64"),
+        (
+            lists("fixed_size_list<float32>[2]", &json!([[1, 2]])),
+            "fixed_size_list<float32>[3]",
+            "is of type fixed_size_list<float32>[2], declared as fixed_size_list<float32>[3]",
+        ),
+        (lists("struct<a: utf8>", &json!([{}])), "struct<a: int64>", "struct field `a`: is of type utf8"),
+        (
+            lists("struct<a: utf8>", &json!([{}])),
+            "struct<a: utf8, b: utf8>",
+            "does not have the struct fields as declared: b",
+        ),
+        (
+            lists("struct<a: utf8, b: utf8>", &json!([{}])),
+            "struct<a: utf8>",
+            "has a struct field `b` that is not declared",
+        ),
+        (lists("map<int64, utf8>", &json!([[[300, "x"]]])), "map<int8, utf8>", "has a map key that does not fit int8"),
+    ];
+    for (given, to, expected) in cases {
+        let error = door_cast(&given, &parse_type(to).expect(to)).expect_err(to);
+        assert!(error.message().contains(expected), "{error}");
+    }
+    let given = array(Int64Array::from(vec![1, 300]));
+    let whole = door_cast(&given, &DataType::Int8).expect("a family").into_whole(&given, &DataType::Int8);
+    assert_eq!(whole.expect_err("300").message(), "row 1: 300 does not fit int8");
+}
+
+#[test]
+fn a_column_of_the_type_is_not_copied() {
+    let given = array(Float64Array::from(vec![1.0, 2.0]));
+    let cast = door_cast(&given, &DataType::Float64).expect("the same");
+    assert!(Arc::ptr_eq(&cast.values, &given) && cast.misfits.is_none());
+    let times = array(TimestampNanosecondArray::from(vec![1_500, 2_000, -1]));
+    let (micros, _, misfits) = to_micros(&times, false).expect("a timestamp");
+    assert_eq!((micros[1], misfits.expect("two are not whole").set_indices().collect::<Vec<_>>()), (2, vec![0, 2]));
+    let (micros, _, misfits) = to_micros(&times, true).expect("a timestamp");
+    assert_eq!((micros.to_vec(), misfits), (vec![1, 2, -1], None));
+    assert!(to_micros(&given, true).expect_err("no time").message().contains("needs a timestamp type"));
+}
