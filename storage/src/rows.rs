@@ -209,7 +209,7 @@ impl Rows {
                 return row;
             }
             let zone = row / STEP_ZONE_ROWS;
-            if row % STEP_ZONE_ROWS == 0 && self.step_zones[zone as usize] >= step_end {
+            if row.is_multiple_of(STEP_ZONE_ROWS) && self.step_zones[zone as usize] >= step_end {
                 row = (zone + 1) * STEP_ZONE_ROWS;
             } else {
                 row += 1;

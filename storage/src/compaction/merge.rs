@@ -16,7 +16,7 @@ use arrow_schema::DataType;
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Kind, Result};
-use crate::io::{Files, publish};
+use crate::io::{Files, TEMPORARY, publish};
 use crate::run::Run;
 use crate::segment::writer::SegmentWriter;
 use crate::segment::{SegmentMeta, file_name};
@@ -190,8 +190,9 @@ impl Merge<'_> {
 
     fn write(&self, pending: &Pending) -> Result<SegmentMeta> {
         let number = (self.next_number)();
+        let name = file_name(number);
         let mut meta = None;
-        publish(self.files, &file_name(number), |file| {
+        let published = publish(self.files, &name, |file| {
             let mut writer = SegmentWriter::new(file, number, self.throttle);
             let output = output::Output::new(self.runs, &pending.ordinals, &pending.rows);
             let (described, steps) = output.write(number, &mut writer)?;
@@ -201,7 +202,13 @@ impl Merge<'_> {
             }
             meta = Some(writer.finish(described, steps)?);
             Ok(())
-        })?;
+        });
+        if let Err(error) = published {
+            // It has its name already if only the name could not be synced.
+            let _ = self.files.remove(&name);
+            let _ = self.files.remove(&format!("{name}{TEMPORARY}"));
+            return Err(error);
+        }
         Ok(meta.expect("a published segment was finished"))
     }
 

@@ -164,7 +164,11 @@ impl Directory {
                 ends && ones == self.entities() && *counts.values == *ranks(&words.values)
             }
         };
-        if sound { Ok(()) } else { Err(checks.damaged(self.starts.offset, "the directory's entities are out of order")) }
+        if sound {
+            Ok(())
+        } else {
+            Err(checks.damaged(self.starts.offset, "the directory's entities are out of order"))
+        }
     }
 
     /// Every entity with its rows, in order. A mapped directory must be [verified](Directory::verify) before.
@@ -225,12 +229,7 @@ pub(crate) fn ranks(words: &[u64]) -> Vec<u32> {
 
 /// How many ones are before `bit`, if it is one. `words` and `ranks` are long enough for `bit`.
 #[inline]
-pub(crate) fn rank_of(
-    words: &Part<u64>,
-    ranks: &Part<u32>,
-    bit: u32,
-    checks: Option<&Checks>,
-) -> Result<Option<u32>> {
+pub(crate) fn rank_of(words: &Part<u64>, ranks: &Part<u32>, bit: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
     let (word, rank) = ((bit / 64) as usize, (bit / RANK_BITS) as usize);
     let start = rank * RANK_WORDS;
     if let Some(checks) = checks {

@@ -89,8 +89,25 @@ impl SectionKind {
     fn from_number(number: u16) -> Option<Self> {
         use SectionKind::*;
         let all = [
-            Ordinals, OrdinalBits, OrdinalRanks, Starts, EventTimes, RowSteps, Places, Kinds, RowIdOffsets, RowIdBytes,
-            Retracted, StepSequences, StepIngestTimes, StepZones, Present, PresentRanks, Values, Valid, Windows,
+            Ordinals,
+            OrdinalBits,
+            OrdinalRanks,
+            Starts,
+            EventTimes,
+            RowSteps,
+            Places,
+            Kinds,
+            RowIdOffsets,
+            RowIdBytes,
+            Retracted,
+            StepSequences,
+            StepIngestTimes,
+            StepZones,
+            Present,
+            PresentRanks,
+            Values,
+            Valid,
+            Windows,
             WindowOffsets,
         ];
         all.into_iter().find(|&kind| kind as u16 == number)

@@ -94,7 +94,8 @@ impl Opening {
         let rows = meta.rows as usize;
         let row_sections = self.row_sections()?;
         let row_ids = row_sections.row_ids.as_ref();
-        let row_ids = row_ids.map(|(offsets, bytes)| RowIds::from_parts(offsets.values.clone(), bytes.values.inner().clone()));
+        let row_ids =
+            row_ids.map(|(offsets, bytes)| RowIds::from_parts(offsets.values.clone(), bytes.values.inner().clone()));
         let mut build = Rows {
             directory: self.directory()?,
             event_times: row_sections.event_times.values.clone(),
@@ -251,7 +252,8 @@ impl Opening {
             return Err(self.blocks.damaged(0, &format!("the section {kind:?} is missing")));
         };
         if count.checked_mul(size_of::<T>()).map(|bytes| bytes as u64) != Some(section.length) {
-            let what = format!("the section {kind:?} has {} bytes, which is wrong for {count} elements", section.length);
+            let what =
+                format!("the section {kind:?} has {} bytes, which is wrong for {count} elements", section.length);
             return Err(self.blocks.damaged(section.offset, &what));
         }
         let bytes = self.bytes.slice_with_length(section.offset as usize, section.length as usize);

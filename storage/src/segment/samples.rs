@@ -133,7 +133,8 @@ fn values(data_type: &DataType, len: usize, nulls: Option<NullBuffer>, random: &
                 _ => fixed.primitive_width().expect("all other types are primitive"),
             };
             let bytes: Vec<u8> = (0..len * width).map(|_| random.random()).collect();
-            let data = ArrayData::builder(fixed.clone()).len(len).nulls(nulls).add_buffer(Buffer::from_slice_ref(&bytes));
+            let data =
+                ArrayData::builder(fixed.clone()).len(len).nulls(nulls).add_buffer(Buffer::from_slice_ref(&bytes));
             make_array(data.build().expect("any bytes are values"))
         }
     }

@@ -1,23 +1,24 @@
 //! Rows for tests, written out one by one: runs are made from them, and whatever a run says is read back into them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, new_null_array};
-use arrow_buffer::{BooleanBuffer, Buffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
-use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::column::Column;
-use crate::error::{Error, Result};
-use crate::io::{Append, Files, missing};
+use crate::error::Result;
+use crate::io::Files;
+use crate::io::simulated::Simulated;
 use crate::rows::{RowKind, Rows, Steps, step_zones};
 use crate::run::{Chunk, Origin, Run};
+use crate::segment::DIRECTORY;
 use crate::segment::directory::Directory;
 
 /// A row with everything that is known of it.
@@ -104,7 +105,8 @@ fn chunk_of(rows: &[TestRow], of_chunk: &[usize]) -> Chunk {
         let cells: Vec<&dyn Array> =
             of_chunk.iter().map(|&row| rows[row].cells.get(&feature).unwrap_or(&absent).as_ref()).collect();
         let present: BooleanBuffer = of_chunk.iter().map(|&row| rows[row].cells.contains_key(&feature)).collect();
-        let dense = of_chunk.iter().all(|&row| rows[row].kind != RowKind::Write || rows[row].cells.contains_key(&feature));
+        let dense =
+            of_chunk.iter().all(|&row| rows[row].kind != RowKind::Write || rows[row].cells.contains_key(&feature));
         Column::in_memory(feature, concat(&cells).expect("cells of one type"), (!dense).then_some(present))
     };
     Chunk { columns: types.into_iter().map(column).collect() }
@@ -172,100 +174,9 @@ pub(crate) fn random(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// Files in memory, aligned as the door to files promises.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct MemoryFiles(Arc<Mutex<HashMap<String, Vec<u8>>>>);
-
-impl MemoryFiles {
-    /// The content of `name`.
-    pub(crate) fn content(&self, name: &str) -> Vec<u8> {
-        self.read(name).expect("the file was written")
-    }
-
-    /// Makes a file.
-    pub(crate) fn plant(&self, name: &str, bytes: &[u8]) {
-        self.0.lock().expect("no test panics in here").insert(name.to_string(), bytes.to_vec());
-    }
-}
-
-#[derive(Debug)]
-struct Writer(MemoryFiles, String);
-
-impl Append for Writer {
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut files = self.0.0.lock().expect("no test panics in here");
-        files.entry(self.1.clone()).or_default().extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Files for MemoryFiles {
-    fn create(&self, name: &str) -> Result<Box<dyn Append>> {
-        self.plant(name, &[]);
-        Ok(Box::new(Writer(self.clone(), name.to_string())))
-    }
-
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.0.lock().expect("no test panics in here").get(name).cloned().ok_or_else(|| missing(name))
-    }
-
-    fn read_at(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<()> {
-        into.copy_from_slice(&self.read(name)?[offset as usize..offset as usize + into.len()]);
-        Ok(())
-    }
-
-    fn map(&self, name: &str, length: u64) -> Result<Bytes> {
-        let bytes = self.read(name)?;
-        if bytes.len() as u64 != length {
-            return Err(Error::corrupt(name, length, "it has another length"));
-        }
-        let aligned = Buffer::from_slice_ref(&bytes);
-        Ok(Bytes::from_owner(Aligned(aligned)))
-    }
-
-    fn length(&self, name: &str) -> Result<u64> {
-        Ok(self.read(name)?.len() as u64)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let mut files = self.0.lock().expect("no test panics in here");
-        let bytes = files.remove(from).ok_or_else(|| missing(from))?;
-        files.insert(to.to_string(), bytes);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.0.lock().expect("no test panics in here").remove(name);
-        Ok(())
-    }
-
-    fn list(&self, _directory: &str) -> Result<Vec<String>> {
-        let mut names: Vec<String> = self.0.lock().expect("no test panics in here").keys().cloned().collect();
-        names.sort();
-        Ok(names)
-    }
-
-    fn create_directory(&self, _directory: &str) -> Result<()> {
-        Ok(())
-    }
-
-    fn sync_directory(&self, _directory: &str) -> Result<()> {
-        Ok(())
-    }
-
-    fn maps_open(&self) -> u64 {
-        0
-    }
-}
-
-struct Aligned(Buffer);
-
-impl AsRef<[u8]> for Aligned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+/// An empty simulated disk on which segments can be written.
+pub(crate) fn disk() -> Simulated {
+    let disk = Simulated::new();
+    disk.create_directory(DIRECTORY).expect("an empty disk");
+    disk
 }

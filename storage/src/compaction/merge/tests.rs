@@ -13,8 +13,9 @@ use rand::seq::SliceRandom;
 use roaring::RoaringBitmap;
 
 use super::*;
+use crate::io::simulated::Fault;
 use crate::rows::RowKind;
-use crate::segment::testing::{MemoryFiles, TestRow, random, rows_of, run_of, sort};
+use crate::segment::testing::{TestRow, disk, random, rows_of, run_of, sort};
 use crate::segment::{open, samples};
 
 /// A merge with the usual limits.
@@ -51,7 +52,7 @@ fn read_all(runs: &[Arc<Run>]) -> Vec<TestRow> {
 }
 
 fn in_memory() -> Arc<dyn Files> {
-    Arc::new(MemoryFiles::default())
+    Arc::new(disk())
 }
 
 /// Rows of which no two are equal in storage order.
@@ -139,8 +140,9 @@ fn a_merge_is_a_sort() {
     for seed in 0..150 {
         let random = &mut random(seed);
         let all = samples::types();
-        let features: Vec<(u32, ArrayRef)> =
-            (0..4).map(|feature| (feature * 5 + 1, samples::array(&all[random.random_range(0..all.len())], 50, random))).collect();
+        let features: Vec<(u32, ArrayRef)> = (0..4)
+            .map(|feature| (feature * 5 + 1, samples::array(&all[random.random_range(0..all.len())], 50, random)))
+            .collect();
         let mut types: Vec<(u32, DataType)> =
             features.iter().map(|(feature, values)| (*feature, values.data_type().clone())).collect();
         let row_ids = random.random_bool(0.5);
@@ -226,7 +228,8 @@ fn many_windows_and_blocks() {
     let random = &mut random(6);
     let strings: Vec<Option<String>> =
         (0..count).map(|row| (row % 7 != 0).then(|| format!("{row} {}", "x".repeat((row % 50) as usize)))).collect();
-    let numbers: Vec<Option<i64>> = (0..count).map(|row| (row > 150_000 && row % 3 > 0).then_some(i64::from(row))).collect();
+    let numbers: Vec<Option<i64>> =
+        (0..count).map(|row| (row > 150_000 && row % 3 > 0).then_some(i64::from(row))).collect();
     let strings: ArrayRef = Arc::new(StringArray::from(strings));
     let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
     let rows: Vec<TestRow> = (0..count)
@@ -248,7 +251,11 @@ fn many_windows_and_blocks() {
         columns: vec![
             crate::column::Column::in_memory(1, Arc::clone(&strings), None),
             crate::column::Column::in_memory(2, Arc::clone(&numbers), None),
-            crate::column::Column::in_memory(3, Arc::clone(&strings), numbers.nulls().map(|nulls| nulls.inner().clone())),
+            crate::column::Column::in_memory(
+                3,
+                Arc::clone(&strings),
+                numbers.nulls().map(|nulls| nulls.inner().clone()),
+            ),
         ],
     })];
     let types = [(1, DataType::Utf8), (2, DataType::Int64), (3, DataType::Utf8)];
@@ -277,7 +284,7 @@ fn nothing_is_left_of_a_merge_that_stops() {
     let features = [(1, samples::array(&DataType::Utf8, 50, random))];
     let rows = random_rows(300, false, &features, random);
     let runs = split(&rows, 2, false, random);
-    let memory = MemoryFiles::default();
+    let memory = disk();
     let files: Arc<dyn Files> = Arc::new(memory.clone());
     let asked = AtomicU64::new(0);
     let numbers = AtomicU64::new(1);
@@ -295,7 +302,40 @@ fn nothing_is_left_of_a_merge_that_stops() {
     };
     assert_eq!(merge.run().expect_err("it was cancelled").kind(), Kind::Unavailable);
     assert!(numbers.load(Ordering::Relaxed) > 2, "it was stopped in the middle");
-    assert_eq!(memory.list("").expect("a list"), Vec::<String>::new());
+    assert_eq!(memory.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_merge_survives_every_failed_call() {
+    let random = &mut random(14);
+    let features =
+        [(1, samples::array(&DataType::Utf8, 50, random)), (2, samples::array(&DataType::Int64, 50, random))];
+    let types: Vec<_> = features.iter().map(|(feature, of)| (*feature, of.data_type().clone())).collect();
+    let rows = random_rows(250, true, &features, random);
+    let none = RoaringBitmap::new();
+    for fault in [Fault::NoSpace, Fault::Io, Fault::TooManyFiles, Fault::SyncLost] {
+        let simulated = disk();
+        let files: Arc<dyn Files> = Arc::new(simulated.clone());
+        let flushed = split(&rows, 3, true, random);
+        let metas = merge(&files, &flushed, &types, 100, &none, &KeepAll).expect("no call fails");
+        let runs = open_all(&files, &metas);
+        let before = simulated.names();
+        let mut call = 1;
+        loop {
+            simulated.fail_call(call, fault);
+            let merged = merge(&files, &runs, &types, 100, &none, &KeepAll);
+            simulated.heal();
+            match merged {
+                Ok(metas) => {
+                    assert_eq!(read_all(&open_all(&files, &metas)), rows);
+                    break;
+                }
+                Err(_) => assert_eq!(simulated.names(), before, "call {call}, {fault:?}"),
+            }
+            call += 1;
+        }
+        assert!(call > 10);
+    }
 }
 
 #[test]
