@@ -125,6 +125,9 @@ impl Mapped {
             (None, Some(8)) => Widths::Offsets64(section(stated.offsets, count + 1, 8).ok_or_else(outside)?),
             _ => return Err(damaged("the description states no possible width of keys")),
         };
+        if stated.probe_max >= stated.lines.max(1) {
+            return Err(damaged("a search would go on for longer than the table"));
+        }
         let keys = section(stated.keys, stated.key_bytes, 1).ok_or_else(outside)?;
         let table = section(stated.table, stated.lines, LINE_BYTES as u64).ok_or_else(outside)?;
         let (key_bytes, lines, probe_max) = (stated.key_bytes as usize, stated.lines, stated.probe_max);

@@ -50,9 +50,10 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// An empty part whose first key will have `first_ordinal`.
-    pub(super) fn new(first_ordinal: u32) -> Self {
-        Self { first_ordinal, keys: Arena::default(), table: Vec::new(), probe_max: 0 }
+    /// An empty part whose first key will have `first_ordinal`, with room for `room` keys before its table grows.
+    pub(super) fn new(first_ordinal: u32, room: u32) -> Self {
+        let table = if room == 0 { Vec::new() } else { Line::table(fingerprint_lines_for(room)) };
+        Self { first_ordinal, keys: Arena::default(), table, probe_max: 0 }
     }
 
     /// The ordinal that the next key will have.

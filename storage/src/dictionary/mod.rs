@@ -37,6 +37,11 @@ pub const UNKNOWN: u32 = u32::MAX;
 /// Files of fewer keys are merged whatever their neighbours' size: one more file to search costs more than this.
 const MERGE_COUNT_MIN: u32 = if cfg!(test) { 8 } else { 1 << 16 };
 
+/// The writer lets readers in after so many new keys.
+const INSERT_KEYS: usize = 1024;
+/// A fresh part of so many keys is frozen, so that readers never wait for a large table to grow.
+const FRESH_COUNT_MAX: u32 = if cfg!(test) { 48 } else { 1 << 18 };
+
 /// The dictionary of one bucket of one entity.
 #[derive(Debug)]
 pub struct Dictionary {
@@ -84,10 +89,12 @@ impl State {
         Some(self.frozen[in_memory.checked_sub(1)?].as_ref())
     }
 
-    fn parts(&self) -> impl Iterator<Item = &dyn Part> {
-        let mapped = self.mapped.iter().map(|part| part.as_ref() as &dyn Part);
-        let frozen = self.frozen.iter().map(|part| part.as_ref() as &dyn Part);
-        mapped.chain(frozen).chain([&self.fresh as &dyn Part])
+    /// Freezes the fresh part, if it holds anything; the next one has room for `room` keys.
+    fn freeze(&mut self, room: u32) {
+        if self.fresh.count() > 0 {
+            let next = Fresh::new(self.fresh.end(), room);
+            self.frozen.push(Arc::new(std::mem::replace(&mut self.fresh, next)));
+        }
     }
 }
 
@@ -96,7 +103,7 @@ impl Dictionary {
     /// was erased when the files were written.
     pub fn open(files: &Arc<dyn Files>, metas: &[DictionaryMeta], erased: RoaringBitmap) -> Result<Self> {
         let mapped = open_all(files, metas, &[])?;
-        let fresh = Fresh::new(metas.last().map_or(0, DictionaryMeta::end));
+        let fresh = Fresh::new(metas.last().map_or(0, DictionaryMeta::end), 0);
         let state = State { mapped, frozen: Vec::new(), fresh, erased: Arc::new(erased) };
         Ok(Self { state: RwLock::new(state) })
     }
@@ -116,23 +123,34 @@ impl Dictionary {
     /// inserted. For the one writer.
     pub fn find_or_insert(&self, keys: &Keys, rows: &[u32], hashes: &[u64], out: &mut [u32]) -> Result<()> {
         let mut pending = rows.to_vec();
-        self.state.read().find(keys, hashes, &mut pending, out)?;
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let mut state = self.state.write();
-        let state = &mut *state;
-        if u64::from(state.fresh.end()) + pending.len() as u64 >= u64::from(UNKNOWN) {
+        let next = {
+            let state = self.state.read();
+            state.find(keys, hashes, &mut pending, out)?;
+            state.fresh.end()
+        };
+        if u64::from(next) + pending.len() as u64 >= u64::from(UNKNOWN) {
             let most = "a bucket holds at most 4,294,967,294 entities; declare the entity with more buckets";
             return Err(Error::new(Kind::Exhausted, most));
         }
-        let erased = if state.erased.is_empty() { None } else { Some(state.erased.as_ref()) };
-        let search = Search { keys, hashes, erased };
-        for row in pending {
-            let (key, hash) = (keys.get(row as usize), hashes[row as usize]);
-            // An earlier row of this batch may have inserted the same key.
-            let known = search.probe(&state.fresh, mix(hash), key)?;
-            out[row as usize] = known.unwrap_or_else(|| state.fresh.insert(key, hash));
+        let mut at = 0;
+        while at < pending.len() {
+            let mut state = self.state.write();
+            let end = pending.len().min(at + INSERT_KEYS);
+            for &row in &pending[at..end] {
+                let (key, hash) = (keys.get(row as usize), hashes[row as usize]);
+                // An earlier row of this batch may have inserted the same key.
+                let search = Search { keys, hashes, erased: state.erased() };
+                let known = search.probe(&state.fresh, mix(hash), key)?;
+                out[row as usize] = known.unwrap_or_else(|| state.fresh.insert(key, hash));
+            }
+            at = end;
+            if state.fresh.count() >= FRESH_COUNT_MAX {
+                state.freeze(FRESH_COUNT_MAX);
+                pending.drain(..at);
+                at = 0;
+                // What this batch inserted before is no longer fresh.
+                state.find(keys, hashes, &mut pending, out)?;
+            }
         }
         Ok(())
     }
@@ -170,16 +188,15 @@ impl Dictionary {
 
     /// The ordinals, not erased, whose encoded key starts with `prefix`: a walk over all keys.
     pub fn matching_prefix(&self, prefix: &[u8]) -> Result<RoaringBitmap> {
-        let state = self.state.read();
         let mut matching = RoaringBitmap::new();
-        for part in state.parts() {
-            for relative in 0..part.count() {
-                if part.key(relative)?.starts_with(prefix) {
-                    matching.insert(part.first_ordinal() + relative);
-                }
-            }
-        }
-        matching -= state.erased.as_ref();
+        let (mapped, frozen) = {
+            let state = self.state.read();
+            match_prefix(&state.fresh, prefix, &mut matching)?;
+            (state.mapped.clone(), state.frozen.clone())
+        };
+        mapped.iter().try_for_each(|part| match_prefix(part.as_ref(), prefix, &mut matching))?;
+        frozen.iter().try_for_each(|part| match_prefix(part.as_ref(), prefix, &mut matching))?;
+        matching -= self.erased().as_ref();
         Ok(matching)
     }
 
@@ -285,13 +302,19 @@ impl Dictionary {
     #[expect(clippy::type_complexity, reason = "three lists that are taken apart at once")]
     fn freeze(&self) -> (Vec<Arc<Mapped>>, Vec<Arc<Fresh>>, Arc<RoaringBitmap>) {
         let mut state = self.state.write();
-        if state.fresh.count() > 0 {
-            let next = Fresh::new(state.fresh.end());
-            let full = std::mem::replace(&mut state.fresh, next);
-            state.frozen.push(Arc::new(full));
-        }
+        state.freeze(0);
         (state.mapped.clone(), state.frozen.clone(), Arc::clone(&state.erased))
     }
+}
+
+/// Adds the ordinals of `part` whose key starts with `prefix`.
+fn match_prefix<P: Part>(part: &P, prefix: &[u8], matching: &mut RoaringBitmap) -> Result<()> {
+    for relative in 0..part.count() {
+        if part.key(relative)?.starts_with(prefix) {
+            matching.insert(part.first_ordinal() + relative);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a file has bytes of erased keys: the purged ones are among the erased.

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::io::simulated::Simulated;
+use crate::io::simulated::{Fault, Simulated};
 use crate::model::key::hash;
 
 /// A disk with the folder, and the numbers of its files.
@@ -282,6 +282,31 @@ fn readers_see_every_key_while_files_change() {
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap();
     });
+}
+
+/// Any file call of a persist may fail: nothing is lost, and a later one succeeds.
+#[test]
+fn every_failed_call_is_survived() {
+    let keys: Vec<Vec<u8>> = (0..60).map(|id| key_of(id, 8)).collect();
+    for call in 1.. {
+        let disk = Disk::new();
+        let dictionary = Dictionary::open(&disk.files, &[], RoaringBitmap::new()).unwrap();
+        insert(&dictionary, &keys[..40]);
+        disk.persist(&dictionary);
+        insert(&dictionary, &keys[40..]);
+        disk.simulated.fail_call(call, Fault::NoSpace);
+        let metas = dictionary.persist(&disk.files, &|| disk.next());
+        let adopted = metas.and_then(|metas| dictionary.adopt(&disk.files, &metas));
+        disk.simulated.heal();
+        assert_eq!(find(&dictionary, &keys).unwrap(), (0..60).collect::<Vec<_>>());
+        let metas = disk.persist(&dictionary);
+        let reopened = Dictionary::open(&disk.files, &metas, RoaringBitmap::new()).unwrap();
+        assert_eq!(find(&reopened, &keys).unwrap(), (0..60).collect::<Vec<_>>());
+        if adopted.is_ok() {
+            assert!(call > 5, "a persist makes several calls");
+            return;
+        }
+    }
 }
 
 /// Damages a dictionary file in every place: each answer is an error that says corrupt, or right.

@@ -170,39 +170,28 @@ impl Pack {
     /// The array that holds the value of the `index`-th variable feature for `ordinal`, and the place there; `None`
     /// if the ordinal has no row. The array is read, checked and kept at its first use.
     pub fn variable(&self, index: u32, ordinal: u32) -> Result<Option<(&ArrayRef, usize)>> {
-        let Some(Location { window, place }) = self.locate(ordinal)? else {
-            return Ok(None);
-        };
-        let arrays = self.variables[index as usize]
-            .get_or_init(|| (0..self.windows.len()).map(|_| OnceLock::new()).collect());
-        if let Some(array) = arrays[window].get() {
-            return Ok(Some((array, place)));
+        match self.locate(ordinal)? {
+            Some(Location { window, place }) => Ok(Some((self.array(index, window)?, place))),
+            None => Ok(None),
         }
-        let array = self.read_variable(index as usize, window)?;
-        Ok(Some((arrays[window].get_or_init(|| array), place)))
     }
 
     /// The values of the `index`-th variable feature for `ordinals`; null for those that have no row or no value.
     pub fn gather_variable(&self, index: u32, ordinals: &[u32]) -> Result<ArrayRef> {
-        let data_type = self.variable_type(index);
-        let nothing = new_null_array(data_type, 1);
+        let nothing = new_null_array(self.variable_type(index), 1);
         let mut arrays: Vec<&dyn Array> = vec![nothing.as_ref()];
+        let mut array_of_window = vec![0; self.windows.len()];
         let mut places = Vec::with_capacity(ordinals.len());
-        let mut seen: Vec<(*const dyn Array, usize)> = Vec::new();
         for &ordinal in ordinals {
-            match self.variable(index, ordinal)? {
-                None => places.push((0, 0)),
-                Some((array, place)) => {
-                    let at: *const dyn Array = array.as_ref();
-                    let known = seen.iter().find(|(other, _)| std::ptr::addr_eq(*other, at)).map(|(_, number)| *number);
-                    let number = known.unwrap_or_else(|| {
-                        arrays.push(array.as_ref());
-                        seen.push((at, arrays.len() - 1));
-                        arrays.len() - 1
-                    });
-                    places.push((number, place));
-                }
+            let Some(Location { window, place }) = self.locate(ordinal)? else {
+                places.push((0, 0));
+                continue;
+            };
+            if array_of_window[window] == 0 {
+                array_of_window[window] = arrays.len();
+                arrays.push(self.array(index, window)?.as_ref());
             }
+            places.push((array_of_window[window], place));
         }
         Ok(arrow_select::interleave::interleave(&arrays, &places)?)
     }
@@ -245,6 +234,17 @@ impl Pack {
             },
         };
         Ok(Some(Location { window, place }))
+    }
+
+    /// The array of a variable feature in `window`, read at its first use.
+    fn array(&self, index: u32, window: usize) -> Result<&ArrayRef> {
+        let arrays = self.variables[index as usize]
+            .get_or_init(|| (0..self.windows.len()).map(|_| OnceLock::new()).collect());
+        if let Some(array) = arrays[window].get() {
+            return Ok(array);
+        }
+        let array = self.read_variable(index as usize, window)?;
+        Ok(arrays[window].get_or_init(|| array))
     }
 
     fn variable_type(&self, index: u32) -> &DataType {
