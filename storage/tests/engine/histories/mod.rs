@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-mod generator;
-mod runner;
+pub mod generator;
+pub mod runner;
 
 use generator::{Size, generate};
 

@@ -197,9 +197,7 @@ impl World {
         let named = |name: &str| {
             batch.column_by_name(name).ok_or_else(|| format!("a history without {name}: {:?}", batch.schema()))
         };
-        let time = |name: &str, row: usize| {
-            named(name).map(|column| column.as_primitive::<TimestampMicrosecondType>().value(row))
-        };
+        let time = |name: &str, row: usize| time_at(batch, name, row);
         let mut all = Vec::new();
         for (row, entity) in self.keys.entities(batch).into_iter().enumerate() {
             let row_id = if self.tables[sweep.table].row_ids {
@@ -230,6 +228,12 @@ impl World {
         }
         Ok(all)
     }
+}
+
+/// The time of the column `name` at `row`.
+pub fn time_at(batch: &RecordBatch, name: &str, row: usize) -> Outcome<i64> {
+    let column = batch.column_by_name(name).ok_or_else(|| format!("a history without {name}"))?;
+    Ok(column.as_primitive::<TimestampMicrosecondType>().value(row))
 }
 
 /// The text at `row`, of a text column or a dictionary of texts.
