@@ -1,6 +1,7 @@
 //! Scans, with history and without: asked of the database and of the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType, UInt32Type, UInt64Type};
@@ -9,7 +10,7 @@ use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::read::scan::ScanRequest;
 use firn_storage::time::Clock;
 
-use super::ask::{Limit, given};
+use super::ask::Limit;
 use super::{Outcome, World, calmly};
 use crate::oracle::{self, AsOf, Bounds, Kind, Row, Value};
 use crate::types::value_at;
@@ -69,18 +70,16 @@ impl World {
             position: sweep.position.map(|ack| self.acks[ack].position.clone()),
             schema_version: sweep.version.map(|version| self.versions[version].0),
             clock: sweep.clock,
-            status: !sweep.history,
-            event_times: !sweep.history,
             parts: sweep.parts,
         };
-        let scan = self.database().scan(&request)?;
+        let scan = Arc::new(self.database().scan(&request)?);
         let mut batches = Vec::new();
         for part in 0..scan.parts() {
             for batch in scan.open(part)? {
                 batches.push(batch?);
             }
         }
-        Ok((batches, scan.clock()))
+        Ok((batches, scan.snapshot().clock()))
     }
 
     /// Asks the engine and the oracle.
@@ -128,7 +127,7 @@ impl World {
         let mut right: BTreeSet<usize> = entities.into_iter().filter(appears).collect();
         for batch in batches {
             let keys = self.keys.columns(&[]).len();
-            if batch.num_columns() != keys + shape.features.len() * 3 {
+            if batch.num_columns() != keys + shape.features.len() {
                 return Err(format!("a scan of columns {:?}", batch.schema()));
             }
             for (row, entity) in self.keys.entities(batch).into_iter().enumerate() {
@@ -136,13 +135,13 @@ impl World {
                     return Err(format!("entity {entity} must not appear, or twice: {sweep:?}\n  rows {rows:#?}"));
                 }
                 for (place, feature) in shape.features.iter().enumerate() {
-                    let given = given(&batch.columns()[keys + place * 3..keys + place * 3 + 3], row);
+                    let given = value_at(batch.column(keys + place).as_ref(), row);
                     let max_age = shape.max_age_of(feature);
                     let want = oracle::answer(rows, entity, feature.id, max_age, &feature.default, bounds);
-                    if (given.0.as_str(), &given.1, &given.2) != (want.0, &want.1, &want.2) {
+                    if given != want.1 {
                         return Err(format!(
                             "scan: feature {} entity {entity}:\n  engine {given:?}\n  oracle {want:?}\n  \
-                             {sweep:?}\n  rows {rows:#?}",
+                             {sweep:?} {bounds:?}\n  rows {rows:#?}",
                             feature.name
                         ));
                     }
