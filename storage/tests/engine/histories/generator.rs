@@ -69,7 +69,6 @@ pub enum Step {
 /// A history: the world it begins in and its steps.
 #[derive(Debug, Clone)]
 pub struct History {
-    pub seed: u64,
     pub setting: Setting,
     pub keys: KeyShape,
     pub entities: usize,
@@ -107,7 +106,7 @@ pub fn generate(seed: u64, size: Size) -> History {
     };
     let keys = KEY_SHAPES[random.random_range(0..KEY_SHAPES.len())];
     let entities = random.random_range(1..6);
-    let history = History { seed, setting, keys, entities, tables: Vec::new(), steps: Vec::new() };
+    let history = History { setting, keys, entities, tables: Vec::new(), steps: Vec::new() };
     let mut generator = Generator {
         random,
         history,

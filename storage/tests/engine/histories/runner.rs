@@ -116,7 +116,7 @@ fn rename(world: &mut World, table: usize, id: u32) -> Outcome {
     let name = format!("{}r", feature.name);
     let what = json!({"rename": {feature.name.clone(): name}});
     world.alter(table, &what, |shape| {
-        shape.features.iter_mut().filter(|feature| feature.id == id).for_each(|feature| feature.name = name);
+        shape.features.iter_mut().filter(|feature| feature.id == id).for_each(|feature| feature.name.clone_from(&name));
     })
 }
 

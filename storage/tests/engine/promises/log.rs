@@ -85,7 +85,7 @@ fn positions_that_are_not_of_this_log_or_not_yet_are_refused() {
     let other = super::world();
     world.apply(&row(0, 1, 1)).unwrap();
     let mine = world.acks[0].position.clone();
-    let mut at = |position: &str| {
+    let at = |position: &str| {
         let mut request = world.request(&Ask::latest(&world, 1)).unwrap();
         request.point.position = Some(position.to_owned());
         world.ask(&request)

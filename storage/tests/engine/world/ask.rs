@@ -7,7 +7,7 @@ use arrow_array::types::{Int8Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use firn_storage::error::{Error, Kind as ErrorKind};
-use firn_storage::read::plan::{Bound, FeatureReference, PointRequest};
+use firn_storage::read::{Bound, FeatureReference, PointRequest};
 use firn_storage::time::Clock;
 
 use super::{Feature, Outcome, Shape, World, calmly, times};
@@ -40,7 +40,7 @@ impl Limit {
         }
     }
 
-    pub(super) fn greatest(&self) -> Option<i64> {
+    pub fn greatest(&self) -> Option<i64> {
         match self {
             Limit::Open => None,
             Limit::At { micros, .. } => Some(*micros),

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
 use firn_storage::config::Options;
-use firn_storage::database::{Committed, Database};
+use firn_storage::commit::Committed;
+use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
 use firn_storage::io::simulated::Simulated;
@@ -39,7 +40,6 @@ pub struct Ack {
     pub position: String,
     /// The last of the world's own sequences that it covers.
     pub sequence: u64,
-    pub ingest_time: Micros,
 }
 
 /// How the database of a world is opened.
@@ -385,7 +385,7 @@ impl World {
             table.producers.insert(name.clone(), *sequence);
         }
         let position = committed.position.to_string();
-        self.acks.push(Ack { position, sequence: self.sequence, ingest_time: committed.ingest_time });
+        self.acks.push(Ack { position, sequence: self.sequence });
         Ok(())
     }
 }

@@ -1,13 +1,12 @@
 //! Scans, with history and without: asked of the database and of the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use firn_storage::error::{Error, Kind as ErrorKind};
-use firn_storage::read::scan::ScanRequest;
+use firn_storage::read::ScanRequest;
 use firn_storage::time::Clock;
 
 use super::ask::Limit;
@@ -72,7 +71,7 @@ impl World {
             clock: sweep.clock,
             parts: sweep.parts,
         };
-        let scan = Arc::new(self.database().scan(&request)?);
+        let scan = self.database().scan(&request)?;
         let mut batches = Vec::new();
         for part in 0..scan.parts() {
             for batch in scan.open(part)? {
