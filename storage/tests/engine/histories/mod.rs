@@ -1,0 +1,64 @@
+//! P3: answers equal the oracle's over random histories.
+//!
+//! `FIRN_HISTORIES=n` runs n histories, `FIRN_SEED=s` begins at seed s; a failure prints its seed and the smallest
+//! history found that still fails. Found failures stay below as named tests.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+pub mod generator;
+pub mod runner;
+
+use generator::{Size, generate};
+
+const SMALL: Size = Size { steps: 25, rows: 30 };
+const LONG: Size = Size { steps: 200, rows: 300 };
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+/// Runs the history of `seed`, or says how the smallest like it fails.
+fn check(seed: u64, size: Size) -> Result<(), String> {
+    let history = generate(seed, size);
+    let Err(failure) = runner::run(&history) else { return Ok(()) };
+    let (smallest, failure) = runner::shrink(&history, failure);
+    Err(format!("seed {seed} ({size:?}) fails: {failure}\n\nsmallest: {smallest:#?}\n\nseed {seed}: {failure}"))
+}
+
+/// Runs `count` histories from `first` on all cores; stops at the first failure.
+fn check_many(first: u64, count: u64, size: Size) {
+    let next = AtomicU64::new(first);
+    let failure: Mutex<Option<String>> = Mutex::new(None);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count || failure.lock().unwrap().is_some() {
+                        return;
+                    }
+                    if let Err(error) = check(seed, size) {
+                        *failure.lock().unwrap() = Some(error);
+                    }
+                }
+            });
+        }
+    });
+    let failure = failure.into_inner().unwrap();
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+    println!("{count} histories from seed {first} in {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+#[test]
+fn random_histories_answer_as_the_oracle_does() {
+    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000), SMALL);
+}
+
+#[test]
+fn long_histories_answer_as_the_oracle_does() {
+    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000) / 200, LONG);
+}

@@ -1,0 +1,250 @@
+//! Runs a history on a world, and makes a failing one smaller.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+use super::generator::{Choice, History, Question, Step, Window};
+use crate::world::ask::{Ask, Limit};
+use crate::world::scan::Sweep;
+use crate::world::{Batch, Deed, Outcome, World, duration, panic_text};
+
+/// Runs `history`; an error says which step failed and how.
+pub fn run(history: &History) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| run_steps(history)))
+        .unwrap_or_else(|panic| Err(format!("panic: {}", panic_text(panic))))
+}
+
+/// The world that `history` begins in.
+pub fn begin(history: &History) -> Outcome<World> {
+    let mut world = World::new(history.setting, history.keys)?;
+    for (table, (row_ids, shape)) in history.tables.iter().enumerate() {
+        world.create_table(&format!("t{table}"), *row_ids, shape.clone())?;
+    }
+    Ok(world)
+}
+
+fn run_steps(history: &History) -> Outcome {
+    let mut world = begin(history)?;
+    for (at, step) in history.steps.iter().enumerate() {
+        run_step(&mut world, history, step).map_err(|error| format!("step {at}: {error}"))?;
+    }
+    // One entity more than was written: unknown ones must answer "never".
+    let latest = Ask::latest(&world, history.entities + 1);
+    world.check(&latest).map_err(|error| format!("at the end: {error}"))?;
+    for table in 0..world.tables.len() {
+        world.check_scan(&Sweep::history(table)).map_err(|error| format!("at the end: {error}"))?;
+    }
+    Ok(())
+}
+
+pub fn run_step(world: &mut World, history: &History, step: &Step) -> Outcome {
+    match step {
+        Step::Apply(batch) => match live(world, batch) {
+            Some(batch) => world.apply(&batch),
+            None => Ok(()),
+        },
+        Step::Seal(table) => world.seal(*table),
+        Step::AddFeature(table, feature) => world.add_feature(*table, feature.clone()),
+        Step::Widen(table, id) => widen(world, *table, *id),
+        Step::Rename(table, id) => rename(world, *table, *id),
+        Step::Retire(table, id) => retire(world, *table, *id),
+        Step::SetMaxAge(table, age) => {
+            if world.tables[*table].shape.max_age == *age {
+                return Ok(());
+            }
+            let spelled = age.map_or(json!("none"), duration);
+            world.alter(*table, &json!({"set": {"max_age": spelled}}), |shape| shape.max_age = *age)
+        }
+        Step::Flush(table) => world.flush(*table),
+        Step::Compact(table) => world.compact(*table),
+        Step::Reopen => world.reopen(),
+        Step::Crash(seed) => world.crash(*seed),
+        Step::Advance(micros) => {
+            world.clock.advance(*micros);
+            Ok(())
+        }
+        Step::Ask(question) => {
+            let ask = ask(world, history, question);
+            world.check(&ask).map(drop)
+        }
+        Step::Scan(question, window) => {
+            let sweep = sweep(world, history, question, window);
+            world.check_scan(&sweep)
+        }
+    }
+}
+
+/// `batch` without the columns of features that are not live (yet, or any more).
+fn live(world: &World, batch: &Batch) -> Option<Batch> {
+    let shape = &world.tables[batch.table].shape;
+    let is_live = |id: &u32| shape.feature(*id).is_some();
+    let mut batch = batch.clone();
+    match &mut batch.deed {
+        Deed::Write { columns, .. } => {
+            let keep: Vec<bool> = columns.iter().map(is_live).collect();
+            columns.retain(is_live);
+            for row in &mut batch.rows {
+                let mut kept = keep.iter();
+                row.cells.retain(|_| *kept.next().expect("one cell per column"));
+            }
+        }
+        Deed::RetractCells(features) => {
+            features.retain(is_live);
+            if features.is_empty() {
+                return None;
+            }
+        }
+        Deed::Delete | Deed::Retract => {}
+    }
+    Some(batch)
+}
+
+fn widen(world: &mut World, table: usize, id: u32) -> Outcome {
+    let Some(feature) = world.tables[table].shape.feature(id) else { return Ok(()) };
+    let Some(wider) = feature.kind.wider() else { return Ok(()) };
+    let what = json!({"widen": [{"name": feature.name, "type": wider.spelled()}]});
+    world.alter(table, &what, |shape| {
+        shape.features.iter_mut().filter(|feature| feature.id == id).for_each(|feature| feature.kind = wider);
+    })
+}
+
+fn rename(world: &mut World, table: usize, id: u32) -> Outcome {
+    let Some(feature) = world.tables[table].shape.feature(id) else { return Ok(()) };
+    let name = format!("{}r", feature.name);
+    let what = json!({"rename": {feature.name.clone(): name}});
+    world.alter(table, &what, |shape| {
+        shape.features.iter_mut().filter(|feature| feature.id == id).for_each(|feature| feature.name.clone_from(&name));
+    })
+}
+
+fn retire(world: &mut World, table: usize, id: u32) -> Outcome {
+    let shape = &world.tables[table].shape;
+    let Some(feature) = shape.feature(id).filter(|_| shape.features.len() > 1) else { return Ok(()) };
+    let what = json!({"retire": [feature.name]});
+    world.alter(table, &what, |shape| shape.features.retain(|feature| feature.id != id))
+}
+
+/// Moments at which something may change: those of `known` and the microseconds around them.
+fn near(known: impl Iterator<Item = i64>, roll: u64) -> Option<i64> {
+    let known: Vec<i64> = known.collect();
+    let at = *known.get((roll % known.len().max(1) as u64) as usize)?;
+    Some(at.saturating_add([0, 0, 0, 1, -1, 3000][(roll >> 32) as usize % 6]))
+}
+
+fn limit(
+    choice: Choice,
+    exclusive: bool,
+    rows: usize,
+    fallback: i64,
+    moments: &dyn Fn(u64) -> Option<i64>,
+    most: i64,
+) -> Limit {
+    let moment = |roll: u64| moments(roll).unwrap_or(fallback).min(most);
+    match choice {
+        Choice::Open => Limit::Open,
+        Choice::Constant(roll) => Limit::At { micros: moment(roll), exclusive },
+        Choice::PerRow(roll) => {
+            let mut random = StdRng::seed_from_u64(roll);
+            Limit::PerRow { micros: (0..rows).map(|_| moment(random.random())).collect(), exclusive }
+        }
+    }
+}
+
+fn limits(world: &World, question: &Question, rows: usize) -> (Limit, Limit) {
+    let all = || world.tables.iter().flat_map(|table| &table.rows);
+    let events = |roll: u64| {
+        if roll % 13 == 0 {
+            return Some([i64::MIN, i64::MAX, 0][roll as usize % 3]);
+        }
+        near(all().map(|row| row.event_time), roll)
+    };
+    let ingests = |roll: u64| near(all().map(|row| row.ingest_time), roll);
+    let now = world.answered();
+    let as_of = limit(question.as_of, question.exclusive, rows, now, &events, i64::MAX);
+    (as_of, limit(question.known_at, false, rows, now, &ingests, now))
+}
+
+pub fn ask(world: &World, history: &History, question: &Question) -> Ask {
+    let mut random = StdRng::seed_from_u64(question.seed);
+    let rows = random.random_range(1..10);
+    let (as_of, known_at) = limits(world, question, rows);
+    let some = |table: usize| {
+        let roll = question.some_features?;
+        let ever = world.tables[table].features_ever;
+        Some((0..ever).filter(|id| roll >> (id % 60) & 1 == 1).collect())
+    };
+    Ask {
+        features: (0..world.tables.len()).map(|table| (table, some(table))).collect(),
+        entities: (0..rows).map(|_| random.random_range(0..=history.entities)).collect(),
+        as_of,
+        known_at,
+        position: position(world, question),
+        clock: question.clock,
+        version: question.version.map(|roll| (roll % world.versions.len() as u64) as usize),
+    }
+}
+
+fn position(world: &World, question: &Question) -> Option<usize> {
+    question.position.filter(|_| !world.acks.is_empty()).map(|roll| (roll % world.acks.len() as u64) as usize)
+}
+
+fn sweep(world: &World, _history: &History, question: &Question, window: &Window) -> Sweep {
+    let (as_of, known_at) = limits(world, question, 0);
+    Sweep {
+        table: window.table,
+        history: window.history,
+        as_of,
+        known_at,
+        from: window.from,
+        to: window.to,
+        position: position(world, question),
+        clock: question.clock,
+        version: question.version.map(|roll| (roll % world.versions.len() as u64) as usize),
+        parts: window.parts,
+    }
+}
+
+/// The smallest history that this finds to fail like `history`, and its failure.
+pub fn shrink(history: &History, failure: String) -> (History, String) {
+    let (mut smallest, mut failure) = (history.clone(), failure);
+    let mut attempt = |candidate: &History, smallest: &mut History| {
+        let Err(error) = run(candidate) else { return false };
+        failure = error;
+        *smallest = candidate.clone();
+        true
+    };
+    let mut chunk = smallest.steps.len().div_ceil(2);
+    loop {
+        let mut dropped = false;
+        let mut at = 0;
+        while at < smallest.steps.len() {
+            let mut candidate = smallest.clone();
+            candidate.steps.drain(at..(at + chunk).min(smallest.steps.len()));
+            if attempt(&candidate, &mut smallest) {
+                dropped = true;
+            } else {
+                at += chunk;
+            }
+        }
+        if chunk > 1 {
+            chunk = chunk.div_ceil(2);
+        } else if !dropped {
+            break;
+        }
+    }
+    for step in (0..smallest.steps.len()).rev() {
+        let rows = if let Step::Apply(batch) = &smallest.steps[step] { batch.rows.len() } else { 0 };
+        for row in (0..rows).rev() {
+            let mut candidate = smallest.clone();
+            if let Step::Apply(batch) = &mut candidate.steps[step] {
+                batch.rows.remove(row);
+                batch.ingest_times.as_mut().map(|times| times.remove(row));
+            }
+            attempt(&candidate, &mut smallest);
+        }
+    }
+    (smallest, failure)
+}

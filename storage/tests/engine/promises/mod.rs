@@ -1,0 +1,65 @@
+//! P2 and what else section 2 of the design promises about a log: fixed answers, sealing, producers, clocks,
+//! positions, retention and erase.
+
+mod erase;
+mod fixed;
+mod log;
+mod race;
+mod retention;
+
+use firn_storage::error::{Error, Kind};
+use firn_storage::read::digest::Digest;
+
+use crate::oracle::Value;
+use crate::types::Type;
+use crate::world::ask::Request;
+use crate::world::keys::KeyShape;
+use crate::world::{Batch, Deed, Feature, Sent, Setting, Shape, World};
+
+/// One unit of event time in these tests, µs.
+const UNIT: i64 = 1000;
+
+/// A world with a table of an integer and a text feature, on a clock that stands at 1 s.
+fn world() -> World {
+    let setting = Setting { segment_rows_max: 16, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
+    let mut world = World::new(setting, KeyShape::Composite).expect("a new world");
+    let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
+    world.create_table("t", false, Shape { features, max_age: None }).expect("a table");
+    world
+}
+
+/// A row of table 0: `number` for `entity` at `event` units.
+fn row(entity: usize, event: i64, number: i64) -> Batch {
+    let cells = vec![Some(Value::Int(number.into())), Some(Value::Text(format!("text {number}")))];
+    batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, vec![sent(entity, event, cells)])
+}
+
+fn sent(entity: usize, event: i64, cells: Vec<Option<Value>>) -> Sent {
+    Sent { entity, event_time: event * UNIT, row_id: None, cells }
+}
+
+fn batch(deed: Deed, rows: Vec<Sent>) -> Batch {
+    Batch { table: 0, deed, rows, ingest_times: None, producer: None }
+}
+
+/// The digest of the engine's answer.
+fn digest(world: &World, request: &Request) -> Result<String, Error> {
+    let (answer, _) = world.ask(request)?;
+    let mut digest = Digest::new(&answer.schema());
+    digest.update(&answer)?;
+    Ok(digest.finish())
+}
+
+/// An Arrow column of text.
+fn texts(values: &[&str]) -> arrow_array::ArrayRef {
+    std::sync::Arc::new(arrow_array::StringArray::from(values.to_vec()))
+}
+
+/// Checks that `result` is an error of `kind` whose message has all of `words`.
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: Kind, words: &[&str]) {
+    let error = result.expect_err("this must be refused");
+    assert_eq!(error.kind(), kind, "{error:?}");
+    for word in words {
+        assert!(error.message().contains(word), "{word:?} is not said by {error:?}");
+    }
+}

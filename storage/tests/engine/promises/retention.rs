@@ -1,0 +1,148 @@
+//! Retention: inside the horizon every answer stays what it was; before it, none is given.
+
+use firn_storage::error::Kind;
+use firn_storage::time::Clock;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+use super::{batch, refused, sent, world};
+use crate::oracle::Value;
+use crate::world::ask::{Ask, Limit, given};
+use crate::world::{Batch, Deed, World};
+
+/// What the tables keep, µs.
+const KEEP: i64 = 200_000;
+const ENTITIES: usize = 4;
+
+fn some_batch(random: &mut StdRng, now: i64) -> Batch {
+    let deed = match random.random_range(0..10) {
+        0 => Deed::Delete,
+        1 => Deed::Retract,
+        2 => Deed::RetractCells(vec![random.random_range(0..2)]),
+        _ => Deed::Write { columns: vec![0, 1], nulls_absent: true },
+    };
+    let writes = matches!(deed, Deed::Write { .. });
+    let mut row = || {
+        let number = random.random_range(0..1000);
+        let mut cells = vec![Some(Value::Int(number)), Some(Value::Text(format!("kept {number}")))];
+        cells.iter_mut().for_each(|cell| *cell = cell.take().filter(|_| random.random_bool(0.7)));
+        let event = (now / 1000 - random.random_range(0..600)) / 5 * 5;
+        sent(random.random_range(0..ENTITIES), event, if writes { cells } else { Vec::new() })
+    };
+    let rows = (0..3).map(|_| row()).collect();
+    batch(deed, rows)
+}
+
+/// Asks at random bounds inside the horizon, each open or a time of the last `KEEP` before `now`.
+fn ask_inside(world: &mut World, random: &mut StdRng, events: bool, knowledge: bool) {
+    let now = world.answered();
+    let mut limit = |bound: bool, reach: i64| match random.random_range(0..3) {
+        0 => Limit::Open,
+        _ if !bound => Limit::At { micros: now - random.random_range(0..1_000_000), exclusive: false },
+        1 => Limit::At { micros: now - random.random_range(0..=reach), exclusive: false },
+        _ => {
+            let micros = (0..ENTITIES).map(|_| now - random.random_range(0..=reach)).collect();
+            Limit::PerRow { micros, exclusive: false }
+        }
+    };
+    let (as_of, known_at) = (limit(events, KEEP), limit(knowledge, KEEP));
+    world.check(&Ask { as_of, known_at, ..Ask::latest(world, ENTITIES) }).unwrap();
+}
+
+fn retain(seed: u64, events: bool, knowledge: bool) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut world = world();
+    let keep = "200ms";
+    if events {
+        world.alter(0, &json!({"set": {"keep_events": keep}}), |_| {}).unwrap();
+    }
+    if knowledge {
+        world.alter(0, &json!({"set": {"keep_knowledge": keep}}), |_| {}).unwrap();
+    }
+    for _ in 0..60 {
+        world.clock.advance(random.random_range(0..30_000));
+        let write = some_batch(&mut random, world.clock.now());
+        world.apply(&write).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        match random.random_range(0..10) {
+            0 | 1 => world.flush(None).unwrap(),
+            2 | 3 => world.compact(None).unwrap(),
+            4 => world.reopen().unwrap(),
+            5 => world.crash(seed).unwrap(),
+            _ => {}
+        }
+        for _ in 0..4 {
+            ask_inside(&mut world, &mut random, events, knowledge);
+        }
+    }
+    world.clock.advance(2 * KEEP);
+    world.compact(None).unwrap();
+    refuse_outside(&mut world, events, knowledge);
+    world.reopen().unwrap();
+    refuse_outside(&mut world, events, knowledge);
+    for _ in 0..20 {
+        ask_inside(&mut world, &mut random, events, knowledge);
+    }
+}
+
+fn refuse_outside(world: &mut World, events: bool, knowledge: bool) {
+    let before = world.clock.now() - 2 * KEEP;
+    let constant = Limit::At { micros: before, exclusive: false };
+    let per_row = Limit::PerRow { micros: vec![before; ENTITIES], exclusive: false };
+    for (bound, event_side) in [(events, true), (knowledge, false)] {
+        if !bound {
+            continue;
+        }
+        let ask = |limit: &Limit| {
+            let latest = Ask::latest(world, ENTITIES);
+            let (as_of, known_at) = if event_side { (limit.clone(), Limit::Open) } else { (Limit::Open, limit.clone()) };
+            world.request(&Ask { as_of, known_at, ..latest }).unwrap()
+        };
+        refused(world.ask(&ask(&constant)).map(drop), Kind::OutOfRange, &["horizon"]);
+        let (answer, _) = world.ask(&ask(&per_row)).unwrap();
+        for row in 0..ENTITIES {
+            assert_eq!(given(&answer.columns()[..3], row), ("forgotten".to_owned(), None, None));
+        }
+        let mut request = ask(&per_row);
+        request.point.status = false;
+        refused(world.ask(&request).map(drop), Kind::OutOfRange, &["row 0"]);
+    }
+}
+
+#[test]
+fn inside_the_horizon_every_answer_stays() {
+    for seed in 0..40 {
+        retain(seed, true, false);
+        retain(seed, false, true);
+        retain(seed, true, true);
+    }
+}
+
+#[test]
+fn what_can_never_be_picked_again_leaves_the_disk() {
+    let mut world = world();
+    for what in ["keep_events", "keep_knowledge"] {
+        world.alter(0, &json!({"set": {what: "200ms"}}), |_| {}).unwrap();
+    }
+    let text = |text: &str| vec![None, Some(Value::Text(text.to_owned()))];
+    let write = |event: i64, cells| {
+        batch(Deed::Write { columns: vec![0, 1], nulls_absent: true }, vec![sent(0, event, cells)])
+    };
+    let signup = vec![Some(Value::Int(1999)), None];
+    world.apply(&write(1, signup)).unwrap();
+    world.apply(&write(2, text("superseded long ago"))).unwrap();
+    world.apply(&write(3, text("the last word"))).unwrap();
+    world.clock.advance(10 * KEEP);
+    world.flush(None).unwrap();
+    world.compact(None).unwrap();
+    world.check(&Ask::latest(&world, 1)).unwrap();
+    let holds = |world: &World, what: &str| {
+        world.files.names().iter().any(|name| {
+            world.files.content(name).windows(what.len()).any(|window| window == what.as_bytes())
+        })
+    };
+    assert!(holds(&world, "the last word"));
+    assert!(!holds(&world, "superseded long ago"), "nothing can pick this row any more");
+    world.reopen().unwrap();
+    world.check(&Ask::latest(&world, 1)).unwrap();
+}

@@ -1,0 +1,243 @@
+//! Point reads (lookups and joins are one door to the engine): asked of the database and of the oracle.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int8Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema};
+use firn_storage::error::{Error, Kind as ErrorKind};
+use firn_storage::read::{Bound, FeatureReference, PointRequest};
+use firn_storage::time::Clock;
+
+use super::{Feature, Outcome, Shape, World, calmly, times};
+use crate::oracle::{self, AsOf, Bounds};
+use crate::types::value_at;
+
+/// One bound of a read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Limit {
+    Open,
+    At { micros: i64, exclusive: bool },
+    PerRow { micros: Vec<i64>, exclusive: bool },
+}
+
+impl Limit {
+    pub(super) fn bound(&self, column: &str) -> Bound {
+        match self {
+            Limit::Open => Bound::Latest,
+            Limit::At { micros, exclusive } => Bound::Time { micros: *micros, exclusive: *exclusive },
+            Limit::PerRow { exclusive, .. } => Bound::Column { name: column.to_owned(), exclusive: *exclusive },
+        }
+    }
+
+    fn of(&self, row: usize) -> AsOf {
+        let as_of = |micros, exclusive: bool| if exclusive { AsOf::Before(micros) } else { AsOf::At(micros) };
+        match self {
+            Limit::Open => AsOf::Open,
+            Limit::At { micros, exclusive } => as_of(*micros, *exclusive),
+            Limit::PerRow { micros, exclusive } => as_of(micros[row], *exclusive),
+        }
+    }
+
+    pub fn greatest(&self) -> Option<i64> {
+        match self {
+            Limit::Open => None,
+            Limit::At { micros, .. } => Some(*micros),
+            Limit::PerRow { micros, .. } => micros.iter().max().copied(),
+        }
+    }
+}
+
+/// A point read.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Tables, each with some features, or all.
+    pub features: Vec<(usize, Option<Vec<u32>>)>,
+    pub entities: Vec<usize>,
+    pub as_of: Limit,
+    pub known_at: Limit,
+    /// The acknowledgement whose position bounds the read.
+    pub position: Option<usize>,
+    pub clock: Option<i64>,
+    /// Index into the world's schema versions.
+    pub version: Option<usize>,
+}
+
+impl Ask {
+    /// Everything about `entities`, now.
+    pub fn latest(world: &World, entities: usize) -> Self {
+        Self {
+            features: (0..world.tables.len()).map(|table| (table, None)).collect(),
+            entities: (0..entities).collect(),
+            as_of: Limit::Open,
+            known_at: Limit::Open,
+            position: None,
+            clock: None,
+            version: None,
+        }
+    }
+}
+
+/// One feature of a request: its table, and what the asked schema version says of it.
+struct Asked {
+    table: usize,
+    feature: Feature,
+    max_age: Option<i64>,
+}
+
+/// A request and the batch that carries its rows.
+pub struct Request {
+    pub point: PointRequest,
+    pub rows: RecordBatch,
+}
+
+impl World {
+    /// The shapes that a read at `version` goes by.
+    pub(super) fn shapes(&self, version: Option<usize>) -> Vec<Shape> {
+        match version {
+            Some(version) => self.versions[version].1.clone(),
+            None => self.tables.iter().map(|table| table.shape.clone()).collect(),
+        }
+    }
+
+    /// What `ask` names that exists at its schema version.
+    fn asked(&self, ask: &Ask) -> Vec<Asked> {
+        let shapes = self.shapes(ask.version);
+        let mut asked = Vec::new();
+        for (table, features) in &ask.features {
+            let Some(shape) = shapes.get(*table) else { continue };
+            let wanted = |feature: &&Feature| features.as_ref().is_none_or(|ids| ids.contains(&feature.id));
+            for feature in shape.features.iter().filter(wanted) {
+                asked.push(Asked { table: *table, feature: feature.clone(), max_age: shape.max_age_of(feature) });
+            }
+        }
+        asked
+    }
+
+    /// The request that a client would send for `ask`; `None` if it names nothing that exists.
+    pub fn request(&self, ask: &Ask) -> Option<Request> {
+        let asked = self.asked(ask);
+        let reference = |table: usize, feature: &str| FeatureReference {
+            table: self.tables[table].name.clone(),
+            feature: feature.to_owned(),
+            rename: None,
+            prefix: None,
+            entity: Vec::new(),
+        };
+        let mut features = Vec::new();
+        for (table, ids) in &ask.features {
+            let mut of_table = asked.iter().filter(|asked| asked.table == *table).peekable();
+            match ids {
+                None if of_table.peek().is_some() => features.push(reference(*table, "*")),
+                None => {}
+                Some(_) => features.extend(of_table.map(|asked| reference(*table, &asked.feature.name))),
+            }
+        }
+        if features.is_empty() {
+            return None;
+        }
+        let mut columns = self.keys.columns(&ask.entities);
+        for (name, limit) in [("as_of", &ask.as_of), ("known_at", &ask.known_at)] {
+            if let Limit::PerRow { micros, .. } = limit {
+                let array = times(micros.iter().copied());
+                columns.push((Field::new(name, array.data_type().clone(), true), array));
+            }
+        }
+        let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of equal length");
+        let point = PointRequest {
+            features,
+            as_of: ask.as_of.bound("as_of"),
+            known_at: ask.known_at.bound("known_at"),
+            position: ask.position.map(|ack| self.acks[ack].position.clone()),
+            schema_version: ask.version.map(|version| self.versions[version].0),
+            clock: ask.clock,
+            status: true,
+            event_times: true,
+        };
+        Some(Request { point, rows })
+    }
+
+    /// The engine's answer and the clock that its ages go by.
+    pub fn ask(&self, request: &Request) -> Result<(RecordBatch, i64), Error> {
+        let database = self.database();
+        let plan = database.plan(&request.point, &request.rows.schema())?;
+        let snapshot = database.snapshot(&plan)?;
+        let answer = database.read(&plan, &snapshot, &request.rows)?;
+        Ok((answer, snapshot.clock()))
+    }
+
+    /// Asks the engine and the oracle. Returns the engine's answer, or `None` if it rightly refused.
+    pub fn check(&mut self, ask: &Ask) -> Outcome<Option<RecordBatch>> {
+        let Some(request) = self.request(ask) else { return Ok(None) };
+        let asked = self.asked(ask);
+        let unsealed = asked.iter().any(|asked| !self.tables[asked.table].sealed);
+        if ask.known_at != Limit::Open && unsealed && !ask.entities.is_empty() {
+            return match calmly("read", || Ok(self.ask(&request)))? {
+                Err(error) if error.kind() == ErrorKind::Precondition => Ok(None),
+                Err(error) => Err(format!("a timestamp S on an unsealed table: {error:?}: {ask:?}")),
+                Ok(_) => Err(format!("a timestamp S on an unsealed table was answered: {ask:?}")),
+            };
+        }
+        let (answer, clock) = calmly("read", || self.ask(&request)).map_err(|error| format!("{error}: {ask:?}"))?;
+        if ask.clock.is_none() && clock < self.clock.now() {
+            return Err(format!("the read's clock is {clock}, before {}: {ask:?}", self.clock.now()));
+        }
+        let clock = ask.clock.unwrap_or(clock);
+        self.answered = self.answered.max(self.clock.now()).max(ask.known_at.greatest().unwrap_or(i64::MIN));
+        self.compare(ask, &asked, &answer, clock)?;
+        Ok(Some(answer))
+    }
+
+    fn compare(&self, ask: &Ask, asked: &[Asked], answer: &RecordBatch, clock: i64) -> Outcome {
+        if answer.num_rows() != ask.entities.len() || answer.num_columns() != asked.len() * 3 {
+            return Err(format!("an answer of {}×{} to {ask:?}", answer.num_rows(), answer.num_columns()));
+        }
+        for (place, Asked { table, feature, max_age }) in asked.iter().enumerate() {
+            let columns = &answer.columns()[place * 3..place * 3 + 3];
+            let names: Vec<String> =
+                answer.schema().fields()[place * 3..place * 3 + 3].iter().map(|field| field.name().clone()).collect();
+            let name = &feature.name;
+            if names != [name.clone(), format!("{name}__status"), format!("{name}__event_time")] {
+                return Err(format!("columns {names:?} for feature {name}"));
+            }
+            if columns[0].data_type() != &feature.kind.data_type() {
+                return Err(format!("type {} for feature {name} of {:?}", columns[0].data_type(), feature.kind));
+            }
+            for (row, entity) in ask.entities.iter().enumerate() {
+                let bounds = Bounds {
+                    as_of: ask.as_of.of(row),
+                    known_at: match ask.known_at.of(row) {
+                        AsOf::Open => None,
+                        AsOf::At(micros) | AsOf::Before(micros) => Some(micros),
+                    },
+                    position: ask.position.map_or(u64::MAX, |ack| self.acks[ack].sequence),
+                    clock,
+                };
+                let rows = &self.tables[*table].rows;
+                let right = oracle::answer(rows, *entity, feature.id, *max_age, &feature.default, &bounds);
+                let given = given(columns, row);
+                if (given.0.as_str(), &given.1, &given.2) != (right.0, &right.1, &right.2) {
+                    let rows: Vec<_> = rows.iter().filter(|row| row.entity == *entity).collect();
+                    return Err(format!(
+                        "table {table} feature {name} (id {}) entity {entity} {bounds:?} max age {max_age:?}:\n  \
+                         engine {given:?}\n  oracle {right:?}\n  rows {rows:#?}\n  {ask:?}",
+                        feature.id
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The answer that the three columns of a feature give at `row`.
+pub fn given(columns: &[ArrayRef], row: usize) -> (String, Option<oracle::Value>, Option<i64>) {
+    let statuses = columns[1].as_dictionary::<Int8Type>();
+    let names = statuses.values().as_string::<i32>();
+    let status = statuses.key(row).map_or("?", |key| names.value(key));
+    let event_times = columns[2].as_primitive::<TimestampMicrosecondType>();
+    let event_time = event_times.is_valid(row).then(|| event_times.value(row));
+    (status.to_owned(), value_at(columns[0].as_ref(), row), event_time)
+}

@@ -1,0 +1,411 @@
+//! A database and beside it what the oracle knows: every step is done to both, every read is asked of both.
+//!
+//! The world keeps the rows as plain structs, one list per table, and the declarations as they were at each schema
+//! version. It checks what acknowledgements promise (ingest times increase, positions, counts) as it goes.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow_schema::{Field, Schema};
+use firn_storage::config::Options;
+use firn_storage::commit::Committed;
+use firn_storage::database::Database;
+use firn_storage::error::{Error, Kind as ErrorKind};
+use firn_storage::io::Files;
+use firn_storage::io::simulated::Simulated;
+use firn_storage::model::batch::{Producer, Verb, WriteRequest};
+use firn_storage::model::declare::Change;
+use firn_storage::time::{Clock, ManualClock, Micros};
+use serde_json::{Value as Json, json};
+
+use crate::oracle::Value;
+
+pub mod ask;
+pub mod data;
+pub mod keys;
+pub mod scan;
+
+pub use data::{Age, Batch, Deed, Feature, Sent, Shape, Table, duration};
+use data::rows_of;
+use keys::KeyShape;
+
+/// A failed step, as a person should read it.
+pub type Outcome<T = ()> = Result<T, String>;
+
+/// An acknowledgement.
+#[derive(Debug, Clone)]
+pub struct Ack {
+    pub position: String,
+    /// The last of the world's own sequences that it covers.
+    pub sequence: u64,
+}
+
+/// How the database of a world is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub map: bool,
+    pub segment_rows_max: u32,
+    pub wal_bytes_max: u64,
+    pub start: Micros,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { map: true, segment_rows_max: 1 << 20, wal_bytes_max: 1 << 24, start: 0 }
+    }
+}
+
+/// The database and what the oracle knows.
+#[derive(Debug)]
+pub struct World {
+    pub setting: Setting,
+    pub clock: Arc<ManualClock>,
+    pub files: Simulated,
+    pub keys: KeyShape,
+    pub tables: Vec<Table>,
+    /// Schema versions with the shapes of all tables that existed.
+    pub versions: Vec<(u64, Vec<Shape>)>,
+    pub acks: Vec<Ack>,
+    database: Option<Database>,
+    sequence: u64,
+    /// No later commit may have an ingest time up to this.
+    answered: Micros,
+}
+
+/// The name of the entity that all tables share.
+pub const ENTITY: &str = "thing";
+
+impl World {
+    /// An empty database with the entity declared.
+    pub fn new(setting: Setting, keys: KeyShape) -> Outcome<Self> {
+        let mut world = Self {
+            setting,
+            clock: Arc::new(ManualClock::at(setting.start)),
+            files: Simulated::new(),
+            keys,
+            tables: Vec::new(),
+            versions: Vec::new(),
+            acks: Vec::new(),
+            database: None,
+            sequence: 0,
+            answered: i64::MIN,
+        };
+        world.open()?;
+        world.change("create_entity", &keys.declaration(ENTITY))?;
+        Ok(world)
+    }
+
+    /// The options that this world opens its database with.
+    pub fn options(&self) -> Options {
+        let mut options = Options::new("unused");
+        options.files = Some(Arc::new(self.files.clone()) as Arc<dyn Files>);
+        options.clock = Some(Arc::clone(&self.clock) as Arc<dyn Clock>);
+        options.map = self.setting.map;
+        options.background = false;
+        options.reader_threads = 1;
+        options.segment_rows_max = self.setting.segment_rows_max;
+        options.wal_bytes_max = self.setting.wal_bytes_max;
+        options
+    }
+
+    /// The open database.
+    pub fn database(&self) -> &Database {
+        self.database.as_ref().expect("a world is closed only within a step")
+    }
+
+    /// The same world on another disk, closed.
+    pub fn on(&self, files: Simulated) -> Self {
+        Self {
+            setting: self.setting,
+            clock: Arc::new(ManualClock::at(self.clock.now())),
+            files,
+            keys: self.keys,
+            tables: self.tables.clone(),
+            versions: self.versions.clone(),
+            acks: self.acks.clone(),
+            database: None,
+            sequence: self.sequence,
+            answered: self.answered,
+        }
+    }
+
+    /// Opens the database.
+    pub fn try_open(&mut self) -> Result<(), Error> {
+        self.database = Some(Database::open(self.options())?);
+        Ok(())
+    }
+
+    /// Opens the database, which must work.
+    pub fn open(&mut self) -> Outcome {
+        calmly("open", || self.try_open())
+    }
+
+    /// Closes the database, cleanly or with the error that it met.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.database.take().map_or(Ok(()), |database| database.close())
+    }
+
+    /// Closes the database cleanly and opens it again.
+    pub fn reopen(&mut self) -> Outcome {
+        calmly("close", || self.close())?;
+        self.open()
+    }
+
+    /// Takes the power away and opens what `seed` left of the disk: what was not synced may be lost.
+    pub fn crash(&mut self, seed: u64) -> Outcome {
+        let after = self.files.crash(seed);
+        drop(self.database.take());
+        self.files = after;
+        self.open()
+    }
+
+    /// The latest moment that a knowledge bound may name without waiting.
+    pub fn answered(&self) -> Micros {
+        self.clock.now().max(self.answered)
+    }
+
+    /// Flushes one table, or all.
+    pub fn flush(&self, table: Option<usize>) -> Outcome {
+        let name = table.map(|table| self.tables[table].name.as_str());
+        calmly("flush", || self.database().flush(name))
+    }
+
+    /// Compacts one table, or all.
+    pub fn compact(&self, table: Option<usize>) -> Outcome {
+        let name = table.map(|table| self.tables[table].name.as_str());
+        calmly("compact", || self.database().compact(name))
+    }
+
+    /// Applies a declaration and returns the schema version that it made.
+    pub fn change(&mut self, action: &str, body: &Json) -> Outcome<u64> {
+        let doing = format!("{action} {body}");
+        let catalog = calmly(&doing, || self.database().change(&Change::parse(action, body)?))?;
+        self.answered = self.answered.max(self.clock.now());
+        Ok(catalog.schema_version)
+    }
+
+    fn remember_version(&mut self, version: u64) {
+        let shapes = self.tables.iter().map(|table| table.shape.clone()).collect();
+        self.versions.retain(|(old, _)| *old != version);
+        self.versions.push((version, shapes));
+    }
+
+    /// Declares a table.
+    pub fn create_table(&mut self, name: &str, row_ids: bool, shape: Shape) -> Outcome<usize> {
+        let features: Vec<Json> = shape.features.iter().map(Feature::declaration).collect();
+        let mut body = json!({"table": name, "entity": ENTITY, "event_time": "at", "max_future_skew": "none",
+            "features": features});
+        if row_ids {
+            body["row_id"] = json!([{"name": "id", "type": "int64"}]);
+        }
+        if let Some(max_age) = shape.max_age {
+            body["max_age"] = duration(max_age);
+        }
+        let version = self.change("create_table", &body)?;
+        let features_ever = shape.features.len() as u32;
+        let (rows, producers) = (Vec::new(), BTreeMap::new());
+        let name = name.to_owned();
+        let loaded_until = i64::MIN;
+        self.tables.push(Table { name, row_ids, sealed: false, shape, features_ever, rows, loaded_until, producers });
+        self.remember_version(version);
+        Ok(self.tables.len() - 1)
+    }
+
+    /// Seals a table.
+    pub fn seal(&mut self, table: usize) -> Outcome {
+        let version = self.change("seal_table", &json!({"table": self.tables[table].name}))?;
+        self.tables[table].sealed = true;
+        self.remember_version(version);
+        Ok(())
+    }
+
+    /// Adds a feature to a table.
+    pub fn add_feature(&mut self, table: usize, feature: Feature) -> Outcome {
+        let body = json!({"table": self.tables[table].name, "add": [feature.declaration()]});
+        let version = self.change("alter_table", &body)?;
+        let table = &mut self.tables[table];
+        table.features_ever = table.features_ever.max(feature.id + 1);
+        table.shape.features.push(feature);
+        self.remember_version(version);
+        Ok(())
+    }
+
+    /// Widens, renames or retires a feature, or sets the table's max age.
+    pub fn alter(&mut self, table: usize, what: &Json, change: impl FnOnce(&mut Shape)) -> Outcome {
+        let mut body = what.clone();
+        body["table"] = json!(self.tables[table].name);
+        let version = self.change("alter_table", &body)?;
+        change(&mut self.tables[table].shape);
+        self.remember_version(version);
+        Ok(())
+    }
+
+    /// The Arrow batch that a writer would send.
+    pub fn record_batch(&self, batch: &Batch) -> RecordBatch {
+        let table = &self.tables[batch.table];
+        let entities: Vec<usize> = batch.rows.iter().map(|row| row.entity).collect();
+        let mut columns = self.keys.columns(&entities);
+        let mut push = |name: &str, array: ArrayRef| {
+            columns.push((Field::new(name, array.data_type().clone(), true), array));
+        };
+        push("at", times(batch.rows.iter().map(|row| row.event_time)));
+        if table.row_ids && !matches!(batch.deed, Deed::Delete) {
+            push("id", Arc::new(batch.rows.iter().map(|row| row.row_id).collect::<Int64Array>()));
+        }
+        if let Deed::Write { columns: features, .. } = &batch.deed {
+            for (place, id) in features.iter().enumerate() {
+                let feature = table.shape.feature(*id).expect("a batch names live features");
+                let cells: Vec<Option<Value>> = batch.rows.iter().map(|row| row.cells[place].clone()).collect();
+                push(&feature.name, feature.kind.array(&cells));
+            }
+        }
+        if let Some(ingest_times) = &batch.ingest_times {
+            push("landed", times(ingest_times.iter().copied()));
+        }
+        let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of equal length")
+    }
+
+    /// How a writer would ask for `batch`.
+    pub fn write_request(&self, batch: &Batch) -> WriteRequest {
+        let table = &self.tables[batch.table];
+        let verb = match &batch.deed {
+            Deed::Write { .. } => Verb::Write,
+            Deed::Delete => Verb::Delete,
+            Deed::Retract => Verb::Retract { features: Vec::new() },
+            Deed::RetractCells(features) => {
+                let name = |id: &u32| table.shape.feature(*id).expect("a batch names live features").name.clone();
+                Verb::Retract { features: features.iter().map(name).collect() }
+            }
+        };
+        WriteRequest {
+            table: table.name.clone(),
+            verb,
+            nulls_absent: matches!(batch.deed, Deed::Write { nulls_absent: true, .. }),
+            ingest_time: batch.ingest_times.is_some().then(|| "landed".to_owned()),
+            report_bad_rows: false,
+        }
+    }
+
+    /// Proves and writes `batch` to the database alone.
+    pub fn send(&self, batch: &Batch) -> Result<Committed, Error> {
+        let proven = self.database().prove(&self.write_request(batch), &self.record_batch(batch))?;
+        if proven.bad_row_count > 0 {
+            return Err(Error::invalid(format!("bad rows: {:?}", proven.bad_rows)));
+        }
+        let mut write = proven.batch.ok_or_else(|| Error::invalid("no good row"))?;
+        write.producer = batch.producer.as_ref().map(|(name, sequence, previous)| Producer {
+            name: name.clone(),
+            seq: *sequence,
+            previous: *previous,
+        });
+        self.database().write(write)
+    }
+
+    /// Writes `batch` and remembers it, or checks that it is refused where the contract says so.
+    pub fn apply(&mut self, batch: &Batch) -> Outcome {
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        let expected = self.expected_refusal(batch);
+        let sent = catch_unwind(AssertUnwindSafe(|| self.send(batch)));
+        let sent = sent.map_err(|panic| format!("write panicked: {}", panic_text(panic)))?;
+        match (sent, expected) {
+            (Ok(committed), None) => self.remember(batch, &committed),
+            (Ok(_), Some(kind)) => Err(format!("a write that must be refused as {kind:?} was acknowledged: {batch:?}")),
+            (Err(error), Some(kind)) if error.kind() == kind => Ok(()),
+            (Err(error), _) => Err(format!("write failed: {error:?}: {batch:?}")),
+        }
+    }
+
+    fn is_duplicate(&self, batch: &Batch) -> bool {
+        let stored = |(name, _, _): &(String, u64, Option<u64>)| self.tables[batch.table].producers.get(name).copied();
+        batch.producer.as_ref().is_some_and(|producer| stored(producer) == Some(producer.1))
+    }
+
+    fn expected_refusal(&self, batch: &Batch) -> Option<ErrorKind> {
+        let table = &self.tables[batch.table];
+        if self.is_duplicate(batch) {
+            return None;
+        }
+        if let Some((name, sequence, previous)) = &batch.producer {
+            if previous.is_some_and(|previous| *sequence <= previous) {
+                return Some(ErrorKind::Invalid);
+            }
+            if table.producers.get(name) != previous.as_ref() {
+                return Some(ErrorKind::Precondition);
+            }
+        }
+        match &batch.ingest_times {
+            Some(_) if table.sealed => Some(ErrorKind::Precondition),
+            Some(times) if times.iter().any(|time| *time > self.clock.now()) => Some(ErrorKind::Invalid),
+            Some(times) if !times.is_sorted() || times[0] < table.loaded_until => Some(ErrorKind::Invalid),
+            _ => None,
+        }
+    }
+
+    fn remember(&mut self, batch: &Batch, committed: &Committed) -> Outcome {
+        let duplicate = self.is_duplicate(batch);
+        if committed.duplicate != duplicate {
+            return Err(format!("duplicate is {}, must be {duplicate}: {batch:?}", committed.duplicate));
+        }
+        if duplicate {
+            return Ok(());
+        }
+        if committed.rows != batch.rows.len() as u64 {
+            return Err(format!("{} rows acknowledged of {}", committed.rows, batch.rows.len()));
+        }
+        if batch.ingest_times.is_none() {
+            if committed.ingest_time <= self.answered || committed.ingest_time < self.clock.now() {
+                return Err(format!(
+                    "ingest time {} at clock {}, though {} was answered before",
+                    committed.ingest_time, self.clock.now(), self.answered
+                ));
+            }
+            self.answered = committed.ingest_time;
+        }
+        let table = &mut self.tables[batch.table];
+        let first = self.sequence + 1;
+        let mut step = 0;
+        table.rows.extend(rows_of(batch, first, |place| match &batch.ingest_times {
+            None => (0, committed.ingest_time),
+            Some(times) => {
+                step += u64::from(place > 0 && times[place] != times[place - 1]);
+                (step, times[place])
+            }
+        }));
+        self.sequence = first + step;
+        if let Some(last) = batch.ingest_times.as_ref().and_then(|times| times.last()) {
+            table.loaded_until = *last;
+        }
+        table.sealed |= batch.ingest_times.is_none();
+        if let Some((name, sequence, _)) = &batch.producer {
+            table.producers.insert(name.clone(), *sequence);
+        }
+        let position = committed.position.to_string();
+        self.acks.push(Ack { position, sequence: self.sequence });
+        Ok(())
+    }
+}
+
+/// An Arrow column of times.
+pub fn times(micros: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+}
+
+/// Runs `work`; an error or a panic becomes a sentence.
+pub fn calmly<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Outcome<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(format!("{doing} failed: {error:?}")),
+        Err(panic) => Err(format!("{doing} panicked: {}", panic_text(panic))),
+    }
+}
+
+/// What a panic said.
+pub fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "?".to_owned())
+}

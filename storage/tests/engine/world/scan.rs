@@ -1,0 +1,267 @@
+//! Scans, with history and without: asked of the database and of the oracle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType, UInt32Type, UInt64Type};
+use arrow_array::{Array, RecordBatch};
+use firn_storage::error::{Error, Kind as ErrorKind};
+use firn_storage::read::ScanRequest;
+use firn_storage::time::Clock;
+
+use super::ask::Limit;
+use super::{Outcome, World, calmly};
+use crate::oracle::{self, AsOf, Bounds, Kind, Row, Value};
+use crate::types::value_at;
+
+/// A scan of one table.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    pub table: usize,
+    pub history: bool,
+    pub as_of: Limit,
+    pub known_at: Limit,
+    pub from: Option<i64>,
+    pub to: Option<i64>,
+    pub position: Option<usize>,
+    pub clock: Option<i64>,
+    pub version: Option<usize>,
+    pub parts: usize,
+}
+
+impl Sweep {
+    /// The whole of `table`, with its history.
+    pub fn history(table: usize) -> Self {
+        let (as_of, known_at) = (Limit::Open, Limit::Open);
+        let (from, to, position, clock, version) = (None, None, None, None, None);
+        Self { table, history: true, as_of, known_at, from, to, position, clock, version, parts: 1 }
+    }
+
+    fn window(&self, time: i64) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.to.is_none_or(|to| time < to)
+    }
+}
+
+/// A row of a history, in the form that engine and oracle are compared in.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    entity: usize,
+    event_time: i64,
+    row_id: Option<i64>,
+    ingest_time: i64,
+    kind: &'static str,
+    place: u64,
+    features: Option<BTreeSet<String>>,
+    cells: Vec<Option<Value>>,
+}
+
+impl World {
+    /// The engine's answer to `sweep` and the clock that its ages go by.
+    pub fn sweep(&self, sweep: &Sweep) -> Result<(Vec<RecordBatch>, i64), Error> {
+        let request = ScanRequest {
+            table: self.tables[sweep.table].name.clone(),
+            columns: None,
+            as_of: sweep.as_of.bound("as_of"),
+            known_at: sweep.known_at.bound("known_at"),
+            history: sweep.history,
+            from: sweep.from,
+            to: sweep.to,
+            position: sweep.position.map(|ack| self.acks[ack].position.clone()),
+            schema_version: sweep.version.map(|version| self.versions[version].0),
+            clock: sweep.clock,
+            parts: sweep.parts,
+        };
+        let scan = self.database().scan(&request)?;
+        let mut batches = Vec::new();
+        for part in 0..scan.parts() {
+            for batch in scan.open(part)? {
+                batches.push(batch?);
+            }
+        }
+        Ok((batches, scan.snapshot().clock()))
+    }
+
+    /// Asks the engine and the oracle.
+    pub fn check_scan(&mut self, sweep: &Sweep) -> Outcome {
+        let Some(shape) = self.shapes(sweep.version).get(sweep.table).cloned() else { return Ok(()) };
+        if sweep.known_at != Limit::Open && !self.tables[sweep.table].sealed {
+            return match calmly("scan", || Ok(self.sweep(sweep)))? {
+                Err(error) if error.kind() == ErrorKind::Precondition => Ok(()),
+                Err(error) => Err(format!("a timestamp S on an unsealed table: {error:?}: {sweep:?}")),
+                Ok(_) => Err(format!("a timestamp S on an unsealed table was answered: {sweep:?}")),
+            };
+        }
+        let (batches, clock) = calmly("scan", || self.sweep(sweep)).map_err(|error| format!("{error}: {sweep:?}"))?;
+        self.answered = self.answered.max(self.clock.now()).max(sweep.known_at.greatest().unwrap_or(i64::MIN));
+        let bounds = Bounds {
+            as_of: match sweep.as_of {
+                Limit::At { micros, exclusive: true } => AsOf::Before(micros),
+                Limit::At { micros, exclusive: false } => AsOf::At(micros),
+                _ => AsOf::Open,
+            },
+            known_at: sweep.known_at.greatest(),
+            position: sweep.position.map_or(u64::MAX, |ack| self.acks[ack].sequence),
+            clock: sweep.clock.unwrap_or(clock),
+        };
+        if sweep.history {
+            self.compare_history(sweep, &shape, &bounds, &batches)
+        } else {
+            self.compare_current(sweep, &shape, &bounds, &batches)
+        }
+    }
+
+    fn compare_current(
+        &self,
+        sweep: &Sweep,
+        shape: &super::Shape,
+        bounds: &Bounds,
+        batches: &[RecordBatch],
+    ) -> Outcome {
+        let rows = &self.tables[sweep.table].rows;
+        let entities: BTreeSet<usize> = rows.iter().map(|row| row.entity).collect();
+        let appears = |entity: &usize| {
+            let times = oracle::standing(rows, *entity, bounds);
+            times.iter().any(|time| sweep.window(*time))
+        };
+        let mut right: BTreeSet<usize> = entities.into_iter().filter(appears).collect();
+        for batch in batches {
+            let keys = self.keys.columns(&[]).len();
+            if batch.num_columns() != keys + shape.features.len() {
+                return Err(format!("a scan of columns {:?}", batch.schema()));
+            }
+            for (row, entity) in self.keys.entities(batch).into_iter().enumerate() {
+                if !right.remove(&entity) {
+                    return Err(format!("entity {entity} must not appear, or twice: {sweep:?}\n  rows {rows:#?}"));
+                }
+                for (place, feature) in shape.features.iter().enumerate() {
+                    let given = value_at(batch.column(keys + place).as_ref(), row);
+                    let max_age = shape.max_age_of(feature);
+                    let want = oracle::answer(rows, entity, feature.id, max_age, &feature.default, bounds);
+                    if given != want.1 {
+                        return Err(format!(
+                            "scan: feature {} entity {entity}:\n  engine {given:?}\n  oracle {want:?}\n  \
+                             {sweep:?} {bounds:?}\n  rows {rows:#?}",
+                            feature.name
+                        ));
+                    }
+                }
+            }
+        }
+        if right.is_empty() { Ok(()) } else { Err(format!("entities {right:?} are missing: {sweep:?}\n  {rows:#?}")) }
+    }
+
+    fn compare_history(
+        &self,
+        sweep: &Sweep,
+        shape: &super::Shape,
+        bounds: &Bounds,
+        batches: &[RecordBatch],
+    ) -> Outcome {
+        let within = |row: &&Row| {
+            let before = match bounds.as_of {
+                AsOf::Open => true,
+                AsOf::At(time) => row.event_time <= time,
+                AsOf::Before(time) => row.event_time < time,
+            };
+            let known = bounds.known_at.is_none_or(|time| row.ingest_time <= time);
+            before && known && row.sequence <= bounds.position && sweep.window(row.event_time)
+        };
+        let mut right: BTreeMap<(u64, u32), Told> = BTreeMap::new();
+        for row in self.tables[sweep.table].rows.iter().filter(within) {
+            right.insert((row.sequence, row.place), told_by_oracle(row, shape));
+        }
+        let mut given: BTreeMap<(u64, u64), Told> = BTreeMap::new();
+        for batch in batches {
+            for (at, told) in self.told_by_engine(sweep, shape, batch)? {
+                if given.insert(at, told).is_some() {
+                    return Err(format!("the row {at:?} came twice: {sweep:?}"));
+                }
+            }
+        }
+        // The engine's sequences are its own; only their order is promised.
+        let (given, right): (Vec<&Told>, Vec<&Told>) = (given.values().collect(), right.values().collect());
+        if given == right {
+            return Ok(());
+        }
+        Err(format!("history: {sweep:?}\n  engine {given:#?}\n  oracle {right:#?}"))
+    }
+
+    fn told_by_engine(
+        &self,
+        sweep: &Sweep,
+        shape: &super::Shape,
+        batch: &RecordBatch,
+    ) -> Outcome<Vec<((u64, u64), Told)>> {
+        let named = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| format!("a history without {name}: {:?}", batch.schema()))
+        };
+        let time = |name: &str, row: usize| time_at(batch, name, row);
+        let mut all = Vec::new();
+        for (row, entity) in self.keys.entities(batch).into_iter().enumerate() {
+            let row_id = if self.tables[sweep.table].row_ids {
+                let ids = named("id")?.as_primitive::<Int64Type>();
+                ids.is_valid(row).then(|| ids.value(row))
+            } else {
+                None
+            };
+            let features = named("features")?.as_list::<i32>();
+            let features = features.is_valid(row).then(|| {
+                let names = features.value(row);
+                names.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+            });
+            let kinds = named("kind")?;
+            let kind = match text_at(kinds.as_ref(), row).as_str() {
+                "write" => "write",
+                "delete" => "delete",
+                "retract" => "retract",
+                other => return Err(format!("a row of kind {other:?}")),
+            };
+            let cells = shape.features.iter().map(|feature| Ok(value_at(named(&feature.name)?.as_ref(), row)));
+            let place = u64::from(named("row")?.as_primitive::<UInt32Type>().value(row));
+            let sequence = named("sequence")?.as_primitive::<UInt64Type>().value(row);
+            let (event_time, ingest_time) = (time("at", row)?, time("ingest_time", row)?);
+            let cells = cells.collect::<Outcome<Vec<_>>>()?;
+            let told = Told { entity, event_time, row_id, ingest_time, kind, place, features, cells };
+            all.push(((sequence, place), told));
+        }
+        Ok(all)
+    }
+}
+
+/// The time of the column `name` at `row`.
+pub fn time_at(batch: &RecordBatch, name: &str, row: usize) -> Outcome<i64> {
+    let column = batch.column_by_name(name).ok_or_else(|| format!("a history without {name}"))?;
+    Ok(column.as_primitive::<TimestampMicrosecondType>().value(row))
+}
+
+/// The text at `row`, of a text column or a dictionary of texts.
+fn text_at(array: &dyn Array, row: usize) -> String {
+    match array.as_any_dictionary_opt() {
+        Some(dictionary) => dictionary.values().as_string::<i32>().value(dictionary.normalized_keys()[row]).to_owned(),
+        None => array.as_string::<i32>().value(row).to_owned(),
+    }
+}
+
+fn told_by_oracle(row: &Row, shape: &super::Shape) -> Told {
+    let named = |wanted: &dyn Fn(u32) -> bool| -> BTreeSet<String> {
+        shape.features.iter().filter(|feature| wanted(feature.id)).map(|feature| feature.name.clone()).collect()
+    };
+    Told {
+        entity: row.entity,
+        event_time: row.event_time,
+        row_id: row.row_id,
+        ingest_time: row.ingest_time,
+        kind: match row.kind {
+            Kind::Write => "write",
+            Kind::Delete => "delete",
+            Kind::Retract | Kind::RetractCells => "retract",
+        },
+        place: u64::from(row.place),
+        features: match row.kind {
+            Kind::Write => Some(named(&|id| row.cells.contains_key(&id))),
+            Kind::RetractCells => Some(named(&|id| row.retracted.contains(&id))),
+            Kind::Delete | Kind::Retract => None,
+        },
+        cells: shape.features.iter().map(|feature| row.cells.get(&feature.id).cloned().flatten()).collect(),
+    }
+}
