@@ -100,7 +100,7 @@ impl WriteBatch {
                 let present = (0..self.rows() as u32).map(|row| column.position(row).map(|cell| cell.is_some()));
                 to.bits(&present.collect::<Result<Vec<bool>>>()?.into());
             }
-            to.array(&values.to_data())?;
+            to.array(values)?;
         }
         Ok(())
     }

@@ -7,6 +7,8 @@
 use super::{
     Array, BinaryArray, BooleanBuffer, Buffer, DataType, OffsetBuffer, Result, ScalarBuffer, damaged, print_type,
 };
+use arrow_array::cast::AsArray;
+use arrow_array::downcast_primitive_array;
 use arrow_buffer::{ArrowNativeType, NullBuffer};
 use arrow_data::{ArrayData, ArrayDataBuilder};
 
@@ -62,45 +64,47 @@ impl Writer {
         first.as_usize()..last.as_usize()
     }
 
-    /// The array in `data`, which is of a stored type.
-    pub(super) fn array(&mut self, data: &ArrayData) -> Result<()> {
-        let (offset, rows) = (data.offset(), data.len());
-        let nulls = data.nulls().filter(|nulls| nulls.null_count() > 0);
+    /// An array of a stored type.
+    pub(super) fn array(&mut self, array: &dyn Array) -> Result<()> {
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         self.u8(u8::from(nulls.is_some()));
         nulls.into_iter().for_each(|nulls| self.bits(nulls.inner()));
-        let child = |nth: usize, range: std::ops::Range<usize>| data.child_data()[nth].slice(range.start, range.len());
-        match data.data_type() {
-            DataType::Boolean => self.bits(&BooleanBuffer::new(data.buffers()[0].clone(), offset, rows)),
-            DataType::Utf8 | DataType::Binary => {
-                let range = self.offsets(&data.buffer::<i32>(0)[..=rows]);
-                self.parts.push(data.buffers()[1].slice_with_length(range.start, range.len()));
-            }
-            DataType::LargeUtf8 | DataType::LargeBinary => {
-                let range = self.offsets(&data.buffer::<i64>(0)[..=rows]);
-                self.parts.push(data.buffers()[1].slice_with_length(range.start, range.len()));
-            }
-            DataType::List(_) | DataType::Map(..) => {
-                let range = self.offsets(&data.buffer::<i32>(0)[..=rows]);
-                self.array(&child(0, range))?;
+        downcast_primitive_array! {
+            array => self.parts.push(array.values().inner().clone()),
+            DataType::Boolean => self.bits(array.as_boolean().values()),
+            DataType::Utf8 | DataType::Binary => self.variable::<i32>(&array.to_data()),
+            DataType::LargeUtf8 | DataType::LargeBinary => self.variable::<i64>(&array.to_data()),
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                let range = self.offsets(list.offsets());
+                self.array(&list.values().slice(range.start, range.len()))?;
             }
             DataType::LargeList(_) => {
-                let range = self.offsets(&data.buffer::<i64>(0)[..=rows]);
-                self.array(&child(0, range))?;
+                let list = array.as_list::<i64>();
+                let range = self.offsets(list.offsets());
+                self.array(&list.values().slice(range.start, range.len()))?;
             }
-            DataType::FixedSizeList(_, length) => {
-                let length = *length as usize;
-                self.array(&child(0, offset * length..(offset + rows) * length))?;
+            DataType::Map(..) => {
+                let map = array.as_map();
+                let range = self.offsets(map.offsets());
+                self.array(&map.entries().slice(range.start, range.len()))?;
             }
-            DataType::Struct(fields) => {
-                (0..fields.len()).try_for_each(|nth| self.array(&child(nth, offset..offset + rows)))?;
+            DataType::FixedSizeList(..) => self.array(array.as_fixed_size_list().values())?,
+            DataType::Struct(_) => array.as_struct().columns().iter().try_for_each(|column| self.array(column))?,
+            DataType::FixedSizeBinary(width) => {
+                let data = array.to_data();
+                let width = *width as usize;
+                self.parts.push(data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width));
             }
-            other => {
-                let width =
-                    width(other).ok_or_else(|| Error::invalid(format!("{} is not stored", print_type(other))))?;
-                self.parts.push(data.buffers()[0].slice_with_length(offset * width, rows * width));
-            }
+            other => return Err(Error::invalid(format!("{} is not stored", print_type(other)))),
         }
         Ok(())
+    }
+
+    /// The offsets and bytes of strings or binaries.
+    fn variable<O: ArrowNativeType + std::ops::Sub<Output = O>>(&mut self, data: &ArrayData) {
+        let range = self.offsets(&data.buffer::<O>(0)[..=data.len()]);
+        self.parts.push(data.buffers()[1].slice_with_length(range.start, range.len()));
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
@@ -166,10 +170,10 @@ impl<'a> Reader<'a> {
 
     /// A buffer of `count` values of `width` bytes.
     pub(super) fn buffer(&mut self, count: usize, width: usize) -> Result<Buffer> {
-        let length = count.checked_mul(width).filter(|length| *length <= self.buffers.len());
-        let length = length.ok_or_else(|| damaged("ends early"))?;
+        let length = count.checked_mul(width).ok_or_else(|| damaged("ends early"))?;
+        let padded = length.checked_next_multiple_of(ALIGNMENT).filter(|padded| *padded <= self.buffers.len());
+        let padded = padded.ok_or_else(|| damaged("ends early"))?;
         let buffer = self.buffers.slice_with_length(0, length);
-        let padded = length.next_multiple_of(ALIGNMENT).min(self.buffers.len());
         self.buffers = self.buffers.slice(padded);
         Ok(buffer)
     }

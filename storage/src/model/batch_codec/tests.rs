@@ -138,9 +138,13 @@ fn what_is_no_batch_is_damaged() {
 #[test]
 fn parts_of_larger_arrays_are_written_alone() {
     let rows = from_json(
-        &[json!([{"a": "xyz", "b": true}]), json!([{"a": null, "b": false}, null]), json!(null)]
-            .iter()
-            .collect::<Vec<_>>(),
+        &[
+            json!([{"a": "a string of more than eight bytes", "b": true}]),
+            json!([{"a": null, "b": false}, null]),
+            json!(null),
+        ]
+        .iter()
+        .collect::<Vec<_>>(),
         &parse_type("list<struct<a: utf8, b: bool>>").expect("a type"),
     )
     .expect("rows of that type");

@@ -299,6 +299,29 @@ fn declaring_again_is_refused_unless_it_is_the_same() {
 }
 
 #[test]
+fn there_are_limits() {
+    let mut catalog = weather();
+    for n in 1..ENTITIES_MAX {
+        let body = json!({"entity": format!("e{n}"), "key": [{"name": "k", "type": "int64"}]});
+        catalog = apply(&catalog, "create_entity", &body);
+    }
+    let error = refused(&catalog, "create_entity", &json!({"entity": "more", "key": [{"name": "k", "type": "int64"}]}));
+    assert_eq!((error.kind(), error.message()), (Kind::Exhausted, "there are 1024 entities, no more are allowed"));
+    for n in 1..TABLES_MAX {
+        let body = json!({"table": format!("t{n}"), "entity": "airport", "event_time": "at"});
+        catalog = apply(&catalog, "create_table", &body);
+    }
+    let error = refused(&catalog, "create_table", &json!({"table": "more", "entity": "airport", "event_time": "at"}));
+    assert_eq!((error.kind(), error.message()), (Kind::Exhausted, "there are 4096 tables, no more are allowed"));
+    let again = json!({"table": "t1", "entity": "airport", "event_time": "at", "if_not_exists": true});
+    assert!(
+        Change::parse("create_table", &again)
+            .and_then(|change| change.apply(&catalog))
+            .is_ok_and(|changed| changed.is_none())
+    );
+}
+
+#[test]
 fn drops_and_seals() {
     let catalog = weather();
     let error = refused(&catalog, "drop_entity", &json!({"entity": "airport"}));
