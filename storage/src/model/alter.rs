@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::catalog::{Catalog, Feature, Table};
-use super::declare::{check_columns, check_table, parse_feature, parse_limit, parse_retention};
+use super::declare::fields::{parse_feature, parse_limit, parse_retention};
+use super::declare::{check_columns, check_table};
 use super::names::{MAX_FUTURE_SKEW_DEFAULT, RETIRED_MAX, check_column_name};
 use super::types::{can_widen, parse_type, print_type, stored_type};
 use super::value::one_from_json;

@@ -30,9 +30,9 @@ pub(super) fn escaped_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         at += bytes.get(at..)?.iter().position(|&byte| byte == ESCAPE)?;
-        match bytes.get(at + 1)? {
-            &ESCAPED_ZERO => at += 2,
-            &ESCAPE => return Some(at + 2),
+        match *bytes.get(at + 1)? {
+            ESCAPED_ZERO => at += 2,
+            ESCAPE => return Some(at + 2),
             _ => return None,
         }
     }

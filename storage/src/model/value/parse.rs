@@ -31,27 +31,7 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
             let array: BooleanArray = cells(values, data_type, Value::as_bool)?.into();
             Ok(Arc::new(array))
         }
-        DataType::Int8 => primitive::<Int8Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::Int16 => primitive::<Int16Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::Int32 => primitive::<Int32Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::Int64 => primitive::<Int64Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::UInt8 => primitive::<UInt8Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::UInt16 => primitive::<UInt16Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::UInt32 => primitive::<UInt32Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::UInt64 => primitive::<UInt64Type>(values, data_type, |value| integer(value)?.try_into().ok()),
-        DataType::Float16 => primitive::<Float16Type>(values, data_type, |value| {
-            let (number, special) = float(value)?;
-            let narrow = half::f16::from_f64(number);
-            (special || narrow.is_finite()).then_some(narrow)
-        }),
-        DataType::Float32 => primitive::<Float32Type>(values, data_type, |value| {
-            let (number, special) = float(value)?;
-            let narrow = number as f32;
-            (special || narrow.is_finite()).then_some(narrow)
-        }),
-        DataType::Float64 => {
-            primitive::<Float64Type>(values, data_type, |value| float(value).map(|(number, _)| number))
-        }
+        data_type if data_type.is_integer() || data_type.is_floating() => numbers(values, data_type),
         DataType::Decimal32(precision, scale) => {
             primitive::<Decimal32Type>(values, data_type, |value| unscaled(value, *precision, *scale)?.parse().ok())
         }
@@ -101,6 +81,30 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
     }
 }
 
+/// Integers and floats.
+fn numbers(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
+    match data_type {
+        DataType::Int8 => primitive::<Int8Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::Int16 => primitive::<Int16Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::Int32 => primitive::<Int32Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::Int64 => primitive::<Int64Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::UInt8 => primitive::<UInt8Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::UInt16 => primitive::<UInt16Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::UInt32 => primitive::<UInt32Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::UInt64 => primitive::<UInt64Type>(values, data_type, |value| integer(value)?.try_into().ok()),
+        DataType::Float16 => primitive::<Float16Type>(values, data_type, |value| {
+            narrowed(value, half::f16::from_f64, half::f16::is_finite)
+        }),
+        DataType::Float32 => {
+            primitive::<Float32Type>(values, data_type, |value| narrowed(value, |number| number as f32, f32::is_finite))
+        }
+        DataType::Float64 => {
+            primitive::<Float64Type>(values, data_type, |value| float(value).map(|(number, _)| number))
+        }
+        _ => Err(misfit(&Value::Null, data_type)),
+    }
+}
+
 /// Each value through `cell`, JSON null as null; what `cell` does not take is an error.
 fn cells<'a, T>(
     values: &[&'a Value],
@@ -145,6 +149,13 @@ fn float(value: &Value) -> Option<(f64, bool)> {
         },
         _ => None,
     }
+}
+
+/// A float made narrower; one that is finite must stay so.
+fn narrowed<T: Copy>(value: &Value, narrow: fn(f64) -> T, is_finite: fn(T) -> bool) -> Option<T> {
+    let (number, special) = float(value)?;
+    let narrow = narrow(number);
+    (special || is_finite(narrow)).then_some(narrow)
 }
 
 /// The digits of a decimal times ten to the `scale`, with its sign.
