@@ -315,11 +315,14 @@ fn append_offsets(writer: &mut BlockWriter<'_>, parts: &[&dyn Part], erased: &Ro
     })
 }
 
+/// Takes the place of a key in the file and the key, if it is not erased.
+type Visit<'a> = dyn FnMut(u32, Option<&[u8]>) -> Result<()> + 'a;
+
 /// Calls `visit` with each key of `parts`, `None` for those of `erased` ordinals.
 fn each_key(
     parts: &[&dyn Part],
     erased: &RoaringBitmap,
-    visit: &mut dyn FnMut(u32, Option<&[u8]>) -> Result<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<()> {
     let mut at = 0;
     for part in parts {

@@ -38,9 +38,10 @@ pub const UNKNOWN: u32 = u32::MAX;
 const MERGE_COUNT_MIN: u32 = if cfg!(test) { 8 } else { 1 << 16 };
 
 /// The writer lets readers in after so many new keys.
-const INSERT_KEYS: usize = 1024;
-/// A fresh part of so many keys is frozen, so that readers never wait for a large table to grow.
-const FRESH_COUNT_MAX: u32 = if cfg!(test) { 48 } else { 1 << 18 };
+const INSERT_KEYS: usize = if cfg!(test) { 16 } else { 1024 };
+/// A fresh part of so many keys, and as many as are frozen, is frozen too: readers never wait for a large table to
+/// grow, and there are O(log n) parts in memory.
+const FRESH_COUNT_MIN: u32 = if cfg!(test) { 48 } else { 1 << 18 };
 
 /// The dictionary of one bucket of one entity.
 #[derive(Debug)]
@@ -88,14 +89,6 @@ impl State {
         let in_memory = self.frozen.partition_point(|part| part.first_ordinal() <= ordinal);
         Some(self.frozen[in_memory.checked_sub(1)?].as_ref())
     }
-
-    /// Freezes the fresh part, if it holds anything; the next one has room for `room` keys.
-    fn freeze(&mut self, room: u32) {
-        if self.fresh.count() > 0 {
-            let next = Fresh::new(self.fresh.end(), room);
-            self.frozen.push(Arc::new(std::mem::replace(&mut self.fresh, next)));
-        }
-    }
 }
 
 impl Dictionary {
@@ -119,8 +112,8 @@ impl Dictionary {
         Ok(())
     }
 
-    /// [`Dictionary::find`], but unknown keys get the next ordinals, in the order of `rows`. After an error none was
-    /// inserted. For the one writer.
+    /// [`Dictionary::find`], but unknown keys get the next ordinals, in the order of `rows`. After an error some may
+    /// have got theirs. For the one writer.
     pub fn find_or_insert(&self, keys: &Keys, rows: &[u32], hashes: &[u64], out: &mut [u32]) -> Result<()> {
         let mut pending = rows.to_vec();
         let next = {
@@ -132,27 +125,52 @@ impl Dictionary {
             let most = "a bucket holds at most 4,294,967,294 entities; declare the entity with more buckets";
             return Err(Error::new(Kind::Exhausted, most));
         }
-        let mut at = 0;
-        while at < pending.len() {
-            let mut state = self.state.write();
-            let end = pending.len().min(at + INSERT_KEYS);
-            for &row in &pending[at..end] {
-                let (key, hash) = (keys.get(row as usize), hashes[row as usize]);
-                // An earlier row of this batch may have inserted the same key.
-                let search = Search { keys, hashes, erased: state.erased() };
-                let known = search.probe(&state.fresh, mix(hash), key)?;
-                out[row as usize] = known.unwrap_or_else(|| state.fresh.insert(key, hash));
-            }
-            at = end;
-            if state.fresh.count() >= FRESH_COUNT_MAX {
-                state.freeze(FRESH_COUNT_MAX);
-                pending.drain(..at);
-                at = 0;
-                // What this batch inserted before is no longer fresh.
-                state.find(keys, hashes, &mut pending, out)?;
+        while !pending.is_empty() {
+            let batch = Search { keys, hashes, erased: None };
+            match self.insert(&batch, &pending, out)? {
+                None => break,
+                Some((inserted, room)) => {
+                    self.roll(room);
+                    // What this batch inserted before is no longer fresh.
+                    pending.drain(..inserted);
+                    self.state.read().find(keys, hashes, &mut pending, out)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Gives the keys of `rows`, which are in no part but perhaps the fresh one, the next ordinals. If the fresh part is
+    /// full meanwhile, answers how many rows are done, and how much room the next one should have.
+    fn insert(&self, batch: &Search<'_>, rows: &[u32], out: &mut [u32]) -> Result<Option<(usize, u32)>> {
+        let mut inserted = 0;
+        for rows in rows.chunks(INSERT_KEYS) {
+            let mut state = self.state.write();
+            for &row in rows {
+                let (key, hash) = (batch.keys.get(row as usize), batch.hashes[row as usize]);
+                // An earlier row of this batch may have inserted the same key.
+                let search = Search { erased: state.erased(), ..*batch };
+                let known = search.probe(&state.fresh, mix(hash), key)?;
+                out[row as usize] = known.unwrap_or_else(|| state.fresh.insert(key, hash));
+            }
+            inserted += rows.len();
+            let frozen: u32 = state.frozen.iter().map(|part| part.count()).sum();
+            if state.fresh.count() >= frozen.max(FRESH_COUNT_MIN) {
+                return Ok(Some((inserted, state.fresh.count() + frozen)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Freezes a full fresh part. The table of the next one is made before readers have to wait.
+    fn roll(&self, room: u32) {
+        let next = Fresh::new(self.len(), room);
+        let mut state = self.state.write();
+        // Maintenance may have frozen it first.
+        if state.fresh.count() > 0 {
+            let full = std::mem::replace(&mut state.fresh, next);
+            state.frozen.push(Arc::new(full));
+        }
     }
 
     /// The key of `ordinal`; `None` if it is erased or not yet given.
@@ -299,10 +317,13 @@ impl Dictionary {
     }
 
     /// Freezes the fresh part and answers everything that is ready for files.
-    #[expect(clippy::type_complexity, reason = "three lists that are taken apart at once")]
     fn freeze(&self) -> (Vec<Arc<Mapped>>, Vec<Arc<Fresh>>, Arc<RoaringBitmap>) {
         let mut state = self.state.write();
-        state.freeze(0);
+        if state.fresh.count() > 0 {
+            let next = Fresh::new(state.fresh.end(), 0);
+            let full = std::mem::replace(&mut state.fresh, next);
+            state.frozen.push(Arc::new(full));
+        }
         (state.mapped.clone(), state.frozen.clone(), Arc::clone(&state.erased))
     }
 }
