@@ -330,7 +330,7 @@ fn examine(world: &World, ledger: &Ledger, files: Simulated, name: &str, torn: b
     let mut damaged = world.on(files);
     let number = name.rsplit('/').next().unwrap_or(name);
     let named = |error: &Error| match error.kind() {
-        ErrorKind::Corrupt if error.message().contains(number) => Ok(()),
+        ErrorKind::Corrupt | ErrorKind::Io if error.message().contains(number) => Ok(()),
         _ => Err(format!("an error that does not name the damaged file: {error:?}")),
     };
     match catch_unwind(AssertUnwindSafe(|| damaged.try_open())) {
@@ -342,7 +342,7 @@ fn examine(world: &World, ledger: &Ledger, files: Simulated, name: &str, torn: b
     match checked {
         Err(panic) => Err(format!("read panicked: {}", panic_text(panic))),
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if error.contains("Corrupt: ") && error.contains(number) => Ok(()),
+        Ok(Err(error)) if (error.contains("Corrupt: ") || error.contains("Io: ")) && error.contains(number) => Ok(()),
         Ok(Err(error)) => Err(error),
     }
 }

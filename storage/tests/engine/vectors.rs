@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use firn_storage::model::prove::{EVENT_TIME_MAX, EVENT_TIME_MIN};
+
 use crate::oracle::{self, AsOf, Bounds, Value};
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit, given};
@@ -36,8 +38,10 @@ struct Read {
 
 fn time(text: &str) -> i64 {
     match text {
-        "min" => i64::MIN,
-        "max" => i64::MAX,
+        "min" => EVENT_TIME_MIN,
+        "max" => EVENT_TIME_MAX,
+        "lowest" => i64::MIN,
+        "highest" => i64::MAX,
         number => number.parse::<i64>().unwrap_or_else(|_| panic!("{number:?} is not a time")) * UNIT,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use firn_storage::model::prove::{EVENT_TIME_MAX, EVENT_TIME_MIN};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -218,10 +219,8 @@ impl Generator {
 
     fn event_time(&mut self) -> i64 {
         match self.random.random_range(0..60) {
-            0 => i64::MIN,
-            1 => i64::MAX,
-            2 => i64::MIN + self.random.random_range(0..3),
-            3 => i64::MAX - self.random.random_range(0..3),
+            0 | 1 => EVENT_TIME_MIN + self.random.random_range(0..3),
+            2 | 3 => EVENT_TIME_MAX - self.random.random_range(0..3),
             4..8 => self.random.random_range(-60..60) * UNIT + self.random.random_range(-1..2),
             _ => self.history.setting.start + self.random.random_range(-12..6) * UNIT,
         }
@@ -335,8 +334,13 @@ impl Generator {
             }
         }
         let history = self.chance(0.5);
-        let from = self.chance(0.3).then(|| self.event_time());
-        let to = self.chance(0.3).then(|| self.event_time());
+        let mut edge = || match self.random.random_range(0..30) {
+            0 => Some(i64::MIN),
+            1 => Some(i64::MAX),
+            2..10 => Some(self.event_time()),
+            _ => None,
+        };
+        let (from, to) = (edge(), edge());
         Step::Scan(question, Window { table, history, from, to, parts: self.random.random_range(1..4) })
     }
 }

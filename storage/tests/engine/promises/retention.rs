@@ -55,10 +55,10 @@ fn retain(seed: u64, events: bool, knowledge: bool) {
     let mut world = world();
     let keep = "200ms";
     if events {
-        world.alter(0, &json!({"set": {"keep_events": keep}}), |_| {}).unwrap();
+        world.alter(0, &json!({"set": {"retention": {"keep_events": keep}}}), |_| {}).unwrap();
     }
     if knowledge {
-        world.alter(0, &json!({"set": {"keep_knowledge": keep}}), |_| {}).unwrap();
+        world.alter(0, &json!({"set": {"retention": {"keep_knowledge": keep}}}), |_| {}).unwrap();
     }
     for _ in 0..60 {
         world.clock.advance(random.random_range(0..30_000));
@@ -122,7 +122,7 @@ fn inside_the_horizon_every_answer_stays() {
 fn what_can_never_be_picked_again_leaves_the_disk() {
     let mut world = world();
     for what in ["keep_events", "keep_knowledge"] {
-        world.alter(0, &json!({"set": {what: "200ms"}}), |_| {}).unwrap();
+        world.alter(0, &json!({"set": {"retention": {what: "200ms"}}}), |_| {}).unwrap();
     }
     let text = |text: &str| vec![None, Some(Value::Text(text.to_owned()))];
     let write = |event: i64, cells| {

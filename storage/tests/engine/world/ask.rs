@@ -185,7 +185,8 @@ impl World {
             return Err(format!("the read's clock is {clock}, before {}: {ask:?}", self.clock.now()));
         }
         let clock = ask.clock.unwrap_or(clock);
-        self.answered = self.answered.max(self.clock.now()).max(ask.known_at.greatest().unwrap_or(i64::MIN));
+        self.answered = self.answered.max(ask.known_at.greatest().unwrap_or(i64::MIN));
+        self.answered_clock = self.answered_clock.max(self.clock.now());
         self.compare(ask, &asked, &answer, clock)?;
         Ok(Some(answer))
     }

@@ -70,8 +70,10 @@ pub struct World {
     pub acks: Vec<Ack>,
     database: Option<Database>,
     sequence: u64,
-    /// No later commit may have an ingest time up to this.
+    /// No later commit may have an ingest time up to this: the last one, and the highest knowledge bound answered.
     answered: Micros,
+    /// The same for the clock that answers carried, as long as the database stays open.
+    answered_clock: Micros,
 }
 
 /// The name of the entity that all tables share.
@@ -91,6 +93,7 @@ impl World {
             database: None,
             sequence: 0,
             answered: i64::MIN,
+            answered_clock: i64::MIN,
         };
         world.open()?;
         world.change("create_entity", &keys.declaration(ENTITY))?;
@@ -128,11 +131,13 @@ impl World {
             database: None,
             sequence: self.sequence,
             answered: self.answered,
+            answered_clock: i64::MIN,
         }
     }
 
     /// Opens the database.
     pub fn try_open(&mut self) -> Result<(), Error> {
+        self.answered_clock = i64::MIN;
         self.database = Some(Database::open(self.options())?);
         Ok(())
     }
@@ -182,7 +187,7 @@ impl World {
     pub fn change(&mut self, action: &str, body: &Json) -> Outcome<u64> {
         let doing = format!("{action} {body}");
         let catalog = calmly(&doing, || self.database().change(&Change::parse(action, body)?))?;
-        self.answered = self.answered.max(self.clock.now());
+        self.answered_clock = self.answered_clock.max(self.clock.now());
         Ok(catalog.schema_version)
     }
 
@@ -358,10 +363,11 @@ impl World {
             return Err(format!("{} rows acknowledged of {}", committed.rows, batch.rows.len()));
         }
         if batch.ingest_times.is_none() {
-            if committed.ingest_time <= self.answered || committed.ingest_time < self.clock.now() {
+            let answered = self.answered.max(self.answered_clock);
+            if committed.ingest_time <= answered || committed.ingest_time < self.clock.now() {
                 return Err(format!(
                     "ingest time {} at clock {}, though {} was answered before",
-                    committed.ingest_time, self.clock.now(), self.answered
+                    committed.ingest_time, self.clock.now(), answered
                 ));
             }
             self.answered = committed.ingest_time;

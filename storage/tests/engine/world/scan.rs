@@ -92,7 +92,8 @@ impl World {
             };
         }
         let (batches, clock) = calmly("scan", || self.sweep(sweep)).map_err(|error| format!("{error}: {sweep:?}"))?;
-        self.answered = self.answered.max(self.clock.now()).max(sweep.known_at.greatest().unwrap_or(i64::MIN));
+        self.answered = self.answered.max(sweep.known_at.greatest().unwrap_or(i64::MIN));
+        self.answered_clock = self.answered_clock.max(self.clock.now());
         let bounds = Bounds {
             as_of: match sweep.as_of {
                 Limit::At { micros, exclusive: true } => AsOf::Before(micros),
