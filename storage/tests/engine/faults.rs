@@ -79,7 +79,7 @@ fn prepared() -> World {
     let setting = Setting { segment_rows_max: 8, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
     let mut world = World::new(setting, KeyShape::Number).expect("a new world");
     let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
-    world.create_table("t", false, Shape { features, max_age: None }).expect("a table");
+    world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
     world
 }
 

@@ -262,6 +262,8 @@ fn ask_all(world: &mut World, vector: &Vector, layout: &str) {
 fn world_of(vector: &Vector, flush_each: bool) -> World {
     let mut world = World::new(Setting::default(), KeyShape::Text).expect("a new world");
     world.create_table("t", vector.row_ids, vector.shape.clone()).expect("a table");
+    // Sealing is a commit of its own; the first write would be ingested a microsecond after it.
+    world.seal(0).expect("a table that can be sealed");
     for (batch, ingest_time) in &vector.batches {
         world.clock.set(*ingest_time);
         world.apply(batch).unwrap_or_else(|error| panic!("{}: {error}", vector.line));

@@ -159,7 +159,7 @@ impl Generator {
             self.features_ever.push(features.len() as u32);
             self.kinds.push(features.iter().map(|feature| feature.kind).collect());
             let row_ids = self.chance(0.5);
-            self.history.tables.push((row_ids, Shape { features, max_age }));
+            self.history.tables.push((row_ids, Shape { features, max_age, ..Shape::default() }));
             let unsealed = self.chance(0.35);
             self.unsealed.push(unsealed);
             self.loaded_until.push(self.history.setting.start - 40 * UNIT);
@@ -291,8 +291,8 @@ impl Generator {
     }
 
     fn sent(&mut self, table: usize, deed: &Deed) -> Sent {
-        let (row_ids, tombstone) = (self.history.tables[table].0, !matches!(deed, Deed::Write { .. }));
-        let null = matches!(deed, Deed::Delete) || (tombstone && self.chance(0.4));
+        let row_ids = self.history.tables[table].0;
+        let null = matches!(deed, Deed::Delete) || (matches!(deed, Deed::Retract) && self.chance(0.4));
         let row_id = (row_ids && !null).then(|| self.random.random_range(-2..3));
         let mut cells = Vec::new();
         if let Deed::Write { columns, .. } = deed {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::generator::{Choice, History, Question, Step, Window};
 use crate::world::ask::{Ask, Limit};
 use crate::world::scan::Sweep;
-use crate::world::{Batch, Deed, Outcome, World, duration, panic_text};
+use crate::world::{Batch, Deed, Feature, Outcome, World, duration, panic_text};
 
 /// Runs `history`; an error says which step failed and how.
 pub fn run(history: &History) -> Outcome {
@@ -124,7 +124,11 @@ fn retire(world: &mut World, table: usize, id: u32) -> Outcome {
     let shape = &world.tables[table].shape;
     let Some(feature) = shape.feature(id).filter(|_| shape.features.len() > 1) else { return Ok(()) };
     let what = json!({"retire": [feature.name]});
-    world.alter(table, &what, |shape| shape.features.retain(|feature| feature.id != id))
+    world.alter(table, &what, |shape| {
+        let (retired, live) = shape.features.drain(..).partition(|feature| feature.id == id);
+        shape.features = live;
+        shape.retired.extend::<Vec<Feature>>(retired);
+    })
 }
 
 /// Moments at which something may change: those of `known` and the microseconds around them.

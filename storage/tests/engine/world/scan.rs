@@ -245,7 +245,8 @@ fn text_at(array: &dyn Array, row: usize) -> String {
 
 fn told_by_oracle(row: &Row, shape: &super::Shape) -> Told {
     let named = |wanted: &dyn Fn(u32) -> bool| -> BTreeSet<String> {
-        shape.features.iter().filter(|feature| wanted(feature.id)).map(|feature| feature.name.clone()).collect()
+        let ever = shape.features.iter().chain(&shape.retired);
+        ever.filter(|feature| wanted(feature.id)).map(|feature| feature.name.clone()).collect()
     };
     Told {
         entity: row.entity,
