@@ -24,7 +24,9 @@ fn check(seed: u64, size: Size) -> Result<(), String> {
     let history = generate(seed, size);
     let Err(failure) = runner::run(&history) else { return Ok(()) };
     let (smallest, failure) = runner::shrink(&history, failure);
-    Err(format!("seed {seed} ({size:?}) fails: {failure}\n\nsmallest: {smallest:#?}\n\nseed {seed}: {failure}"))
+    let steps: Vec<String> = smallest.steps.iter().map(|step| format!("  {step:?}")).collect();
+    let world = (smallest.setting, smallest.keys, &smallest.tables);
+    Err(format!("smallest: {world:?}\n{}\n\nseed {seed} ({size:?}): {failure}", steps.join("\n")))
 }
 
 /// Runs `count` histories from `first` on all cores; stops at the first failure.

@@ -186,7 +186,9 @@ impl World {
         }
         let clock = ask.clock.unwrap_or(clock);
         self.answered = self.answered.max(ask.known_at.greatest().unwrap_or(i64::MIN));
-        self.answered_clock = self.answered_clock.max(self.clock.now());
+        if ask.clock.is_none() {
+            self.answered_clock = self.answered_clock.max(self.clock.now());
+        }
         self.compare(ask, &asked, &answer, clock)?;
         Ok(Some(answer))
     }
@@ -223,7 +225,7 @@ impl World {
                     let rows: Vec<_> = rows.iter().filter(|row| row.entity == *entity).collect();
                     return Err(format!(
                         "table {table} feature {name} (id {}) entity {entity} {bounds:?} max age {max_age:?}:\n  \
-                         engine {given:?}\n  oracle {right:?}\n  rows {rows:#?}\n  {ask:?}",
+                         engine {given:?}\n  oracle {right:?}\n  rows {rows:?}\n  {ask:?}",
                         feature.id
                     ));
                 }
