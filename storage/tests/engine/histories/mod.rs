@@ -53,6 +53,7 @@ fn check_many(first: u64, count: u64, size: Size) {
     let failure = failure.into_inner().unwrap();
     assert!(failure.is_none(), "{}", failure.unwrap_or_default());
     println!("{count} histories from seed {first} in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("answers compared so far, by status: {}", crate::world::ask::compared());
 }
 
 #[test]
