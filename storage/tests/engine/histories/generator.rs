@@ -180,7 +180,9 @@ impl Generator {
 
     fn step(&mut self) -> Step {
         let table = self.table();
-        match self.random.random_range(0..100) {
+        // Nothing can be asked before something was written.
+        let roll = if self.history.steps.len() < 3 { 0 } else { self.random.random_range(0..100) };
+        match roll {
             0..44 if self.rows < self.size.rows => self.batch(table),
             0..52 => Step::Advance(self.random.random_range(0..8) * UNIT + self.random.random_range(0..3)),
             52..60 => Step::Flush(self.chance(0.5).then_some(table)),
