@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use firn_storage::database::Database;
 use firn_storage::error::Kind;
+use firn_storage::read::ScanRequest;
 use firn_storage::time::{Clock, SystemClock};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -129,15 +130,24 @@ fn race() {
     let answers = answers.into_inner().unwrap();
     println!("{} rows, {} answers", rows.len(), answers.len());
     assert!(answers.len() > 500, "{} answers are too few to show anything", answers.len());
+    assert_eq!(all_rows(&database), rows.len(), "rows were lost, or are there twice");
     let of_entity = |entity: usize| rows.iter().filter(|row| row.entity == entity).cloned().collect();
     let by_entity: Vec<Vec<Row>> = (0..ENTITIES).map(of_entity).collect();
     std::thread::scope(|scope| {
         for half in answers.chunks(answers.len().div_ceil(2)) {
-            scope.spawn(|| half.iter().for_each(|answer| check(answer, &by_entity)));
+            scope.spawn(|| half.iter().for_each(|answer| check(&world, &database, answer, &by_entity)));
         }
     });
     database.close().expect("a healthy disk");
     refuse_far_ahead(&world, &clock);
+}
+
+/// How many rows there are at all.
+fn all_rows(database: &Database) -> usize {
+    let request = ScanRequest { table: "t".to_owned(), history: true, parts: 1, ..ScanRequest::default() };
+    let scan = database.scan(&request).expect("a table");
+    let parts = (0..scan.parts()).flat_map(|part| scan.open(part).expect("a part"));
+    parts.map(|batch| batch.expect("a healthy disk").num_rows()).sum()
 }
 
 /// The rows of all commits: ingest times are strictly increasing, so they order the log.
@@ -150,7 +160,7 @@ fn log(mut rows: Vec<Row>, mut written: Vec<(Batch, i64)>) -> Vec<Row> {
     rows
 }
 
-fn check(answer: &Answered, by_entity: &[Vec<Row>]) {
+fn check(world: &World, database: &Database, answer: &Answered, by_entity: &[Vec<Row>]) {
     let as_of = answer.as_of.map_or(AsOf::Open, AsOf::At);
     let bounds = Bounds { as_of, known_at: Some(answer.known_at), position: u64::MAX, clock: 0 };
     for entity in 0..ENTITIES {
@@ -158,7 +168,16 @@ fn check(answer: &Answered, by_entity: &[Vec<Row>]) {
             let right = oracle::answer(&by_entity[entity], entity, feature, None, &None, &bounds);
             let given = &answer.cells[entity * 2 + feature as usize];
             let given = (given.0.as_str(), given.1.clone(), given.2);
-            assert_eq!(given, right, "entity {entity} feature {feature} at {bounds:?}");
+            if given != right {
+                let again = ask(world, database, answer.known_at, answer.as_of);
+                let known = by_entity[entity].iter().filter(|row| row.ingest_time <= answer.known_at);
+                let last = known.map(|row| row.ingest_time).max();
+                panic!(
+                    "entity {entity} feature {feature} at {bounds:?}: {given:?}, must be {right:?}; asked again \
+                     {:?}; the last row known by then was ingested at {last:?}",
+                    again.cells[entity * 2 + feature as usize]
+                );
+            }
         }
     }
 }
