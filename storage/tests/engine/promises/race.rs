@@ -2,6 +2,7 @@
 //! In the end every recorded answer must be what the oracle says of the whole log at that bound: a commit that came
 //! later with an ingest time at or below an answered bound would show.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use super::{batch, sent, world};
 use crate::oracle::{self, AsOf, Bounds, Row, Value};
 use crate::world::ask::{Ask, Limit, given};
 use crate::world::data::rows_of;
+use crate::world::scan::{Sweep, time_at};
 use crate::world::{Batch, Deed, World};
 
 const WRITERS: u64 = 3;
@@ -110,8 +112,18 @@ fn race() {
                 over.store(true, Ordering::Relaxed);
             });
         }
+        let (world, written, over) = (&world, &written, &over);
+        scope.spawn(move || {
+            let mut losses = 0;
+            while !over.load(Ordering::Relaxed) {
+                losses += 1;
+                lose_power(world, losses, written);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            println!("{losses} power losses under way");
+        });
         for reader in 0..READERS {
-            let (world, database, clock, answers, over) = (&world, &database, &clock, &answers, &over);
+            let (database, clock, answers) = (&database, &clock, &answers);
             scope.spawn(move || {
                 let mut random = StdRng::seed_from_u64(100 + reader);
                 while !over.load(Ordering::Relaxed) {
@@ -148,6 +160,25 @@ fn all_rows(database: &Database) -> usize {
     let scan = database.scan(&request).expect("a table");
     let parts = (0..scan.parts()).flat_map(|part| scan.open(part).expect("a part"));
     parts.map(|batch| batch.expect("a healthy disk").num_rows()).sum()
+}
+
+/// Opens what power loss at this moment would leave: all that was acknowledged before must be there, whole.
+fn lose_power(world: &World, seed: u64, written: &Mutex<Vec<(Batch, i64)>>) {
+    let acknowledged: Vec<(usize, i64)> =
+        written.lock().unwrap().iter().map(|(batch, ingest_time)| (batch.rows.len(), *ingest_time)).collect();
+    let mut after = world.on(world.files.crash(seed));
+    after.open().unwrap_or_else(|error| panic!("power loss {seed}: {error}"));
+    let (batches, _) = after.sweep(&Sweep::history(0)).expect("a healthy disk");
+    let mut there: HashMap<i64, usize> = HashMap::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            *there.entry(time_at(batch, "ingest_time", row).expect("a history")).or_default() += 1;
+        }
+    }
+    for (rows, ingest_time) in acknowledged {
+        let found = there.get(&ingest_time).copied().unwrap_or(0);
+        assert_eq!(found, rows, "power loss {seed}: rows of the commit at {ingest_time}");
+    }
 }
 
 /// The rows of all commits: ingest times are strictly increasing, so they order the log.
