@@ -62,6 +62,9 @@ fn flush_frozen(engine: &Arc<Engine>, frozen: &Frozen) -> Result<()> {
         let Some(table) = engine.table(id) else { continue };
         written.insert(id, write_table(engine, &table)?);
     }
+    // Opened before the manifest names them: after that nothing may fail before they are shown, or the rows would go
+    // back to the memtable and be flushed twice.
+    let opened = open_segments(engine, &written)?;
     let entities = entities_of(engine, frozen.tables.keys().copied());
     let dictionaries = entities.iter().map(|entity| persist(engine, entity)).collect::<Result<Vec<_>>>()?;
     let stale = {
@@ -75,14 +78,14 @@ fn flush_frozen(engine: &Arc<Engine>, frozen: &Frozen) -> Result<()> {
         }
         stale
     };
+    for (id, segments) in opened {
+        if let Some(table) = engine.table(id) {
+            show_segments(&table, segments);
+        }
+    }
     for (entity, metas) in entities.iter().zip(&dictionaries) {
         for (dictionary, metas) in entity.dictionaries.iter().zip(metas) {
             dictionary.adopt(&engine.files, metas)?;
-        }
-    }
-    for (id, segments) in written {
-        if let Some(table) = engine.table(id) {
-            show_segments(engine, &table, segments)?;
         }
     }
     remove_files(engine, &stale);
@@ -209,13 +212,17 @@ fn wal_first(engine: &Engine, frozen: &Frozen) -> u64 {
     oldest.min().unwrap_or(frozen.wal).min(frozen.wal)
 }
 
+/// The segments of each bucket, opened.
+type Opened = Vec<(u32, Vec<Arc<Run>>)>;
+
+fn open_segments(engine: &Engine, written: &HashMap<u32, Vec<(u32, Vec<SegmentMeta>)>>) -> Result<HashMap<u32, Opened>> {
+    let open = |meta: &SegmentMeta| segment::open(&engine.files, meta).map(Arc::new);
+    let bucket = |(bucket, metas): &(u32, Vec<SegmentMeta>)| Ok((*bucket, metas.iter().map(open).collect::<Result<_>>()?));
+    written.iter().map(|(id, buckets)| Ok((*id, buckets.iter().map(bucket).collect::<Result<_>>()?))).collect()
+}
+
 /// Swaps the frozen runs for the segments they became.
-fn show_segments(engine: &Engine, table: &TableState, written: Vec<(u32, Vec<SegmentMeta>)>) -> Result<()> {
-    let mut opened: Vec<(u32, Vec<Arc<Run>>)> = Vec::with_capacity(written.len());
-    for (bucket, metas) in written {
-        let open = |meta: &SegmentMeta| segment::open(&engine.files, meta).map(Arc::new);
-        opened.push((bucket, metas.iter().map(open).collect::<Result<_>>()?));
-    }
+fn show_segments(table: &TableState, opened: Opened) {
     table.edit_view(|view| {
         for (bucket, runs) in opened {
             Arc::make_mut(&mut view.buckets[bucket as usize]).segments.extend(runs);
@@ -229,7 +236,6 @@ fn show_segments(engine: &Engine, table: &TableState, written: Vec<(u32, Vec<Seg
     let mut size = table.size.lock();
     size.frozen_bytes = 0;
     size.frozen_wal = None;
-    Ok(())
 }
 
 fn unlisted_dictionaries(before: &ManifestState, after: &ManifestState) -> Vec<String> {

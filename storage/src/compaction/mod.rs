@@ -86,6 +86,8 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     if runs.is_empty() {
         return Ok(());
     }
+    // A flush lists its segments before it shows them. Those not yet shown are no part of this merge and stay listed.
+    let numbers: Vec<u64> = runs.iter().filter_map(|run| run.segment).collect();
     let erased = table.entity.erased(bucket);
     let throttle = Throttle::new(engine.options.compaction_bytes_per_second);
     // Rows are forgotten only where every tombstone that could speak for them is in the merge.

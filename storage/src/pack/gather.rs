@@ -78,7 +78,9 @@ pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Ce
                 }
                 for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
                     let rows = together.chunks_exact(stretch_bytes);
-                    copy_cells(cell, cell.offset as usize - stretch.start, rows, places, &mut into.bytes);
+                    // A cell without width may lie before the stretch; none of its bytes are copied.
+                    let offset = (cell.offset as usize).saturating_sub(stretch.start);
+                    copy_cells(cell, offset, rows, places, &mut into.bytes);
                 }
             }
             None => {

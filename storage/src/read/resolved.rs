@@ -140,10 +140,12 @@ impl Sources {
             None => {
                 let chunk = &self.chunks[number];
                 let dense = |feature: u32| chunk.column(feature).map(Column::is_dense);
-                // A feature that no chunk has cannot win anywhere, so it needs no walk.
-                let complete = features
-                    .iter()
-                    .all(|&feature| dense(feature).unwrap_or_else(|| !runs.iter().any(|run| run.run.has_feature(feature))));
+                // A feature that no chunk has cannot win anywhere, so it needs no walk, unless a tombstone may say
+                // that it is deleted rather than never written.
+                let nowhere = |feature: u32| {
+                    runs.iter().all(|run| run.run.rows.kinds.is_none() && !run.run.has_feature(feature))
+                };
+                let complete = features.iter().all(|&feature| dense(feature).unwrap_or_else(|| nowhere(feature)));
                 self.complete[number] = Some(complete);
                 complete
             }

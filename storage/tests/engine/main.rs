@@ -6,6 +6,7 @@
 
 mod faults;
 mod histories;
+mod kill;
 mod oracle;
 mod promises;
 mod types;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use firn_storage::model::prove::{EVENT_TIME_MAX, EVENT_TIME_MIN};
+
 use crate::oracle::{self, AsOf, Bounds, Value};
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit, given};
@@ -36,8 +38,10 @@ struct Read {
 
 fn time(text: &str) -> i64 {
     match text {
-        "min" => i64::MIN,
-        "max" => i64::MAX,
+        "min" => EVENT_TIME_MIN,
+        "max" => EVENT_TIME_MAX,
+        "lowest" => i64::MIN,
+        "highest" => i64::MAX,
         number => number.parse::<i64>().unwrap_or_else(|_| panic!("{number:?} is not a time")) * UNIT,
     }
 }
@@ -258,6 +262,8 @@ fn ask_all(world: &mut World, vector: &Vector, layout: &str) {
 fn world_of(vector: &Vector, flush_each: bool) -> World {
     let mut world = World::new(Setting::default(), KeyShape::Text).expect("a new world");
     world.create_table("t", vector.row_ids, vector.shape.clone()).expect("a table");
+    // Sealing is a commit of its own; the first write would be ingested a microsecond after it.
+    world.seal(0).expect("a table that can be sealed");
     for (batch, ingest_time) in &vector.batches {
         world.clock.set(*ingest_time);
         world.apply(batch).unwrap_or_else(|error| panic!("{}: {error}", vector.line));

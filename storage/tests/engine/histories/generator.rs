@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use firn_storage::model::prove::{EVENT_TIME_MAX, EVENT_TIME_MIN};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -158,7 +159,7 @@ impl Generator {
             self.features_ever.push(features.len() as u32);
             self.kinds.push(features.iter().map(|feature| feature.kind).collect());
             let row_ids = self.chance(0.5);
-            self.history.tables.push((row_ids, Shape { features, max_age }));
+            self.history.tables.push((row_ids, Shape { features, max_age, ..Shape::default() }));
             let unsealed = self.chance(0.35);
             self.unsealed.push(unsealed);
             self.loaded_until.push(self.history.setting.start - 40 * UNIT);
@@ -179,7 +180,9 @@ impl Generator {
 
     fn step(&mut self) -> Step {
         let table = self.table();
-        match self.random.random_range(0..100) {
+        // Nothing can be asked before something was written.
+        let roll = if self.history.steps.len() < 3 { 0 } else { self.random.random_range(0..100) };
+        match roll {
             0..44 if self.rows < self.size.rows => self.batch(table),
             0..52 => Step::Advance(self.random.random_range(0..8) * UNIT + self.random.random_range(0..3)),
             52..60 => Step::Flush(self.chance(0.5).then_some(table)),
@@ -218,10 +221,8 @@ impl Generator {
 
     fn event_time(&mut self) -> i64 {
         match self.random.random_range(0..60) {
-            0 => i64::MIN,
-            1 => i64::MAX,
-            2 => i64::MIN + self.random.random_range(0..3),
-            3 => i64::MAX - self.random.random_range(0..3),
+            0 | 1 => EVENT_TIME_MIN + self.random.random_range(0..3),
+            2 | 3 => EVENT_TIME_MAX - self.random.random_range(0..3),
             4..8 => self.random.random_range(-60..60) * UNIT + self.random.random_range(-1..2),
             _ => self.history.setting.start + self.random.random_range(-12..6) * UNIT,
         }
@@ -292,8 +293,8 @@ impl Generator {
     }
 
     fn sent(&mut self, table: usize, deed: &Deed) -> Sent {
-        let (row_ids, tombstone) = (self.history.tables[table].0, !matches!(deed, Deed::Write { .. }));
-        let null = matches!(deed, Deed::Delete) || (tombstone && self.chance(0.4));
+        let row_ids = self.history.tables[table].0;
+        let null = matches!(deed, Deed::Delete) || (matches!(deed, Deed::Retract) && self.chance(0.4));
         let row_id = (row_ids && !null).then(|| self.random.random_range(-2..3));
         let mut cells = Vec::new();
         if let Deed::Write { columns, .. } = deed {
@@ -335,8 +336,13 @@ impl Generator {
             }
         }
         let history = self.chance(0.5);
-        let from = self.chance(0.3).then(|| self.event_time());
-        let to = self.chance(0.3).then(|| self.event_time());
+        let mut edge = || match self.random.random_range(0..30) {
+            0 => Some(i64::MIN),
+            1 => Some(i64::MAX),
+            2..10 => Some(self.event_time()),
+            _ => None,
+        };
+        let (from, to) = (edge(), edge());
         Step::Scan(question, Window { table, history, from, to, parts: self.random.random_range(1..4) })
     }
 }

@@ -24,7 +24,9 @@ fn check(seed: u64, size: Size) -> Result<(), String> {
     let history = generate(seed, size);
     let Err(failure) = runner::run(&history) else { return Ok(()) };
     let (smallest, failure) = runner::shrink(&history, failure);
-    Err(format!("seed {seed} ({size:?}) fails: {failure}\n\nsmallest: {smallest:#?}\n\nseed {seed}: {failure}"))
+    let steps: Vec<String> = smallest.steps.iter().map(|step| format!("  {step:?}")).collect();
+    let world = (smallest.setting, smallest.keys, &smallest.tables);
+    Err(format!("smallest: {world:?}\n{}\n\nseed {seed} ({size:?}): {failure}", steps.join("\n")))
 }
 
 /// Runs `count` histories from `first` on all cores; stops at the first failure.
@@ -51,6 +53,7 @@ fn check_many(first: u64, count: u64, size: Size) {
     let failure = failure.into_inner().unwrap();
     assert!(failure.is_none(), "{}", failure.unwrap_or_default());
     println!("{count} histories from seed {first} in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("answers compared so far, by status: {}", crate::world::ask::compared());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::generator::{Choice, History, Question, Step, Window};
 use crate::world::ask::{Ask, Limit};
 use crate::world::scan::Sweep;
-use crate::world::{Batch, Deed, Outcome, World, duration, panic_text};
+use crate::world::{Batch, Deed, Feature, Outcome, World, duration, panic_text};
 
 /// Runs `history`; an error says which step failed and how.
 pub fn run(history: &History) -> Outcome {
@@ -124,7 +124,11 @@ fn retire(world: &mut World, table: usize, id: u32) -> Outcome {
     let shape = &world.tables[table].shape;
     let Some(feature) = shape.feature(id).filter(|_| shape.features.len() > 1) else { return Ok(()) };
     let what = json!({"retire": [feature.name]});
-    world.alter(table, &what, |shape| shape.features.retain(|feature| feature.id != id))
+    world.alter(table, &what, |shape| {
+        let (retired, live) = shape.features.drain(..).partition(|feature| feature.id == id);
+        shape.features = live;
+        shape.retired.extend::<Vec<Feature>>(retired);
+    })
 }
 
 /// Moments at which something may change: those of `known` and the microseconds around them.
@@ -157,7 +161,7 @@ fn limits(world: &World, question: &Question, rows: usize) -> (Limit, Limit) {
     let all = || world.tables.iter().flat_map(|table| &table.rows);
     let events = |roll: u64| {
         if roll % 13 == 0 {
-            return Some([i64::MIN, i64::MAX, 0][roll as usize % 3]);
+            return Some([i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 0][(roll >> 8) as usize % 5]);
         }
         near(all().map(|row| row.event_time), roll)
     };
@@ -169,8 +173,15 @@ fn limits(world: &World, question: &Question, rows: usize) -> (Limit, Limit) {
 
 pub fn ask(world: &World, history: &History, question: &Question) -> Ask {
     let mut random = StdRng::seed_from_u64(question.seed);
-    let rows = random.random_range(1..10);
+    // Some requests are long enough for the engine to sort them into storage order.
+    let rows = if random.random_bool(0.05) { 150 } else { random.random_range(1..10) };
     let (as_of, known_at) = limits(world, question, rows);
+    let written: Vec<usize> = world.tables.iter().flat_map(|table| &table.rows).map(|row| row.entity).collect();
+    let mut entity = || match written.len() {
+        0 => 0,
+        _ if random.random_bool(0.15) => random.random_range(0..=history.entities),
+        count => written[random.random_range(0..count)],
+    };
     let some = |table: usize| {
         let roll = question.some_features?;
         let ever = world.tables[table].features_ever;
@@ -178,7 +189,7 @@ pub fn ask(world: &World, history: &History, question: &Question) -> Ask {
     };
     Ask {
         features: (0..world.tables.len()).map(|table| (table, some(table))).collect(),
-        entities: (0..rows).map(|_| random.random_range(0..=history.entities)).collect(),
+        entities: (0..rows).map(|_| entity()).collect(),
         as_of,
         known_at,
         position: position(world, question),

@@ -45,7 +45,7 @@ fn filled() -> World {
 fn key() -> Vec<(String, ArrayRef)> {
     vec![
         ("k".to_owned(), Arc::new(Int64Array::from(vec![1])) as ArrayRef),
-        ("k2".to_owned(), texts(&["e\0001"])),
+        ("k2".to_owned(), texts(&["e\u{0}1"])),
         ("k3".to_owned(), Arc::new(BooleanArray::from(vec![true]))),
     ]
 }

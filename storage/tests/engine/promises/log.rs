@@ -142,7 +142,7 @@ fn history_loads_go_only_forward_into_unsealed_tables() {
     world.apply(&loading(&[-50, -50, 10])).unwrap();
     refused(world.send(&loading(&[9])), Kind::Invalid, &["ingest"]);
     refused(world.send(&loading(&[20, 19])), Kind::Invalid, &["ingest"]);
-    refused(world.send(&loading(&[now + 10_000_000])), Kind::Invalid, &["ingest"]);
+    refused(world.send(&loading(&[now + 10_000_000])), Kind::Invalid, &["future"]);
     world.apply(&loading(&[10, 10, 11])).unwrap();
     world.reopen().unwrap();
     refused(world.send(&loading(&[10])), Kind::Invalid, &["ingest"]);
@@ -165,8 +165,8 @@ fn history_loads_go_only_forward_into_unsealed_tables() {
 #[test]
 fn rows_too_far_in_the_future_are_refused_whole() {
     let mut world = world();
-    let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
-    let strict = world.create_table("strict", false, Shape { features, max_age: None }).unwrap();
+    let features = vec![Feature::plain(0, "strict_n", Type::Int64), Feature::plain(1, "strict_s", Type::Text)];
+    let strict = world.create_table("strict", false, Shape { features, ..Shape::default() }).unwrap();
     world.alter(strict, &json!({"set": {"max_future_skew": "5m"}}), |_| {}).unwrap();
     let minutes = |count: i64| world.clock.now() / super::UNIT + count * 60_000;
     let (near, far) = (minutes(4), minutes(6));
@@ -200,7 +200,7 @@ fn a_world_on_the_heap_answers_as_one_on_maps() {
     for map in [false, true] {
         let setting = Setting { map, start: 1_000_000, ..Setting::default() };
         let mut world = World::new(setting, crate::world::keys::KeyShape::Text).unwrap();
-        let shape = Shape { features: vec![Feature::plain(0, "n", Type::Int64)], max_age: None };
+        let shape = Shape { features: vec![Feature::plain(0, "n", Type::Int64)], ..Shape::default() };
         world.create_table("t", false, shape).unwrap();
         let write = batch(Deed::Write { columns: vec![0], nulls_absent: true }, vec![sent(0, 1, vec![None])]);
         world.apply(&write).unwrap();

@@ -24,7 +24,7 @@ fn world() -> World {
     let setting = Setting { segment_rows_max: 16, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
     let mut world = World::new(setting, KeyShape::Composite).expect("a new world");
     let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
-    world.create_table("t", false, Shape { features, max_age: None }).expect("a table");
+    world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
     world
 }
 

@@ -12,7 +12,9 @@ use crate::world::ask::{Ask, Limit, given};
 use crate::world::{Batch, Deed, World};
 
 /// What the tables keep, µs.
-const KEEP: i64 = 200_000;
+const KEEP: i64 = 20_000_000;
+/// After a restart the clock of the log may be ahead of the wall clock by the step of its ceiling.
+const AHEAD: i64 = 1_100_000;
 const ENTITIES: usize = 4;
 
 fn some_batch(random: &mut StdRng, now: i64) -> Batch {
@@ -27,7 +29,7 @@ fn some_batch(random: &mut StdRng, now: i64) -> Batch {
         let number = random.random_range(0..1000);
         let mut cells = vec![Some(Value::Int(number)), Some(Value::Text(format!("kept {number}")))];
         cells.iter_mut().for_each(|cell| *cell = cell.take().filter(|_| random.random_bool(0.7)));
-        let event = (now / 1000 - random.random_range(0..600)) / 5 * 5;
+        let event = (now / 1000 - random.random_range(0..60_000)) / 500 * 500;
         sent(random.random_range(0..ENTITIES), event, if writes { cells } else { Vec::new() })
     };
     let rows = (0..3).map(|_| row()).collect();
@@ -39,29 +41,29 @@ fn ask_inside(world: &mut World, random: &mut StdRng, events: bool, knowledge: b
     let now = world.answered();
     let mut limit = |bound: bool, reach: i64| match random.random_range(0..3) {
         0 => Limit::Open,
-        _ if !bound => Limit::At { micros: now - random.random_range(0..1_000_000), exclusive: false },
+        _ if !bound => Limit::At { micros: now - random.random_range(0..100_000_000), exclusive: false },
         1 => Limit::At { micros: now - random.random_range(0..=reach), exclusive: false },
         _ => {
             let micros = (0..ENTITIES).map(|_| now - random.random_range(0..=reach)).collect();
             Limit::PerRow { micros, exclusive: false }
         }
     };
-    let (as_of, known_at) = (limit(events, KEEP), limit(knowledge, KEEP));
+    let (as_of, known_at) = (limit(events, KEEP - AHEAD), limit(knowledge, KEEP - AHEAD));
     world.check(&Ask { as_of, known_at, ..Ask::latest(world, ENTITIES) }).unwrap();
 }
 
 fn retain(seed: u64, events: bool, knowledge: bool) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = world();
-    let keep = "200ms";
+    let keep = "20s";
     if events {
-        world.alter(0, &json!({"set": {"keep_events": keep}}), |_| {}).unwrap();
+        world.alter(0, &json!({"set": {"retention": {"keep_events": keep}}}), |_| {}).unwrap();
     }
     if knowledge {
-        world.alter(0, &json!({"set": {"keep_knowledge": keep}}), |_| {}).unwrap();
+        world.alter(0, &json!({"set": {"retention": {"keep_knowledge": keep}}}), |_| {}).unwrap();
     }
     for _ in 0..60 {
-        world.clock.advance(random.random_range(0..30_000));
+        world.clock.advance(random.random_range(0..3_000_000));
         let write = some_batch(&mut random, world.clock.now());
         world.apply(&write).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         match random.random_range(0..10) {
@@ -122,7 +124,7 @@ fn inside_the_horizon_every_answer_stays() {
 fn what_can_never_be_picked_again_leaves_the_disk() {
     let mut world = world();
     for what in ["keep_events", "keep_knowledge"] {
-        world.alter(0, &json!({"set": {what: "200ms"}}), |_| {}).unwrap();
+        world.alter(0, &json!({"set": {"retention": {what: "20s"}}}), |_| {}).unwrap();
     }
     let text = |text: &str| vec![None, Some(Value::Text(text.to_owned()))];
     let write = |event: i64, cells| {

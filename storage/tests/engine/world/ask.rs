@@ -1,6 +1,7 @@
 //! Point reads (lookups and joins are one door to the engine): asked of the database and of the oracle.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, TimestampMicrosecondType};
@@ -185,7 +186,10 @@ impl World {
             return Err(format!("the read's clock is {clock}, before {}: {ask:?}", self.clock.now()));
         }
         let clock = ask.clock.unwrap_or(clock);
-        self.answered = self.answered.max(self.clock.now()).max(ask.known_at.greatest().unwrap_or(i64::MIN));
+        self.answered = self.answered.max(ask.known_at.greatest().unwrap_or(i64::MIN));
+        if ask.clock.is_none() {
+            self.answered_clock = self.answered_clock.max(self.clock.now());
+        }
         self.compare(ask, &asked, &answer, clock)?;
         Ok(Some(answer))
     }
@@ -218,11 +222,12 @@ impl World {
                 let rows = &self.tables[*table].rows;
                 let right = oracle::answer(rows, *entity, feature.id, *max_age, &feature.default, &bounds);
                 let given = given(columns, row);
+                count(right.0);
                 if (given.0.as_str(), &given.1, &given.2) != (right.0, &right.1, &right.2) {
                     let rows: Vec<_> = rows.iter().filter(|row| row.entity == *entity).collect();
                     return Err(format!(
                         "table {table} feature {name} (id {}) entity {entity} {bounds:?} max age {max_age:?}:\n  \
-                         engine {given:?}\n  oracle {right:?}\n  rows {rows:#?}\n  {ask:?}",
+                         engine {given:?}\n  oracle {right:?}\n  rows {rows:?}\n  {ask:?}",
                         feature.id
                     ));
                 }
@@ -230,6 +235,21 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Answers compared, by status: a harness that compares nothing passes everything.
+static COMPARED: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+const STATUSES: [&str; 5] = ["value", "null", "expired", "deleted", "never"];
+
+fn count(status: &str) {
+    let at = STATUSES.iter().position(|known| *known == status).expect("a status of the oracle");
+    COMPARED[at].fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many answers were compared in this process.
+pub fn compared() -> String {
+    let each = STATUSES.iter().zip(&COMPARED).map(|(status, count)| format!("{status} {}", count.load(Ordering::Relaxed)));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The answer that the three columns of a feature give at `row`.

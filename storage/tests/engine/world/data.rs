@@ -55,6 +55,7 @@ pub fn duration(micros: i64) -> Json {
 #[derive(Debug, Clone, Default)]
 pub struct Shape {
     pub features: Vec<Feature>,
+    pub retired: Vec<Feature>,
     pub max_age: Option<i64>,
 }
 

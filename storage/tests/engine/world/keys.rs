@@ -76,7 +76,7 @@ impl KeyShape {
         (0..batch.num_rows())
             .map(|row| match self {
                 KeyShape::Text => number(named("k").as_string::<i32>().value(row)),
-                KeyShape::Number => (named("k").as_primitive::<Int32Type>().value(row) as usize + 7) / 7,
+                KeyShape::Number => (named("k").as_primitive::<Int32Type>().value(row) / 7 + 1) as usize,
                 KeyShape::BinaryDate => {
                     let second = named("k2").as_primitive::<Date32Type>().value(row) + 1;
                     named("k").as_binary::<i32>().value(row).len() * 2 + second as usize

@@ -70,8 +70,10 @@ pub struct World {
     pub acks: Vec<Ack>,
     database: Option<Database>,
     sequence: u64,
-    /// No later commit may have an ingest time up to this.
+    /// No later commit may have an ingest time up to this: the last one, and the highest knowledge bound answered.
     answered: Micros,
+    /// The same for the clock that answers carried, as long as the database stays open.
+    answered_clock: Micros,
 }
 
 /// The name of the entity that all tables share.
@@ -91,6 +93,7 @@ impl World {
             database: None,
             sequence: 0,
             answered: i64::MIN,
+            answered_clock: i64::MIN,
         };
         world.open()?;
         world.change("create_entity", &keys.declaration(ENTITY))?;
@@ -128,11 +131,13 @@ impl World {
             database: None,
             sequence: self.sequence,
             answered: self.answered,
+            answered_clock: i64::MIN,
         }
     }
 
     /// Opens the database.
     pub fn try_open(&mut self) -> Result<(), Error> {
+        self.answered_clock = i64::MIN;
         self.database = Some(Database::open(self.options())?);
         Ok(())
     }
@@ -181,8 +186,12 @@ impl World {
     /// Applies a declaration and returns the schema version that it made.
     pub fn change(&mut self, action: &str, body: &Json) -> Outcome<u64> {
         let doing = format!("{action} {body}");
+        let before = self.database().catalog().schema_version;
         let catalog = calmly(&doing, || self.database().change(&Change::parse(action, body)?))?;
-        self.answered = self.answered.max(self.clock.now());
+        // A change that changes nothing takes no place in the log.
+        if catalog.schema_version != before {
+            self.answered_clock = self.answered_clock.max(self.clock.now());
+        }
         Ok(catalog.schema_version)
     }
 
@@ -316,6 +325,8 @@ impl World {
             (Ok(committed), None) => self.remember(batch, &committed),
             (Ok(_), Some(kind)) => Err(format!("a write that must be refused as {kind:?} was acknowledged: {batch:?}")),
             (Err(error), Some(kind)) if error.kind() == kind => Ok(()),
+            // A table may have been sealed since the original was acknowledged; either answer tells the writer enough.
+            (Err(error), None) if self.is_late_duplicate(batch) && error.kind() == ErrorKind::Precondition => Ok(()),
             (Err(error), _) => Err(format!("write failed: {error:?}: {batch:?}")),
         }
     }
@@ -323,6 +334,10 @@ impl World {
     fn is_duplicate(&self, batch: &Batch) -> bool {
         let stored = |(name, _, _): &(String, u64, Option<u64>)| self.tables[batch.table].producers.get(name).copied();
         batch.producer.as_ref().is_some_and(|producer| stored(producer) == Some(producer.1))
+    }
+
+    fn is_late_duplicate(&self, batch: &Batch) -> bool {
+        self.is_duplicate(batch) && batch.ingest_times.is_some() && self.tables[batch.table].sealed
     }
 
     fn expected_refusal(&self, batch: &Batch) -> Option<ErrorKind> {
@@ -358,10 +373,11 @@ impl World {
             return Err(format!("{} rows acknowledged of {}", committed.rows, batch.rows.len()));
         }
         if batch.ingest_times.is_none() {
-            if committed.ingest_time <= self.answered || committed.ingest_time < self.clock.now() {
+            let answered = self.answered.max(self.answered_clock);
+            if committed.ingest_time <= answered || committed.ingest_time < self.clock.now() {
                 return Err(format!(
                     "ingest time {} at clock {}, though {} was answered before",
-                    committed.ingest_time, self.clock.now(), self.answered
+                    committed.ingest_time, self.clock.now(), answered
                 ));
             }
             self.answered = committed.ingest_time;

@@ -92,7 +92,10 @@ impl World {
             };
         }
         let (batches, clock) = calmly("scan", || self.sweep(sweep)).map_err(|error| format!("{error}: {sweep:?}"))?;
-        self.answered = self.answered.max(self.clock.now()).max(sweep.known_at.greatest().unwrap_or(i64::MIN));
+        self.answered = self.answered.max(sweep.known_at.greatest().unwrap_or(i64::MIN));
+        if sweep.clock.is_none() {
+            self.answered_clock = self.answered_clock.max(self.clock.now());
+        }
         let bounds = Bounds {
             as_of: match sweep.as_of {
                 Limit::At { micros, exclusive: true } => AsOf::Before(micros),
@@ -131,7 +134,7 @@ impl World {
             }
             for (row, entity) in self.keys.entities(batch).into_iter().enumerate() {
                 if !right.remove(&entity) {
-                    return Err(format!("entity {entity} must not appear, or twice: {sweep:?}\n  rows {rows:#?}"));
+                    return Err(format!("entity {entity} must not appear, or twice: {sweep:?}\n  rows {rows:?}"));
                 }
                 for (place, feature) in shape.features.iter().enumerate() {
                     let given = value_at(batch.column(keys + place).as_ref(), row);
@@ -140,14 +143,14 @@ impl World {
                     if given != want.1 {
                         return Err(format!(
                             "scan: feature {} entity {entity}:\n  engine {given:?}\n  oracle {want:?}\n  \
-                             {sweep:?} {bounds:?}\n  rows {rows:#?}",
+                             {sweep:?} {bounds:?}\n  rows {rows:?}",
                             feature.name
                         ));
                     }
                 }
             }
         }
-        if right.is_empty() { Ok(()) } else { Err(format!("entities {right:?} are missing: {sweep:?}\n  {rows:#?}")) }
+        if right.is_empty() { Ok(()) } else { Err(format!("entities {right:?} are missing: {sweep:?}\n  {rows:?}")) }
     }
 
     fn compare_history(
@@ -183,7 +186,7 @@ impl World {
         if given == right {
             return Ok(());
         }
-        Err(format!("history: {sweep:?}\n  engine {given:#?}\n  oracle {right:#?}"))
+        Err(format!("history: {sweep:?}\n  engine {given:?}\n  oracle {right:?}"))
     }
 
     fn told_by_engine(
@@ -244,7 +247,8 @@ fn text_at(array: &dyn Array, row: usize) -> String {
 
 fn told_by_oracle(row: &Row, shape: &super::Shape) -> Told {
     let named = |wanted: &dyn Fn(u32) -> bool| -> BTreeSet<String> {
-        shape.features.iter().filter(|feature| wanted(feature.id)).map(|feature| feature.name.clone()).collect()
+        let ever = shape.features.iter().chain(&shape.retired);
+        ever.filter(|feature| wanted(feature.id)).map(|feature| feature.name.clone()).collect()
     };
     Told {
         entity: row.entity,
