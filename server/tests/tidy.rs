@@ -203,7 +203,8 @@ fn module_of(name: &str) -> Option<String> {
 /// The layer of `module`, and the entry of [`LAYERS`] that says so.
 fn layer_of(module: &str) -> Option<(usize, &'static str)> {
     let holds = |entry: &str| module == entry || module.strip_prefix(entry).is_some_and(|rest| rest.starts_with("::"));
-    let entries = LAYERS.iter().enumerate().flat_map(|(layer, entries)| entries.iter().map(move |entry| (layer, *entry)));
+    let entries =
+        LAYERS.iter().enumerate().flat_map(|(layer, entries)| entries.iter().map(move |entry| (layer, *entry)));
     entries.filter(|(_, entry)| holds(entry)).max_by_key(|(_, entry)| entry.len())
 }
 
@@ -361,9 +362,10 @@ fn every_source_is_part_of_its_crate() {
         declared.extend(modules.map(|(_, name)| format!("{folder}/{name}")));
     }
     let is_root = |module: &str| module.ends_with("/lib") || module.ends_with("/main") || module.contains("/bin/");
-    let modules = sources.iter().filter(|file| file.name.contains("/src/")).map(|file| {
-        (&file.name, file.name.trim_end_matches(".rs").trim_end_matches("/mod"))
-    });
+    let modules = sources
+        .iter()
+        .filter(|file| file.name.contains("/src/"))
+        .map(|file| (&file.name, file.name.trim_end_matches(".rs").trim_end_matches("/mod")));
     let orphans = modules.filter(|(_, module)| !is_root(module) && !declared.contains(*module));
     let orphans: Vec<String> = orphans.map(|(name, _)| name.clone()).collect();
     none("a source is declared by no \"mod\"", &orphans);
@@ -400,7 +402,9 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 /// The anchors of the headings of the page at `path`.
 fn headings(path: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let headings = text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let headings = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
     let anchor = |heading: &str| -> String {
         let letters = heading.trim().to_lowercase();
         let kept = letters.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
@@ -440,6 +444,29 @@ fn sources_name_documents_that_exist() {
 }
 
 #[test]
+fn the_format_page_names_what_the_code_writes() {
+    let page = fs::read_to_string(root().join("docs/format.md")).expect("there is a page on the format");
+    let mut missing = Vec::new();
+    for file in files(&[".rs"]).iter().filter(|file| file.name.starts_with("storage/src/")) {
+        for line in without_tests(&file.text).lines() {
+            // Four letters or a magic number, in a constant.
+            let is_magic = line.contains("const ") && (line.contains("MAGIC") || line.contains("letters:"));
+            let magic = line.split_once("b\"").and_then(|(_, rest)| rest.split_once('"')).map(|(magic, _)| magic);
+            if let Some(magic) = magic.filter(|magic| is_magic && !page.contains(&format!("`{magic}`"))) {
+                missing.push(format!("{}: {magic}", file.name));
+            }
+        }
+    }
+    let segments = fs::read_to_string(root().join("storage/src/segment/format.rs")).expect("segments have a format");
+    let kinds = segments.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "));
+    let kinds: Vec<_> = kinds.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit())).collect();
+    assert!(kinds.len() > 10, "the kinds of sections are where they were");
+    let unnamed = kinds.iter().filter(|(name, number)| !page.contains(&format!("| {number} | `{name}` |")));
+    missing.extend(unnamed.map(|(name, number)| format!("storage/src/segment/format.rs: section {number}, {name}")));
+    none("docs/format.md does not name what is on disk", &missing);
+}
+
+#[test]
 fn nothing_names_a_place_on_one_machine() {
     let mut found = Vec::new();
     for file in files(&[".rs", ".py", ".md", ".toml", ".sh", ".yml", "Makefile"]) {
@@ -456,7 +483,8 @@ fn nothing_names_a_place_on_one_machine() {
 
 #[test]
 fn the_test_itself_tells_code_from_text() {
-    let text = "let a = \"unsafe \\\" x\"; // unsafe\nlet b = r#\"unsafe \"#; let c = 'u'; let d: &'static str = f('\\'');\n";
+    let text =
+        "let a = \"unsafe \\\" x\"; // unsafe\nlet b = r#\"unsafe \"#; let c = 'u'; let d: &'static str = f('\\'');\n";
     let code = code_of(text);
     assert!(!has_word(&code, "unsafe"), "{code}");
     assert!(code.contains("&'static str = f("), "{code}");
