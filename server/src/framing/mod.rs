@@ -1,0 +1,12 @@
+//! Arrow IPC in Flight messages, both ways: hostile messages in ([`decode`]), measured messages out ([`encode`]).
+
+mod check;
+mod decode;
+mod encode;
+mod expansion;
+
+pub use decode::{Decoded, Decoder, too_large};
+pub use encode::{Encoded, Encoder};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The FirnDB server: Arrow Flight in front of the storage engine.
+//!
+//! [`Server::start`] serves in-process (tests, the demo, benches); the binary `firn` is a command line over it. The
+//! server holds no state of its own: it reads commands (`firn_client::wire`), asks the engine, and frames answers.
+
+pub mod command;
+pub mod config;
+pub mod framing;
+pub mod listener;
+pub mod logging;
+pub mod metrics;
+pub mod monitor;
+pub mod service;
+pub mod shutdown;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use firn_storage::database::Database;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic_health::ServingStatus;
+
+use config::Config;
+use metrics::Metrics;
+use monitor::Monitor;
+use service::{Firn, Shared};
+use shutdown::Shutdown;
+
+/// HTTP/2 window of a stream and of a connection: the default of 64 KiB limits throughput.
+const WINDOW_BYTES: u32 = 8 << 20;
+/// The name under which gRPC health checks ask.
+const SERVICE_NAME: &str = "arrow.flight.protocol.FlightService";
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    database: Database,
+    shutdown: Shutdown,
+    monitor: Arc<Monitor>,
+    wait_max: std::time::Duration,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    monitoring: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the database and serves it. Must be called inside a Tokio runtime.
+    pub async fn start(config: Config) -> Result<Self, String> {
+        config.check()?;
+        let options = config.storage.clone();
+        let opened = tokio::task::spawn_blocking(move || Database::open(options)).await;
+        let database = opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Self::serve(config, database).await
+    }
+
+    /// Serves `database`, which is closed when the server stops.
+    pub async fn serve(config: Config, database: Database) -> Result<Self, String> {
+        let metrics = Arc::new(Metrics::new());
+        let registry = metrics.registry(&database);
+        let monitor = Arc::new(Monitor { registry, ready: AtomicBool::new(false) });
+        let (shutdown, told) = Shutdown::new();
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let (mut metrics_address, mut monitoring) = (None, None);
+        if let Some(wanted) = config.metrics {
+            let listener = bind(wanted).await?;
+            metrics_address = listener.local_addr().ok();
+            monitoring = Some(tokio::spawn(monitor::serve(listener, Arc::clone(&monitor))));
+        }
+
+        let limits = Arc::new(config.limits);
+        let shared = Shared::new(database.clone(), Arc::clone(&limits), Arc::clone(&metrics), told.clone(), &config.storage);
+        let flight = FlightServiceServer::new(Firn::new(Arc::new(shared)))
+            .max_decoding_message_size(limits.message_bytes_max)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for name in ["", SERVICE_NAME] {
+            health.set_service_status(name, ServingStatus::Serving).await;
+        }
+        let connections = listener::connections(listener, limits.connections_max, metrics);
+        let mut ending = told;
+        let ended = async move {
+            ending.wait().await;
+            for name in ["", SERVICE_NAME] {
+                health.set_service_status(name, ServingStatus::NotServing).await;
+            }
+        };
+        let router = tonic::transport::Server::builder()
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_concurrent_streams(limits.streams_per_connection_max)
+            .http2_keepalive_interval(Some(limits.keepalive_interval))
+            .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+            .add_service(health_service)
+            .add_service(flight);
+        let serving = tokio::spawn(router.serve_with_incoming_shutdown(connections, ended));
+        monitor.ready.store(true, Ordering::Relaxed);
+        tracing::info!(%address, "serving Arrow Flight");
+        let wait_max = limits.shutdown_wait_max;
+        Ok(Self { address, metrics_address, database, shutdown, monitor, wait_max, serving, monitoring })
+    }
+
+    /// Where Flight is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics are served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// The address as a client writes it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The database behind the server.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Stops accepting, finishes what was accepted, and closes the database.
+    pub async fn stop(self) -> Result<(), String> {
+        self.monitor.ready.store(false, Ordering::Relaxed);
+        self.shutdown.begin();
+        let aborting = self.serving.abort_handle();
+        match tokio::time::timeout(self.wait_max, self.serving).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!("serving ended with an error: {error}"),
+            Ok(Err(error)) => tracing::warn!("serving ended with an error: {error}"),
+            Err(_) => {
+                tracing::warn!("requests still ran after {:?} (shutdown-wait-max) and were cut off", self.wait_max);
+                aborting.abort();
+            }
+        }
+        if let Some(monitoring) = self.monitoring {
+            monitoring.abort();
+        }
+        let database = self.database;
+        let closed = tokio::task::spawn_blocking(move || database.close()).await;
+        closed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("could not listen on {address}: {error}"))
+}

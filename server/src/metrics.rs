@@ -1,0 +1,167 @@
+//! Metrics: what the server counts itself, and the engine's counters as they stand at each scrape.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firn_storage::database::Database;
+use firn_storage::statistics::{Counter as EngineCounter, Statistics};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tonic::Code;
+
+use crate::status;
+
+/// The call that a number is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Call {
+    /// `lookup`, `join`, `scan`, `write`, `delete`, `retract`, `action`, `info`.
+    pub call: &'static str,
+}
+
+/// A call and how it failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Failure {
+    /// As in [`Call`].
+    pub call: &'static str,
+    /// The code as gRPC spells it.
+    pub code: &'static str,
+}
+
+/// Everything that the server counts.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Requests answered.
+    pub requests: Family<Call, Counter>,
+    /// Requests refused or failed.
+    pub failures: Family<Failure, Counter>,
+    /// Rows answered or applied.
+    pub rows: Family<Call, Counter>,
+    /// Calls and streams open now.
+    pub open: Family<Call, Gauge>,
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Rows refused one by one (`"bad_rows":"report"`).
+    pub bad_rows: Counter,
+    seconds: Family<Call, Histogram, fn() -> Histogram>,
+}
+
+/// From 10 µs to about 80 s, each bucket twice the one before.
+fn seconds_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_01, 2.0, 24))
+}
+
+impl Metrics {
+    /// Metrics at zero.
+    pub fn new() -> Self {
+        Self { seconds: Family::new_with_constructor(seconds_histogram), ..Self::default() }
+    }
+
+    /// Counts an answered request of `rows` rows that took `time`.
+    pub fn answered(&self, call: &'static str, rows: u64, time: Duration) {
+        let label = Call { call };
+        self.requests.get_or_create(&label).inc();
+        self.rows.get_or_create(&label).inc_by(rows);
+        self.seconds.get_or_create(&label).observe(time.as_secs_f64());
+    }
+
+    /// Counts a failed request.
+    pub fn failed(&self, call: &'static str, code: Code) {
+        self.failures.get_or_create(&Failure { call, code: status::name(code) }).inc();
+    }
+
+    /// Counts `call` as open until the guard is dropped.
+    pub fn open(self: &Arc<Self>, call: &'static str) -> OpenGuard {
+        self.open.get_or_create(&Call { call }).inc();
+        OpenGuard { metrics: Arc::clone(self), call }
+    }
+
+    /// A registry with these metrics and the engine's.
+    pub fn registry(self: &Arc<Self>, database: &Database) -> Registry {
+        let mut registry = Registry::with_prefix("firn");
+        registry.register("requests", "Requests answered, by call", self.requests.clone());
+        registry.register("failures", "Requests refused or failed, by call and code", self.failures.clone());
+        registry.register("request_rows", "Rows answered or applied, by call", self.rows.clone());
+        registry.register("request_seconds", "Time from a request to its answer, by call", self.seconds.clone());
+        registry.register("open_calls", "Calls and streams open now, by call", self.open.clone());
+        registry.register("connections", "Connections open now", self.connections.clone());
+        registry.register("bad_rows", "Rows refused one by one", self.bad_rows.clone());
+        registry.register_collector(Box::new(EngineMetrics { database: database.clone() }));
+        registry
+    }
+}
+
+/// Keeps a call counted as open.
+#[derive(Debug)]
+pub struct OpenGuard {
+    metrics: Arc<Metrics>,
+    call: &'static str,
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.metrics.open.get_or_create(&Call { call: self.call }).dec();
+    }
+}
+
+/// Whether a number only grows.
+#[derive(Clone, Copy)]
+enum Shape {
+    Grows,
+    Stands,
+}
+
+/// A counter of the engine: its name, its meaning, its shape, and where it is.
+type EngineMetric = (&'static str, &'static str, Shape, fn(&Statistics) -> &EngineCounter);
+
+const ENGINE: &[EngineMetric] = &[
+    ("engine_rows", "Rows committed", Shape::Grows, |s| &s.rows),
+    ("engine_batches", "Batches committed", Shape::Grows, |s| &s.batches),
+    ("engine_duplicates", "Batches that a producer sent again", Shape::Grows, |s| &s.duplicates),
+    ("engine_wal_bytes", "Bytes appended to the WAL", Shape::Grows, |s| &s.wal_bytes),
+    ("engine_wal_syncs", "Syncs of the WAL", Shape::Grows, |s| &s.wal_syncs),
+    ("engine_wal_sync_micros", "Microseconds spent in syncs of the WAL", Shape::Grows, |s| &s.wal_sync_micros),
+    ("engine_memtable_bytes", "Bytes in memtables now", Shape::Stands, |s| &s.memtable_bytes),
+    ("engine_queue_bytes", "Bytes of writes that wait for the log now", Shape::Stands, |s| &s.queue_bytes),
+    ("engine_flushes", "Flushes done", Shape::Grows, |s| &s.flushes),
+    ("engine_flush_bytes", "Bytes that flushes wrote", Shape::Grows, |s| &s.flush_bytes),
+    ("engine_compactions", "Compactions done", Shape::Grows, |s| &s.compactions),
+    ("engine_compaction_bytes", "Bytes that compactions wrote", Shape::Grows, |s| &s.compaction_bytes),
+    ("engine_packs", "Latest packs built", Shape::Grows, |s| &s.packs),
+    ("engine_pack_bytes", "Bytes of latest packs written", Shape::Grows, |s| &s.pack_bytes),
+    ("engine_stalls", "Times that writes waited for memory", Shape::Grows, |s| &s.stalls),
+    ("engine_stall_micros", "Microseconds that writes waited for memory", Shape::Grows, |s| &s.stall_micros),
+    ("engine_background_errors", "Errors of flush and compaction", Shape::Grows, |s| &s.background_errors),
+    ("engine_rows_read", "Rows of lookups and joins answered", Shape::Grows, |s| &s.rows_read),
+    ("engine_rows_from_packs", "Rows of those that a latest pack answered", Shape::Grows, |s| &s.rows_from_packs),
+];
+
+#[derive(Debug)]
+struct EngineMetrics {
+    database: Database,
+}
+
+impl Collector for EngineMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let statistics = self.database.statistics();
+        for (name, help, shape, counter) in ENGINE {
+            let value = counter(statistics).get();
+            match shape {
+                Shape::Grows => {
+                    let metric = ConstCounter::new(value);
+                    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+                }
+                Shape::Stands => {
+                    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! DoExchange: request batches in, answers out, in order and pipelined.
+//!
+//! The response stream itself does the work when the transport polls it, so a small lookup is read, answered and sent
+//! on one task without a hop. The transport polls only while the client takes what was sent: backpressure is the
+//! absence of polling.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_flight::FlightData;
+use arrow_schema::SchemaRef;
+use firn_client::wire::Command;
+use futures::Stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Status, Streaming};
+
+use super::answers::{Answering, Question};
+use super::shared::{Pool, Shared};
+use crate::framing::{Decoded, Decoder, too_large};
+use crate::metrics::OpenGuard;
+use crate::shutdown::Told;
+use crate::status::{invalid, unavailable, unimplemented};
+
+/// A message above this size is decoded on a thread of its own.
+pub(super) const DECODE_INLINE_BYTES_MAX: usize = 1 << 20;
+
+/// One stream of requests and answers.
+struct Exchange {
+    shared: Arc<Shared>,
+    input: Streaming<FlightData>,
+    told: Told,
+    decoder: Option<Decoder>,
+    question: Option<Question>,
+    answering: Option<Answering>,
+    open: Option<OpenGuard>,
+    call: &'static str,
+    /// No further requests come: the client is done, or the stream ends with this error after what was asked before.
+    ended: Option<Result<(), Status>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves a stream.
+pub fn serve(
+    shared: Arc<Shared>,
+    input: Streaming<FlightData>,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<FlightData, Status>> + Send {
+    let exchange = Exchange {
+        told: shared.told.clone(),
+        decoder: Some(Decoder::new(Arc::clone(&shared.limits))),
+        shared,
+        input,
+        question: None,
+        answering: None,
+        open: None,
+        call: "exchange",
+        ended: None,
+        _permit: permit,
+    };
+    futures::stream::unfold(Some(exchange), |exchange| async move {
+        let mut exchange = exchange?;
+        match exchange.next().await {
+            Ok(Some(message)) => Some((Ok(message), Some(exchange))),
+            Ok(None) => None,
+            Err(status) => {
+                exchange.shared.metrics.failed(exchange.call, status.code());
+                Some((Err(status), None))
+            }
+        }
+    })
+}
+
+/// What the stream waited for.
+enum Event {
+    /// A chunk of an answer is done.
+    Advanced(Result<(), Status>),
+    /// The client sent something, or is done.
+    Received(Result<Option<FlightData>, Status>),
+    /// The server stops.
+    ShuttingDown,
+}
+
+impl Exchange {
+    async fn next(&mut self) -> Result<Option<FlightData>, Status> {
+        loop {
+            if let Some(answering) = &mut self.answering {
+                if let Some(message) = answering.ready()? {
+                    return Ok(Some(message));
+                }
+                if let (true, Some(ended)) = (answering.is_idle(), &self.ended) {
+                    return ended.clone().map(|()| None);
+                }
+            } else if let Some(ended) = self.ended.take() {
+                return ended.map(|()| None);
+            }
+            match self.wait().await {
+                Event::Advanced(advanced) => advanced?,
+                Event::Received(Ok(Some(message))) => {
+                    if let Err(status) = self.receive(message).await {
+                        self.ended = Some(Err(status));
+                    }
+                }
+                Event::Received(Ok(None)) => self.ended = Some(Ok(())),
+                Event::Received(Err(status)) => self.ended = Some(Err(too_large(status, &self.shared.limits))),
+                Event::ShuttingDown => {
+                    self.ended = Some(Err(unavailable("the server is shutting down; what was asked before is answered")));
+                }
+            }
+        }
+    }
+
+    /// Waits for the first of: a chunk that is done, a message from the client if there is room, the shutdown.
+    async fn wait(&mut self) -> Event {
+        let reading = self.ended.is_none() && self.answering.as_ref().is_none_or(Answering::has_room);
+        let answering = &mut self.answering;
+        let advanced = async {
+            match answering {
+                Some(answering) => answering.advance().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            advanced = advanced => Event::Advanced(advanced),
+            received = self.input.message(), if reading => Event::Received(received),
+            () = self.told.wait(), if reading => Event::ShuttingDown,
+        }
+    }
+
+    async fn receive(&mut self, message: FlightData) -> Result<(), Status> {
+        if self.question.is_none() && self.answering.is_none() {
+            self.begin(&message)?;
+        }
+        match self.decode(message).await? {
+            Decoded::Nothing | Decoded::Dictionary => Ok(()),
+            Decoded::Schema(schema) => self.plan(&schema),
+            Decoded::Batch(batch) => self.ask(batch),
+        }
+    }
+
+    /// Reads the command of the first message.
+    fn begin(&mut self, message: &FlightData) -> Result<(), Status> {
+        let descriptor = message.flight_descriptor.as_ref();
+        let command = descriptor.map(|descriptor| &descriptor.cmd).filter(|command| !command.is_empty());
+        let command = command.ok_or_else(|| {
+            invalid("the first message has no command; put {\"lookup\":{…}} or {\"join\":{…}} in its descriptor")
+        })?;
+        let question = question(self.shared.command(command)?)?;
+        self.call = question.call;
+        self.open = Some(self.shared.metrics.open(question.call));
+        self.question = Some(question);
+        Ok(())
+    }
+
+    async fn decode(&mut self, message: FlightData) -> Result<Decoded, Status> {
+        let mut decoder = self.decoder.take().ok_or_else(|| invalid("the stream has already failed"))?;
+        if message.data_body.len() <= DECODE_INLINE_BYTES_MAX {
+            let decoded = decoder.decode(message);
+            self.decoder = Some(decoder);
+            return decoded;
+        }
+        let decoding = self.shared.blocking(Pool::Readers, move || {
+            let decoded = decoder.decode(message)?;
+            Ok((decoder, decoded))
+        });
+        let (decoder, decoded) = decoding.await?;
+        self.decoder = Some(decoder);
+        Ok(decoded)
+    }
+
+    fn plan(&mut self, schema: &SchemaRef) -> Result<(), Status> {
+        let question = self.question.take().ok_or_else(|| invalid("the stream has a second schema"))?;
+        self.answering = Some(Answering::new(Arc::clone(&self.shared), question, schema)?);
+        Ok(())
+    }
+
+    fn ask(&mut self, batch: RecordBatch) -> Result<(), Status> {
+        let answering = self.answering.as_mut().ok_or_else(|| invalid("rows came before a schema"))?;
+        answering.ask(batch);
+        Ok(())
+    }
+}
+
+/// The lookup or join of a command.
+fn question(command: Command) -> Result<Question, Status> {
+    match command {
+        Command::Lookup(lookup) if lookup.entities.is_some() => {
+            Err(invalid("lookup.entities belongs to DoGet; here the entities come as record batches"))
+        }
+        Command::Lookup(lookup) => Ok(Question {
+            call: "lookup",
+            features: lookup.features,
+            as_of: lookup.as_of,
+            known_at: lookup.known_at,
+            options: lookup.options,
+        }),
+        Command::Join(join) => Ok(Question {
+            call: "join",
+            features: join.features,
+            as_of: join.as_of,
+            known_at: join.known_at,
+            options: join.options,
+        }),
+        Command::Put(_) => Err(invalid("a write goes through DoPut, not DoExchange")),
+        Command::Scan(_) => Err(unimplemented("a scan goes through GetFlightInfo and DoGet, not DoExchange")),
+    }
+}

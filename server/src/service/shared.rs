@@ -1,0 +1,174 @@
+//! What all calls share: the database, the limits, and the permits that keep memory and threads bounded.
+
+use std::sync::Arc;
+
+use arrow_flight::FlightData;
+use bytes::Bytes;
+use firn_client::wire::Command;
+use firn_storage::config::Options;
+use firn_storage::database::Database;
+use firn_storage::error::Result as EngineResult;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::shutdown::Told;
+use crate::status::{exhausted, from_command, from_error, invalid, new, unavailable};
+
+/// Memory is counted in units of this size, because permits are counted in 32 bits.
+const UNIT_BYTES: u64 = 1 << 10;
+
+/// A share of the memory for requests.
+pub type MemoryPermit = OwnedSemaphorePermit;
+
+/// The state behind every call.
+#[derive(Debug)]
+pub struct Shared {
+    /// The engine.
+    pub database: Database,
+    /// The limits.
+    pub limits: Arc<Limits>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Rings when the server stops.
+    pub told: Told,
+    calls: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    log_queue: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
+    waiters: Arc<Semaphore>,
+}
+
+/// Which threads work runs on.
+#[derive(Debug, Clone, Copy)]
+pub enum Pool {
+    /// Work that computes.
+    Readers,
+    /// Work that mostly waits: positions, bounds a moment ahead, administration.
+    Waiters,
+}
+
+impl Shared {
+    /// The state of a server that begins.
+    pub fn new(
+        database: Database,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+        told: Told,
+        storage: &Options,
+    ) -> Self {
+        let units = |bytes: u64| Arc::new(Semaphore::new((bytes / UNIT_BYTES).clamp(1, u64::from(u32::MAX)) as usize));
+        Self {
+            calls: Arc::new(Semaphore::new(limits.requests_max)),
+            memory: units(limits.request_bytes_max),
+            log_queue: units(storage.queue_bytes_max),
+            readers: Arc::new(Semaphore::new(limits.readers)),
+            waiters: Arc::new(Semaphore::new(limits.waiters_max)),
+            database,
+            limits,
+            metrics,
+            told,
+        }
+    }
+
+    /// Lets one more call in, or refuses it.
+    pub fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        if self.told.has_begun() {
+            return Err(unavailable("the server is shutting down"));
+        }
+        let most = self.limits.requests_max;
+        Arc::clone(&self.calls)
+            .try_acquire_owned()
+            .map_err(|_| exhausted(format!("{most} calls are being served (requests-max); try again later")))
+    }
+
+    /// A share of the memory for requests; what is above the whole budget counts as the whole budget.
+    pub async fn memory(&self, bytes: u64) -> Result<MemoryPermit, Status> {
+        let most = self.limits.request_bytes_max;
+        let acquiring = Arc::clone(&self.memory).acquire_many_owned(units(bytes.min(most)));
+        match tokio::time::timeout(self.limits.request_wait_max, acquiring).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(exhausted(format!(
+                "requests hold all of {most} bytes (request-bytes-max) and none came free within {:?} (request-wait-max)",
+                self.limits.request_wait_max
+            ))),
+        }
+    }
+
+    /// A share of the engine's queue of writes, so that a fast client waits instead of being refused.
+    pub async fn log_queue(&self, bytes: u64, most: u64) -> Result<MemoryPermit, Status> {
+        let acquiring = Arc::clone(&self.log_queue).acquire_many_owned(units(bytes.min(most)));
+        acquiring.await.map_err(|_| unavailable("the server is shutting down"))
+    }
+
+    /// Runs `work` on a thread that may block.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        pool: Pool,
+        work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let pool = match pool {
+            Pool::Readers => &self.readers,
+            Pool::Waiters => &self.waiters,
+        };
+        let permit = Arc::clone(pool).acquire_owned().await;
+        let permit = permit.map_err(|_| unavailable("the server is shutting down"))?;
+        let worked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        worked.await.unwrap_or_else(|error| {
+            tracing::error!("a request ended its thread: {error}");
+            Err(new(tonic::Code::Internal, "the request met a defect of the server; its log says more"))
+        })
+    }
+
+    /// Runs a call of the engine on a thread that may block.
+    pub async fn engine<T: Send + 'static>(
+        &self,
+        pool: Pool,
+        work: impl FnOnce(&Database) -> EngineResult<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let database = self.database.clone();
+        self.blocking(pool, move || work(&database).map_err(|error| from_error(&error))).await
+    }
+
+    /// Reads a command within the limit of its size.
+    pub fn command(&self, bytes: &[u8]) -> Result<Command, Status> {
+        self.check_command_size(bytes)?;
+        Command::decode(bytes).map_err(|error| from_command(&error))
+    }
+
+    /// Refuses JSON above the limit.
+    pub fn check_command_size(&self, bytes: &[u8]) -> Result<(), Status> {
+        let most = self.limits.command_bytes_max;
+        if bytes.len() > most {
+            let found = bytes.len();
+            return Err(exhausted(format!("the command has {found} bytes; it may have {most} (command-bytes-max)")));
+        }
+        Ok(())
+    }
+
+    /// The size of messages that a command asked for, within what this server allows.
+    pub fn message_bytes(&self, asked: Option<u64>) -> Result<usize, Status> {
+        let most = self.limits.answer_message_bytes_max;
+        match asked.map(usize::try_from) {
+            None => Ok(self.limits.answer_message_bytes),
+            Some(Ok(bytes)) if (4096..=most).contains(&bytes) => Ok(bytes),
+            Some(_) => Err(invalid(format!(
+                "`max_message_bytes` must be from 4096 to {most} (answer-message-bytes-max of the server)"
+            ))),
+        }
+    }
+}
+
+/// Application metadata on a message.
+pub fn with_metadata(mut message: FlightData, metadata: Vec<u8>) -> FlightData {
+    message.app_metadata = Bytes::from(metadata);
+    message
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,139 @@
+//! Errors on the wire: the only mapping from the engine's kinds to gRPC codes.
+//!
+//! A message travels in an HTTP/2 header, percent-encoded, and clients refuse headers beyond 8 KiB; so it is cut at
+//! [`MESSAGE_BYTES_MAX`] encoded bytes and then says how long it was.
+
+use firn_client::wire::{AnswerError, CommandError};
+use firn_storage::error::{Error, Kind};
+use tonic::{Code, Status};
+
+/// The greatest length of a status message after percent-encoding.
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// The status of an engine's error.
+pub fn from_error(error: &Error) -> Status {
+    let code = match error.kind() {
+        Kind::Invalid => Code::InvalidArgument,
+        Kind::NotFound => Code::NotFound,
+        Kind::AlreadyExists => Code::AlreadyExists,
+        Kind::Precondition => Code::FailedPrecondition,
+        Kind::OutOfRange => Code::OutOfRange,
+        Kind::Exhausted => Code::ResourceExhausted,
+        Kind::Unavailable | Kind::Poisoned => Code::Unavailable,
+        Kind::Corrupt => Code::DataLoss,
+        Kind::Io => Code::Internal,
+        _ => Code::Internal,
+    };
+    if matches!(error.kind(), Kind::Corrupt | Kind::Poisoned | Kind::Io) {
+        tracing::error!(kind = ?error.kind(), "{error}");
+    }
+    new(code, error.message())
+}
+
+/// The status of a command that could not be read.
+pub fn from_command(error: &CommandError) -> Status {
+    new(if error.reserved { Code::Unimplemented } else { Code::InvalidArgument }, &error.message)
+}
+
+/// A bad request: what, where, how to mend it.
+pub fn invalid(message: impl AsRef<str>) -> Status {
+    new(Code::InvalidArgument, message.as_ref())
+}
+
+/// A configured limit was met; the message names it.
+pub fn exhausted(message: impl AsRef<str>) -> Status {
+    new(Code::ResourceExhausted, message.as_ref())
+}
+
+/// Not now.
+pub fn unavailable(message: impl AsRef<str>) -> Status {
+    new(Code::Unavailable, message.as_ref())
+}
+
+/// A form that is known but not served.
+pub fn unimplemented(message: impl AsRef<str>) -> Status {
+    new(Code::Unimplemented, message.as_ref())
+}
+
+/// A status whose message fits a header.
+pub fn new(code: Code, message: &str) -> Status {
+    Status::new(code, cut(message))
+}
+
+/// The status as an error in band. The band has no header limit, but the message is the same as the status's.
+pub fn in_band(status: &Status) -> AnswerError {
+    AnswerError { code: name(status.code()).to_owned(), message: status.message().to_owned() }
+}
+
+/// The code as gRPC spells it.
+pub fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// What an encoded character takes: printable ASCII but for a few takes one byte, everything else three per byte.
+fn encoded_bytes(character: char) -> usize {
+    match character {
+        ' ' | '"' | '#' | '<' | '>' | '`' | '?' | '{' | '}' | '%' => 3,
+        '!'..='~' => 1,
+        _ => 3 * character.len_utf8(),
+    }
+}
+
+fn cut(message: &str) -> String {
+    let total: usize = message.chars().map(encoded_bytes).sum();
+    if total <= MESSAGE_BYTES_MAX {
+        return message.to_owned();
+    }
+    let note = format!(" ... (cut; {} bytes in all)", message.len());
+    let mut room = MESSAGE_BYTES_MAX - note.chars().map(encoded_bytes).sum::<usize>();
+    let fitting = message.chars().take_while(|character| {
+        let bytes = encoded_bytes(*character);
+        let fits = bytes <= room;
+        room = room.saturating_sub(bytes);
+        fits
+    });
+    fitting.collect::<String>() + &note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_and_says_the_total() {
+        for long in ["x".repeat(5000), "ü\n\"".repeat(3000), " ".repeat(1400)] {
+            let status = invalid(&long);
+            let encoded: usize = status.message().chars().map(encoded_bytes).sum();
+            assert!(encoded <= MESSAGE_BYTES_MAX, "{encoded}");
+            assert!(status.message().ends_with(&format!("(cut; {} bytes in all)", long.len())));
+        }
+        assert_eq!(invalid("x".repeat(4096)).message().len(), 4096);
+    }
+
+    #[test]
+    fn kinds_have_their_codes() {
+        assert_eq!(from_error(&Error::precondition("x")).code(), Code::FailedPrecondition);
+        assert_eq!(from_error(&Error::corrupt("f", 1, "x")).code(), Code::DataLoss);
+        let reserved = CommandError { reserved: true, message: String::new() };
+        assert_eq!(from_command(&reserved).code(), Code::Unimplemented);
+        assert_eq!(in_band(&exhausted("x")).code, "RESOURCE_EXHAUSTED");
+    }
+}
