@@ -1,1 +1,3 @@
 //! The Rust client of FirnDB.
+
+pub mod wire;
