@@ -5,7 +5,7 @@
 //! use firn_client::wire::{FeatureReference, Lookup};
 //! use firn_client::{Client, EntityDeclaration, FeatureDeclaration, TableDeclaration};
 //!
-//! let client = Client::connect("grpc://localhost:8815").await?;
+//! let client = Client::connect("grpc://localhost:3476").await?;
 //! client.create_entity(&EntityDeclaration::new("airport").key("origin", "utf8")).await?;
 //! let weather = TableDeclaration::new("weather", "airport", "observed");
 //! client.create_table(&weather.feature(FeatureDeclaration::new("temp", "float64"))).await?;

@@ -2,7 +2,7 @@
 
     import firndb
 
-    client = firndb.connect("grpc://localhost:8815")
+    client = firndb.connect("grpc://localhost:3476")
     client.create_entity("airport", {"origin": "utf8"})
     client.create_table("weather", entity="airport", event_time="observed", features={"temp": "float64"})
     client.write("weather", frame)

@@ -30,7 +30,7 @@ from .write import Producer, Written, put
 __all__ = ["Client", "connect"]
 
 def connect(
-    url: str = "grpc://localhost:8815",
+    url: str = "grpc://localhost:3476",
     *,
     token: str | None = None,
     headers: Mapping[str, str] | None = None,

@@ -31,7 +31,7 @@ class Connection:
         if "://" not in url:
             url = f"grpc://{url}"
         if not url.startswith(_SCHEMES):
-            raise Invalid(f"{url!r} is not an address of FirnDB; write for example \"grpc://localhost:8815\"")
+            raise Invalid(f"{url!r} is not an address of FirnDB; write for example \"grpc://localhost:3476\"")
         sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         if token is not None:
             sent.append((b"authorization", f"Bearer {token}".encode()))
