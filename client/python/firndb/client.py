@@ -18,10 +18,10 @@ from .declarations import (
     references_json,
     type_text,
 )
-from .errors import Invalid
 from .frames import Data, take
 from .join import join
 from .lookup import Lookups, lookup
+from .options import given, read_options, setting_json
 from .scan import scan
 from .times import Duration, Time, duration_text, time_json
 from .values import value_json
@@ -46,10 +46,6 @@ def connect(
     return Client(
         Connection(url, token=token, headers=headers, timeout=timeout, tls_root_certs=tls_root_certs, **options)
     )
-
-def _given(**fields: Any) -> dict[str, Any]:
-    """The fields that were given."""
-    return {name: value for name, value in fields.items() if value is not None and value is not False}
 
 class Client:
     """A connection to FirnDB. Safe to use from several threads; use it as a context manager or :meth:`close` it.
@@ -77,7 +73,7 @@ class Client:
         ``bucket_by`` are the leading key columns that decide where an entity is kept (all of them, if not given).
         """
         body = {"entity": entity, "key": named_types_json(key)}
-        options = _given(
+        options = given(
             bucket_by=None if bucket_by is None else list(bucket_by), buckets=buckets, if_not_exists=if_not_exists
         )
         return self._action("create_entity", body | options)
@@ -118,7 +114,7 @@ class Client:
             "keep_knowledge": keep_knowledge,
         }
         body |= {name: duration_text(value) for name, value in durations.items() if value is not None}
-        body |= _given(
+        body |= given(
             row_id=None if row_id is None else named_types_json(row_id),
             event_time_rounding=event_time_rounding,
             owner=owner,
@@ -143,13 +139,13 @@ class Client:
 
         ``purge=True`` also removes the bytes of the retired features.
         """
-        changes = _given(
+        changes = given(
             add=None if add is None else features_json(add),
             widen=None if widen is None else [{"name": name, "type": type_text(to)} for name, to in widen.items()],
             rename=None if rename is None else dict(rename),
             retire=None if retire is None else list(retire),
             purge=purge,
-            set=None if set is None else {name: _setting(value) for name, value in set.items()},
+            set=None if set is None else {name: setting_json(value) for name, value in set.items()},
         )
         return self._action("alter_table", {"table": table} | changes)
 
@@ -199,7 +195,7 @@ class Client:
         ``producer``: makes the data one exactly-once batch, which is sent again if the server goes away meanwhile.
         ``batch_rows``: rows of a batch; each batch is atomic, the whole is not.
         """
-        body = {"table": table} | _given(ingest_time=ingest_time)
+        body = {"table": table} | given(ingest_time=ingest_time)
         if nulls != "value":
             body["nulls"] = nulls
         return self._put("write", body, data, bad_rows, producer, batch_rows, progress)
@@ -216,7 +212,7 @@ class Client:
         progress: bool | None = None,
     ) -> Written:
         """Ends entities from their event times on: the key columns and the event time of each row of ``data``."""
-        body = {"table": table} | _given(ingest_time=ingest_time)
+        body = {"table": table} | given(ingest_time=ingest_time)
         return self._put("delete", body, data, bad_rows, producer, batch_rows, progress)
 
     def retract(
@@ -232,7 +228,7 @@ class Client:
         progress: bool | None = None,
     ) -> Written:
         """Takes back rows by identity (key columns, event time, row id), or only ``features`` of them."""
-        body = {"table": table} | _given(
+        body = {"table": table} | given(
             features=None if features is None else list(features), ingest_time=ingest_time
         )
         return self._put("retract", body, data, bad_rows, producer, batch_rows, progress)
@@ -315,7 +311,7 @@ class Client:
         ``from_time`` (inclusive) and ``to_time`` (exclusive) select by event time. The order of rows is not defined.
         The answer is a ``pyarrow.Table`` unless ``to`` says otherwise; ``to="reader"`` streams it.
         """
-        command: dict[str, Any] = {"table": table} | _given(
+        command: dict[str, Any] = {"table": table} | given(
             columns=None if columns is None else list(columns),
             as_of=bound_json(as_of),
             known_at=bound_json(known_at),
@@ -325,7 +321,7 @@ class Client:
             command["from"] = time_json(from_time, up=True)
         if to_time is not None:
             command["to"] = time_json(to_time, up=True)
-        return scan(self._connection, command | _options(options), to, details)
+        return scan(self._connection, command | read_options(options), to, details)
 
     # Upkeep
 
@@ -344,11 +340,11 @@ class Client:
 
     def flush(self, table: str | None = None) -> Any:
         """Writes what is in memory into segments."""
-        return self._action("flush", _given(table=table))
+        return self._action("flush", given(table=table))
 
     def compact(self, table: str | None = None) -> Any:
         """Merges segments."""
-        return self._action("compact", _given(table=table))
+        return self._action("compact", given(table=table))
 
     def status(self) -> dict[str, Any]:
         """How the server is."""
@@ -386,22 +382,5 @@ class Client:
     def _read(
         self, features: Any, as_of: Any, known_at: Any, options: Mapping[str, Any]
     ) -> dict[str, Any]:
-        command = {"features": references_json(features)} | _given(as_of=as_of, known_at=known_at)
-        return command | _options(options)
-
-_READ_OPTIONS = (
-    "status", "event_times", "position", "schema_version", "clock", "at_least", "wait", "digest", "max_message_bytes"
-)  # fmt: skip
-
-def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a read as the wire spells them."""
-    unknown = [name for name in options if name not in _READ_OPTIONS]
-    if unknown:
-        raise Invalid(f"unknown option `{unknown[0]}`; the options of a read are {', '.join(_READ_OPTIONS)}")
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
-    if "wait" in given:
-        given["wait"] = duration_text(given["wait"])
-    return given
-
-def _setting(value: Any) -> Any:
-    return duration_text(value) if hasattr(value, "total_seconds") else value
+        command = {"features": references_json(features)} | given(as_of=as_of, known_at=known_at)
+        return command | read_options(options)

@@ -21,7 +21,14 @@ Duration = Union[datetime.timedelta, str]
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _MICROSECOND = datetime.timedelta(microseconds=1)
-_UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000))
+_UNITS = (
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+)
 
 
 def micros(value: Time, *, up: bool = False) -> int:
@@ -73,7 +80,4 @@ def duration_text(value: Duration) -> str:
     if not isinstance(value, datetime.timedelta):
         raise Invalid(f"{value!r} is not a duration; give a timedelta or a string such as \"90s\" or \"6h\"")
     length = value // _MICROSECOND
-    for unit, unit_micros in _UNITS:
-        if length % unit_micros == 0:
-            return f"{length // unit_micros}{unit}"
-    raise Invalid(f"{value} is not a whole number of milliseconds, the smallest unit of a duration")
+    return next(f"{length // size}{unit}" for unit, size in _UNITS if length % size == 0)
