@@ -1,20 +1,76 @@
-//! The cells of one feature in one chunk.
+//! The cells of one feature in one chunk, in memory or in a segment.
+//!
+//! A column holds *values* (explicit nulls among them) and says which rows have one. Three forms of the second:
+//! every row has a cell (*dense*); one slot per row and a bitmap of those that are cells (in memory); or values of the
+//! present rows alone, found by counting the ones before a row's bit (*packed*, in segments). Readers see one thing:
+//! [`Column::position`] gives the index of a row's value, or nothing.
+//!
+//! Columns of segments are lazy: opening one touches none of its bytes. Values of fixed width are read in place
+//! through [`Column::fixed`] after [`Column::check`]; all others come in *windows*, Arrow arrays of a power of two
+//! values each, which are checked and validated whole when first asked for, so that reading one string of a large
+//! column costs one window.
 
-use arrow_array::ArrayRef;
-use arrow_buffer::BooleanBuffer;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{BooleanBuffer, Buffer};
+use arrow_data::ArrayData;
+use arrow_schema::DataType;
+
+use crate::error::Result;
+use crate::segment::checks::{Checks, Part};
+use crate::segment::directory::rank_of;
+use crate::segment::mapped::Mapped;
 
 /// The cells of one feature.
 #[derive(Debug, Clone)]
 pub struct Column {
     feature: u32,
-    values: ArrayRef,
-    present: Option<BooleanBuffer>,
+    presence: Presence,
+    values: Values,
+}
+
+/// Which rows have a cell, and where.
+#[derive(Debug, Clone)]
+pub(crate) enum Presence {
+    /// Every write row has one; values are by row.
+    Dense,
+    /// Values are by row; those of rows without a bit are not cells.
+    Unpacked(BooleanBuffer),
+    /// There are values for rows with a bit only.
+    Packed(Packed),
+}
+
+/// The rows that have a cell in a column of a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    /// A bit per row.
+    pub(crate) words: Part<u64>,
+    /// The ones before each 512 rows.
+    pub(crate) ranks: Part<u32>,
+    /// First-touch checks of the file.
+    pub(crate) checks: Checks,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    Memory { array: ArrayRef, fixed: Option<Fixed> },
+    Mapped(Arc<Mapped>),
 }
 
 impl Column {
     /// A column in memory: one value per row, of which those not `present` are absent.
     pub fn in_memory(feature: u32, values: ArrayRef, present: Option<BooleanBuffer>) -> Self {
-        Self { feature, values, present }
+        assert!(present.as_ref().is_none_or(|present| present.len() == values.len()));
+        let presence = present.map_or(Presence::Dense, Presence::Unpacked);
+        let fixed = Fixed::of(values.as_ref());
+        Self { feature, presence, values: Values::Memory { array: values, fixed } }
+    }
+
+    /// A column of a segment.
+    pub(crate) fn mapped(feature: u32, presence: Presence, values: Mapped) -> Self {
+        Self { feature, presence, values: Values::Mapped(Arc::new(values)) }
     }
 
     /// The feature.
@@ -22,8 +78,192 @@ impl Column {
         self.feature
     }
 
-    /// Whether every write row has a cell.
-    pub fn is_dense(&self) -> bool {
-        self.present.is_none()
+    /// The type of the values: the feature's type when they were written.
+    pub fn data_type(&self) -> &DataType {
+        match &self.values {
+            Values::Memory { array, .. } => array.data_type(),
+            Values::Mapped(values) => values.data_type(),
+        }
     }
+
+    /// Whether every write row has a cell, so that [`Column::position`] is the row.
+    pub fn is_dense(&self) -> bool {
+        matches!(self.presence, Presence::Dense)
+    }
+
+    /// The number of values, cells or not.
+    pub fn len(&self) -> u32 {
+        match &self.values {
+            Values::Memory { array, .. } => array.len() as u32,
+            Values::Mapped(values) => values.len(),
+        }
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The index into the values of the cell of the write row `row`; `None` if it is absent.
+    #[inline]
+    pub fn position(&self, row: u32) -> Result<Option<u32>> {
+        match &self.presence {
+            Presence::Dense => Ok(Some(row)),
+            Presence::Unpacked(present) => Ok(present.value(row as usize).then_some(row)),
+            Presence::Packed(Packed { words, ranks, checks }) => {
+                let found = rank_of(words, ranks, row, Some(checks))?;
+                match found {
+                    Some(position) if position >= self.len() => {
+                        Err(checks.damaged(ranks.offset, "a cell lies outside of its column"))
+                    }
+                    found => Ok(found),
+                }
+            }
+        }
+    }
+
+    /// Checks the bytes of the value at `position`, at first touch: before it is read through [`Column::fixed`], or
+    /// through the window of a column of fixed width.
+    #[inline]
+    pub fn check(&self, position: u32) -> Result<()> {
+        match &self.values {
+            Values::Memory { .. } => Ok(()),
+            Values::Mapped(values) => values.check(position),
+        }
+    }
+
+    /// Checks all bytes of the column, and that windows are what they should be.
+    pub fn verify(&self) -> Result<()> {
+        if let Presence::Packed(Packed { words, ranks, checks }) = &self.presence {
+            checks.bytes(words.all())?;
+            checks.bytes(ranks.all())?;
+        }
+        match &self.values {
+            Values::Memory { .. } => Ok(()),
+            Values::Mapped(values) => values.verify(),
+        }
+    }
+
+    /// The values in place, if they have a fixed width: every Arrow primitive, fixed-size binary, and fixed-size lists
+    /// of primitives no element of which is null. Whether a list column has null elements is a matter of its content,
+    /// so columns of one feature may differ.
+    #[inline]
+    pub fn fixed(&self) -> Option<FixedValues<'_>> {
+        match &self.values {
+            Values::Memory { fixed, .. } => fixed.as_ref().map(Fixed::values),
+            Values::Mapped(values) => values.fixed().map(Fixed::values),
+        }
+    }
+
+    /// The window that holds the value at `position`, and its index therein.
+    #[inline]
+    pub fn locate(&self, position: u32) -> (u32, u32) {
+        match &self.values {
+            Values::Memory { .. } => (0, position),
+            Values::Mapped(values) => values.locate(position),
+        }
+    }
+
+    /// An array of consecutive values (see [`Column::locate`]): all of them in memory and for fixed widths, where
+    /// [`Column::check`] is still due per value; else a validated window of them.
+    pub fn window(&self, window: u32) -> Result<&ArrayRef> {
+        match &self.values {
+            Values::Memory { array, .. } => Ok(array),
+            Values::Mapped(values) => values.window(window),
+        }
+    }
+
+    /// All values as one array. If they lie in several windows of a file, this makes and keeps a copy in memory: reads
+    /// of a few values go through [`Column::window`].
+    pub fn values(&self) -> Result<&ArrayRef> {
+        match &self.values {
+            Values::Memory { array, .. } => Ok(array),
+            Values::Mapped(values) => values.whole(),
+        }
+    }
+
+    /// How many bytes the values have, in memory or in the file.
+    pub fn bytes(&self) -> usize {
+        match &self.values {
+            Values::Memory { array, .. } => {
+                array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_buffer_memory_size())
+            }
+            Values::Mapped(values) => values.bytes(),
+        }
+    }
+}
+
+/// Values of a fixed width, in place.
+#[derive(Debug, Clone, Copy)]
+pub struct FixedValues<'a> {
+    /// Bytes per value.
+    pub width: usize,
+    /// The value at position `p` is `bytes[p * width..][..width]`; of a null the bytes mean nothing.
+    pub bytes: &'a [u8],
+    /// Which values are null, unless none is.
+    pub nulls: Option<Nulls<'a>>,
+}
+
+/// Which values of a column are null.
+#[derive(Debug, Clone, Copy)]
+pub struct Nulls<'a>(&'a BooleanBuffer);
+
+impl Nulls<'_> {
+    /// Whether the value at `position` is null.
+    #[inline]
+    pub fn is_null(&self, position: usize) -> bool {
+        !self.0.value(position)
+    }
+}
+
+/// Values of a fixed width.
+#[derive(Debug, Clone)]
+pub(crate) struct Fixed {
+    pub(crate) width: usize,
+    pub(crate) bytes: Buffer,
+    /// A one for each value that is not null; `None` if none is.
+    pub(crate) valid: Option<BooleanBuffer>,
+}
+
+impl Fixed {
+    /// The values of `array` in place, if they have a fixed width and no null lies inside of one.
+    pub(crate) fn of(array: &dyn Array) -> Option<Self> {
+        let width = fixed_width(array.data_type())?;
+        let bytes = match array.data_type() {
+            DataType::FixedSizeList(item, size) => {
+                let list = array.as_fixed_size_list();
+                let items = list.values();
+                if let Some(nulls) = items.nulls().filter(|nulls| nulls.null_count() > 0) {
+                    let hidden = |item: usize| list.is_null(item / *size as usize);
+                    if (0..items.len()).any(|item| nulls.is_null(item) && !hidden(item)) {
+                        return None;
+                    }
+                }
+                values_of(&items.to_data(), item.data_type().primitive_width()?)
+            }
+            _ => values_of(&array.to_data(), width),
+        };
+        let valid = array.nulls().filter(|nulls| nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
+        Some(Self { width, bytes, valid })
+    }
+
+    fn values(&self) -> FixedValues<'_> {
+        FixedValues { width: self.width, bytes: &self.bytes, nulls: self.valid.as_ref().map(Nulls) }
+    }
+}
+
+/// The bytes of one value of `data_type` if every value has as many: what [`Column::fixed`] can hand out.
+pub fn fixed_width(data_type: &DataType) -> Option<usize> {
+    let width = match data_type {
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok()?,
+        DataType::FixedSizeList(item, size) => {
+            item.data_type().primitive_width()?.checked_mul(usize::try_from(*size).ok()?)?
+        }
+        _ => data_type.primitive_width()?,
+    };
+    Some(width).filter(|&width| width > 0)
+}
+
+fn values_of(data: &ArrayData, width: usize) -> Buffer {
+    data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width)
 }

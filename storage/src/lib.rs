@@ -1,15 +1,35 @@
 //! FirnDB's storage engine: versioned feature columns, read now, at any past moment, and as they were known then.
 
+pub mod background;
+pub mod blocks;
 pub mod checksum;
 pub mod column;
+pub mod commit;
 pub mod compaction;
+pub mod config;
+pub mod database;
 pub mod dictionary;
+pub mod engine;
+pub mod erase;
 pub mod error;
+pub mod flush;
+pub mod ingest_clock;
 pub mod io;
+pub mod manifest;
+pub mod memtable;
 pub mod model;
 pub mod pack;
+pub mod position;
+pub mod published;
+pub mod purge;
+pub mod read;
+pub mod recovery;
 pub mod rows;
 pub mod run;
 pub mod segment;
+pub mod statistics;
+pub mod status;
 pub mod time;
+pub mod versions;
+pub mod view;
 pub mod wal;

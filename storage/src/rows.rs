@@ -11,11 +11,11 @@
 use std::ops::Range;
 
 use arrow_array::BinaryArray;
-use arrow_buffer::ScalarBuffer;
+use arrow_buffer::{Buffer, ScalarBuffer};
 
 use crate::error::Result;
 use crate::segment::checks::Checks;
-use crate::segment::directory::Directory;
+use crate::segment::directory::{Directory, Entities};
 use crate::time::{Micros, Sequence};
 
 /// What a row does. The numbers are those on disk.
@@ -74,6 +74,35 @@ impl Steps {
     }
 }
 
+/// The encoded row ids of rows. Unlike an Arrow array it can be made without touching the offsets, so that opening a
+/// segment does not read them.
+#[derive(Debug, Clone)]
+pub struct RowIds {
+    offsets: ScalarBuffer<i32>,
+    bytes: Buffer,
+}
+
+impl RowIds {
+    /// Row ids over sections of a file, which are checked (`Checks::rows`) before any is read.
+    pub(crate) fn from_parts(offsets: ScalarBuffer<i32>, bytes: Buffer) -> Self {
+        Self { offsets, bytes }
+    }
+
+    /// The row id of `row`.
+    #[inline]
+    pub fn value(&self, row: usize) -> &[u8] {
+        &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
+impl From<BinaryArray> for RowIds {
+    /// Without nulls: the null row id of a tombstone is the empty string.
+    fn from(ids: BinaryArray) -> Self {
+        let (offsets, bytes, _) = ids.into_parts();
+        Self { offsets: offsets.into_inner(), bytes }
+    }
+}
+
 /// The rows of one bucket in storage order, without their cells.
 #[derive(Debug, Clone)]
 pub struct Rows {
@@ -91,7 +120,7 @@ pub struct Rows {
     pub kinds: Option<ScalarBuffer<u8>>,
     /// Order-preserving encoded row id per row (`model/key.rs`), empty for the null row id of a tombstone; `None` if
     /// the table has no row ids.
-    pub row_ids: Option<BinaryArray>,
+    pub row_ids: Option<RowIds>,
     /// Rows that retract named cells, in row order, with the features that each names; empty for most runs.
     pub retracted: Vec<(u32, Vec<u32>)>,
     /// The greatest `event time − ingest time` of a row: a row known at S has an event time of at most S + this.
@@ -127,12 +156,20 @@ impl Rows {
         Ok(range)
     }
 
+    /// Every entity with its rows, in order. Checks the directory, but not the rows.
+    pub fn entities(&self) -> Result<Entities<'_>> {
+        if let Some(checks) = &self.checks {
+            self.directory.verify(self.len(), checks)?;
+        }
+        Ok(self.directory.iter())
+    }
+
     /// The kind of `row`.
     pub fn kind(&self, row: u32) -> RowKind {
         match &self.kinds {
             None => RowKind::Write,
-            // A segment's kinds are checked when it is opened, a memtable's when they are made.
-            Some(kinds) => RowKind::from_number(kinds[row as usize]).expect("kinds are checked when rows are made"),
+            // A segment's kinds are checked at first touch, a memtable's when they are made.
+            Some(kinds) => RowKind::from_number(kinds[row as usize]).expect("kinds are checked before they are read"),
         }
     }
 

@@ -46,6 +46,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether any chunk has a column of `feature`.
+    pub fn has_feature(&self, feature: u32) -> bool {
+        self.chunks.iter().any(|chunk| chunk.column(feature).is_some())
+    }
+
     /// Where the cells of `row` are.
     pub fn origin(&self, row: u32) -> Origin {
         match &self.origins {

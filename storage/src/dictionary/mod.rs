@@ -1,1 +1,315 @@
-//! The entity dictionary: key to ordinal.
+//! The entity dictionary of one bucket: encoded key → ordinal, and back.
+//!
+//! Ordinals are dense, given in the order in which keys are inserted, and never reused, so a replay of the same keys
+//! gives the same ordinals. Keys that came since the last file are in memory ([`fresh`]), all others in write-once,
+//! memory-mapped files ([`file`]) of geometrically growing size; opening maps them and builds nothing.
+//!
+//! Any number of threads may read while one writes. Maintenance ([`Dictionary::persist`], [`Dictionary::purge`]) is
+//! the work of one thread at a time and may run beside both: it writes files, the caller records them in its
+//! manifest together with [`Dictionary::erased`] *taken after it*, and only then does [`Dictionary::adopt`] swap them
+//! in and the caller remove the files that are no longer listed.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use roaring::RoaringBitmap;
+
+use self::fresh::Fresh;
+use self::part::{Part, Search};
+use self::table::mix;
+use crate::error::{Error, Kind, Result};
+use crate::io::Files;
+use crate::model::key::Keys;
+
+mod file;
+mod fresh;
+mod part;
+mod table;
+
+pub use self::file::{DictionaryMeta, file_name};
+use self::file::Mapped;
+
+/// Stands for "no ordinal" in the answers of [`Dictionary::find`].
+pub const UNKNOWN: u32 = u32::MAX;
+
+/// Files of fewer keys are merged whatever their neighbours' size: one more file to search costs more than this.
+const MERGE_COUNT_MIN: u32 = 1 << 16;
+
+/// The dictionary of one bucket of one entity.
+#[derive(Debug)]
+pub struct Dictionary {
+    state: RwLock<State>,
+}
+
+/// All parts, in the order of their ordinals: files, frozen parts on their way into a file, the fresh part.
+#[derive(Debug)]
+struct State {
+    mapped: Vec<Arc<Mapped>>,
+    frozen: Vec<Arc<Fresh>>,
+    fresh: Fresh,
+    erased: Arc<RoaringBitmap>,
+}
+
+impl State {
+    fn erased(&self) -> Option<&RoaringBitmap> {
+        if self.erased.is_empty() { None } else { Some(&self.erased) }
+    }
+
+    /// Looks the rows `pending` up and keeps those not found.
+    fn find(&self, keys: &Keys, hashes: &[u64], pending: &mut Vec<u32>, out: &mut [u32]) -> Result<()> {
+        let search = Search { keys, hashes, erased: self.erased() };
+        for part in &self.mapped {
+            search.find_in(part.as_ref(), pending, out)?;
+        }
+        for part in &self.frozen {
+            search.find_in(part.as_ref(), pending, out)?;
+        }
+        search.find_in(&self.fresh, pending, out)
+    }
+
+    /// The part that holds `ordinal`.
+    fn part_of(&self, ordinal: u32) -> Option<&dyn Part> {
+        if ordinal >= self.fresh.first_ordinal() {
+            return (ordinal < self.fresh.end()).then_some(&self.fresh as &dyn Part);
+        }
+        let in_files = self.mapped.partition_point(|part| part.first_ordinal() <= ordinal);
+        if let Some(part) = in_files.checked_sub(1).map(|at| &self.mapped[at])
+            && ordinal - part.first_ordinal() < part.count()
+        {
+            return Some(part.as_ref());
+        }
+        let in_memory = self.frozen.partition_point(|part| part.first_ordinal() <= ordinal);
+        Some(self.frozen[in_memory.checked_sub(1)?].as_ref())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &dyn Part> {
+        let mapped = self.mapped.iter().map(|part| part.as_ref() as &dyn Part);
+        let frozen = self.frozen.iter().map(|part| part.as_ref() as &dyn Part);
+        mapped.chain(frozen).chain([&self.fresh as &dyn Part])
+    }
+}
+
+impl Dictionary {
+    /// Opens the dictionary that `metas` lists, in the order of their ordinals. `erased` must hold every ordinal that
+    /// was erased when the files were written.
+    pub fn open(files: &Arc<dyn Files>, metas: &[DictionaryMeta], erased: RoaringBitmap) -> Result<Self> {
+        let mapped = open_all(files, metas, &[])?;
+        let fresh = Fresh::new(metas.last().map_or(0, DictionaryMeta::end));
+        let state = State { mapped, frozen: Vec::new(), fresh, erased: Arc::new(erased) };
+        Ok(Self { state: RwLock::new(state) })
+    }
+
+    /// Finds the ordinals of the keys in `rows`. `hashes` and `out` are by row of `keys`: for each of `rows`,
+    /// `out[row]` becomes the ordinal, or [`UNKNOWN`]; other places of `out` stay as they are.
+    pub fn find(&self, keys: &Keys, rows: &[u32], hashes: &[u64], out: &mut [u32]) -> Result<()> {
+        let mut pending = rows.to_vec();
+        self.state.read().find(keys, hashes, &mut pending, out)?;
+        for row in pending {
+            out[row as usize] = UNKNOWN;
+        }
+        Ok(())
+    }
+
+    /// [`Dictionary::find`], but unknown keys get the next ordinals, in the order of `rows`. After an error none was
+    /// inserted. For the one writer.
+    pub fn find_or_insert(&self, keys: &Keys, rows: &[u32], hashes: &[u64], out: &mut [u32]) -> Result<()> {
+        let mut pending = rows.to_vec();
+        self.state.read().find(keys, hashes, &mut pending, out)?;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state.write();
+        let state = &mut *state;
+        if u64::from(state.fresh.end()) + pending.len() as u64 >= u64::from(UNKNOWN) {
+            let most = "a bucket holds at most 4,294,967,294 entities; declare the entity with more buckets";
+            return Err(Error::new(Kind::Exhausted, most));
+        }
+        let erased = if state.erased.is_empty() { None } else { Some(state.erased.as_ref()) };
+        let search = Search { keys, hashes, erased };
+        for row in pending {
+            let (key, hash) = (keys.get(row as usize), hashes[row as usize]);
+            // An earlier row of this batch may have inserted the same key.
+            let known = search.probe(&state.fresh, mix(hash), key)?;
+            out[row as usize] = known.unwrap_or_else(|| state.fresh.insert(key, hash));
+        }
+        Ok(())
+    }
+
+    /// The key of `ordinal`; `None` if it is erased or not yet given.
+    pub fn key(&self, ordinal: u32) -> Result<Option<Vec<u8>>> {
+        let mut found = None;
+        self.keys(&[ordinal], &mut |_, key| found = key.map(<[u8]>::to_vec))?;
+        Ok(found)
+    }
+
+    /// Calls `visit` with the index of each of `ordinals` and its key; `None` if it is erased or not yet given. The
+    /// dictionary is locked against the writer meanwhile: pass some thousands at a time.
+    pub fn keys(&self, ordinals: &[u32], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        let state = self.state.read();
+        let erased = state.erased();
+        for (index, &ordinal) in ordinals.iter().enumerate() {
+            match state.part_of(ordinal).filter(|_| erased.is_none_or(|erased| !erased.contains(ordinal))) {
+                Some(part) => visit(index, Some(part.key(ordinal - part.first_ordinal())?)),
+                None => visit(index, None),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next ordinal: one more than the greatest ever given.
+    pub fn len(&self) -> u32 {
+        self.state.read().fresh.end()
+    }
+
+    /// Whether no ordinal was ever given.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ordinals, not erased, whose encoded key starts with `prefix`: a walk over all keys.
+    pub fn matching_prefix(&self, prefix: &[u8]) -> Result<RoaringBitmap> {
+        let state = self.state.read();
+        let mut matching = RoaringBitmap::new();
+        for part in state.parts() {
+            for relative in 0..part.count() {
+                if part.key(relative)?.starts_with(prefix) {
+                    matching.insert(part.first_ordinal() + relative);
+                }
+            }
+        }
+        matching -= state.erased.as_ref();
+        Ok(matching)
+    }
+
+    /// From now on the keys of `ordinals` are not found; if they come again, they get new ordinals.
+    pub fn erase(&self, ordinals: &RoaringBitmap) {
+        *Arc::make_mut(&mut self.state.write().erased) |= ordinals;
+    }
+
+    /// Every ordinal that was ever erased.
+    pub fn erased(&self) -> Arc<RoaringBitmap> {
+        Arc::clone(&self.state.read().erased)
+    }
+
+    /// Writes what is only in memory to a new file, together with the newest files as far as they are small beside
+    /// it, so that there are O(log n) files. Answers the complete new list; see the module's text for what to do
+    /// with it.
+    pub fn persist(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64) -> Result<Vec<DictionaryMeta>> {
+        self.maintain(files, next_number, false)
+    }
+
+    /// [`Dictionary::persist`] that also rewrites every file with bytes of erased keys.
+    pub fn purge(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64) -> Result<Vec<DictionaryMeta>> {
+        self.maintain(files, next_number, true)
+    }
+
+    /// Whether bytes of erased keys are left, in memory or in a file.
+    pub fn needs_purge(&self) -> bool {
+        let state = self.state.read();
+        let in_files = state.mapped.iter().any(|part| holds_erased(part.meta(), &state.erased));
+        let first = state.frozen.first().map_or(state.fresh.first_ordinal(), |part| part.first_ordinal());
+        in_files || state.erased.range_cardinality(first..state.fresh.end()) > 0
+    }
+
+    /// Reads from the files of `metas`, an answer of [`Dictionary::persist`] or [`Dictionary::purge`], from now on.
+    pub fn adopt(&self, files: &Arc<dyn Files>, metas: &[DictionaryMeta]) -> Result<()> {
+        let open = self.state.read().mapped.clone();
+        let mapped = open_all(files, metas, &open)?;
+        let end = metas.last().map_or(0, DictionaryMeta::end);
+        let mut state = self.state.write();
+        let covered = state.mapped.last().map_or(0, |part| part.meta().end());
+        assert!(covered <= end && end <= state.fresh.first_ordinal(), "adopted files cover all keys that were in files");
+        state.frozen.retain(|part| part.first_ordinal() >= end);
+        let next = state.frozen.first().map_or(state.fresh.first_ordinal(), |part| part.first_ordinal());
+        assert_eq!(next, end, "adopted files end where a part in memory starts");
+        state.mapped = mapped;
+        Ok(())
+    }
+
+    /// Checks every byte of every file.
+    pub fn check_all(&self) -> Result<()> {
+        let mapped = self.state.read().mapped.clone();
+        mapped.iter().try_for_each(|part| part.check_all())
+    }
+
+    /// Bytes on the heap.
+    pub fn bytes(&self) -> usize {
+        let state = self.state.read();
+        let frozen: usize = state.frozen.iter().map(|part| part.bytes()).sum();
+        state.fresh.bytes() + frozen + state.erased.serialized_size()
+    }
+
+    /// Bytes in memory-mapped files.
+    pub fn mapped_bytes(&self) -> usize {
+        self.state.read().mapped.iter().map(|part| part.mapped_bytes()).sum()
+    }
+
+    fn maintain(
+        &self,
+        files: &Arc<dyn Files>,
+        next_number: &dyn Fn() -> u64,
+        purge: bool,
+    ) -> Result<Vec<DictionaryMeta>> {
+        let (mapped, frozen, erased) = self.freeze();
+        let mut count: u64 = frozen.iter().map(|part| u64::from(part.count())).sum();
+        let mut kept = mapped.len();
+        if count > 0 {
+            while let Some(last) = kept.checked_sub(1).map(|at| mapped[at].meta()) {
+                if u64::from(last.count) >= count * 2 && last.count >= MERGE_COUNT_MIN {
+                    break;
+                }
+                count += u64::from(last.count);
+                kept -= 1;
+            }
+        }
+        let mut metas = Vec::with_capacity(kept + 1);
+        for part in &mapped[..kept] {
+            if purge && holds_erased(part.meta(), &erased) {
+                metas.push(file::write(files, next_number(), &[part.as_ref()], &erased)?);
+            } else {
+                metas.push(part.meta().clone());
+            }
+        }
+        if count > 0 {
+            let mut parts: Vec<&dyn Part> = Vec::new();
+            parts.extend(mapped[kept..].iter().map(|part| part.as_ref() as &dyn Part));
+            parts.extend(frozen.iter().map(|part| part.as_ref() as &dyn Part));
+            metas.push(file::write(files, next_number(), &parts, &erased)?);
+        }
+        Ok(metas)
+    }
+
+    /// Freezes the fresh part and answers everything that is ready for files.
+    #[expect(clippy::type_complexity, reason = "three lists that are taken apart at once")]
+    fn freeze(&self) -> (Vec<Arc<Mapped>>, Vec<Arc<Fresh>>, Arc<RoaringBitmap>) {
+        let mut state = self.state.write();
+        if state.fresh.count() > 0 {
+            let next = Fresh::new(state.fresh.end());
+            let full = std::mem::replace(&mut state.fresh, next);
+            state.frozen.push(Arc::new(full));
+        }
+        (state.mapped.clone(), state.frozen.clone(), Arc::clone(&state.erased))
+    }
+}
+
+/// Whether a file has bytes of erased keys: the purged ones are among the erased.
+fn holds_erased(meta: &DictionaryMeta, erased: &RoaringBitmap) -> bool {
+    erased.range_cardinality(meta.first_ordinal..meta.end()) > u64::from(meta.purged)
+}
+
+/// Opens `metas`, reusing what is `open` already.
+fn open_all(files: &Arc<dyn Files>, metas: &[DictionaryMeta], open: &[Arc<Mapped>]) -> Result<Vec<Arc<Mapped>>> {
+    let mut mapped = Vec::with_capacity(metas.len());
+    let mut next = 0;
+    for meta in metas {
+        if meta.first_ordinal != next || meta.count == 0 {
+            return Err(Error::corrupt(&meta.name(), 0, format!("the file does not start at ordinal {next}")));
+        }
+        next = meta.end();
+        mapped.push(match open.iter().find(|part| part.meta() == meta) {
+            Some(part) => Arc::clone(part),
+            None => Arc::new(Mapped::open(files, meta)?),
+        });
+    }
+    Ok(mapped)
+}

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 pub mod disk;
+mod map;
 pub mod simulated;
 
 /// A directory of write-once files.
@@ -33,7 +34,8 @@ pub trait Files: Send + Sync + Debug {
     fn rename(&self, from: &str, to: &str) -> Result<()>;
     /// Removes `name`. Readers that hold a map keep it.
     fn remove(&self, name: &str) -> Result<()>;
-    /// The names in `directory` (not the paths), sorted; empty if there is no such directory.
+    /// The names of the files in `directory` (not the paths, not its directories), sorted; empty if there is no such
+    /// directory.
     fn list(&self, directory: &str) -> Result<Vec<String>>;
     /// Creates `directory` and its parents, durably.
     fn create_directory(&self, directory: &str) -> Result<()>;
@@ -62,7 +64,7 @@ pub fn publish(
     name: &str,
     fill: impl FnOnce(&mut dyn Append) -> Result<()>,
 ) -> Result<()> {
-    let temporary = format!("{name}.tmp");
+    let temporary = format!("{name}{TEMPORARY}");
     let mut file = files.create(&temporary)?;
     let written = fill(file.as_mut()).and_then(|()| file.sync());
     drop(file);
@@ -73,6 +75,18 @@ pub fn publish(
     }
     files.rename(&temporary, name)?;
     files.sync_directory(directory_of(name))
+}
+
+/// The end of the names of files that are not yet published.
+pub const TEMPORARY: &str = ".tmp";
+
+/// Removes what a crash left of unpublished files in `directory`.
+pub fn sweep(files: &dyn Files, directory: &str) -> Result<()> {
+    for name in files.list(directory)?.iter().filter(|name| name.ends_with(TEMPORARY)) {
+        let separator = if directory.is_empty() { "" } else { "/" };
+        files.remove(&format!("{directory}{separator}{name}"))?;
+    }
+    Ok(())
 }
 
 /// What a missing file means depends on the caller; this is the plain error.

@@ -1,1 +1,280 @@
-//! The latest pack: the winners of each entity as one row.
+//! The latest pack: the winners of each entity of one bucket of one table as one row, at one position.
+//!
+//! A pack is derived and can be built again at any time; once built it never changes. What was written since its
+//! position lies over it, in the memtable. Rows are indexed by ordinal: fixed-width cells lie together in the row,
+//! all others in one array per feature and window of ordinals beside it. Every row carries each feature's status and
+//! one event time per *time group*, so that max age can be applied; it knows nothing of bounds: a read that asks for
+//! anything but the latest at or after the position does not look here.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_schema::DataType;
+use serde::{Deserialize, Serialize};
+
+use crate::blocks::{Blocks, number_at};
+use crate::error::Result;
+use crate::io::Files;
+use crate::time::{Micros, Sequence};
+
+pub mod gather;
+
+mod cells;
+mod format;
+mod layout;
+mod survey;
+mod writer;
+
+pub use self::cells::array_of;
+use self::format::{Description, Presence};
+pub use self::layout::{Cell, Layout, PackFeature, Slot};
+pub use self::writer::build;
+
+/// The winner is a value.
+pub const VALUE: u8 = 0;
+/// The winner is an explicit null.
+pub const NULL: u8 = 1;
+/// A delete came before any cell.
+pub const DELETED: u8 = 2;
+/// Nothing was found.
+pub const NEVER: u8 = 3;
+
+/// What the manifest remembers of a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackMeta {
+    /// The number in the file's name.
+    pub number: u64,
+    /// The length of the file in bytes.
+    pub length: u64,
+    /// The commit up to which the winners count everything.
+    pub position: Sequence,
+    /// How many ordinals it covers; greater ones had no row at `position`.
+    pub ordinals: u32,
+    /// How many of them have a row.
+    pub rows: u32,
+    /// The CRC-64 of the file's checksums and foot.
+    pub crc: u64,
+}
+
+impl PackMeta {
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        file_name(self.number)
+    }
+}
+
+/// The name of pack file `number`.
+pub fn file_name(number: u64) -> String {
+    format!("packs/{number:020}.pack")
+}
+
+/// The winners of one feature for consecutive ordinals.
+#[derive(Debug, Clone)]
+pub struct WindowColumn {
+    /// [`VALUE`], [`NULL`], [`DELETED`] or [`NEVER`] per ordinal.
+    pub statuses: Vec<u8>,
+    /// The winner's event time per ordinal; means nothing where the status is deleted or never.
+    pub event_times: Vec<Micros>,
+    /// The values per ordinal, null where the status is not value. `None` if only statuses and times were asked for.
+    pub values: Option<ArrayRef>,
+}
+
+/// Where the winners come from when a pack is built.
+pub trait Winners {
+    /// The winners of the ordinals `start .. start + length`, one column per feature in the order in which the pack
+    /// was asked for. Asked twice for every window, in order, first without `values`; the answers must be the same.
+    fn window(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<WindowColumn>>;
+}
+
+/// A pack, opened.
+#[derive(Debug)]
+pub struct Pack {
+    meta: PackMeta,
+    blocks: Blocks,
+    layout: Layout,
+    window_shift: u32,
+    windows_offset: usize,
+    /// Per window: where its rows start, and how many rows come before them.
+    windows: Vec<(usize, u32)>,
+    presence: Option<Presence>,
+    /// What an ordinal without a row looks like.
+    absent: Vec<u8>,
+    /// Per variable feature, once touched, per window, once touched.
+    variables: Vec<OnceLock<Box<[OnceLock<ArrayRef>]>>>,
+}
+
+/// Where a row is: its window and its place there.
+#[derive(Debug, Clone, Copy)]
+struct Location {
+    window: usize,
+    place: usize,
+}
+
+impl Pack {
+    /// Opens the file that `meta` describes: maps it and checks its shape, not its rows.
+    pub fn open(files: &Arc<dyn Files>, meta: &PackMeta) -> Result<Self> {
+        let blocks = format::open(files, meta)?;
+        let (description, layout) = format::describe(&blocks, meta)?;
+        let windows = format::windows(&blocks, &description, &layout)?;
+        let presence = Presence::open(&blocks, &description)?;
+        let mut absent = vec![0; layout.stride()];
+        layout.set_statuses(&mut absent, |_| NEVER);
+        let variables = (0..layout.variables()).map(|_| OnceLock::new()).collect();
+        let Description { window_ordinals, windows: windows_offset, .. } = description;
+        let (window_shift, windows_offset) = (window_ordinals.trailing_zeros(), windows_offset as usize);
+        let meta = meta.clone();
+        Ok(Self { meta, blocks, layout, window_shift, windows_offset, windows, presence, absent, variables })
+    }
+
+    /// What the manifest remembers of this pack.
+    pub fn meta(&self) -> &PackMeta {
+        &self.meta
+    }
+
+    /// How many ordinals have a row.
+    pub fn rows(&self) -> u32 {
+        self.meta.rows
+    }
+
+    /// How many ordinals the pack covers.
+    pub fn ordinals(&self) -> u32 {
+        self.meta.ordinals
+    }
+
+    /// The commit up to which the winners count everything.
+    pub fn position(&self) -> Sequence {
+        self.meta.position
+    }
+
+    /// Where everything lies in a row.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The row of `ordinal`, its bytes checked; one whose statuses are all never if it has none.
+    #[inline]
+    pub fn row(&self, ordinal: u32) -> Result<&[u8]> {
+        match self.locate(ordinal)? {
+            Some(Location { window, place }) => {
+                let stride = self.layout.stride();
+                self.blocks.range(self.windows[window].0 + place * stride, stride)
+            }
+            None => Ok(&self.absent),
+        }
+    }
+
+    /// The array that holds the value of the `index`-th variable feature for `ordinal`, and the place there; `None`
+    /// if the ordinal has no row. The array is read, checked and kept at its first use.
+    pub fn variable(&self, index: u32, ordinal: u32) -> Result<Option<(&ArrayRef, usize)>> {
+        let Some(Location { window, place }) = self.locate(ordinal)? else {
+            return Ok(None);
+        };
+        let arrays = self.variables[index as usize]
+            .get_or_init(|| (0..self.windows.len()).map(|_| OnceLock::new()).collect());
+        if let Some(array) = arrays[window].get() {
+            return Ok(Some((array, place)));
+        }
+        let array = self.read_variable(index as usize, window)?;
+        Ok(Some((arrays[window].get_or_init(|| array), place)))
+    }
+
+    /// The values of the `index`-th variable feature for `ordinals`; null for those that have no row or no value.
+    pub fn gather_variable(&self, index: u32, ordinals: &[u32]) -> Result<ArrayRef> {
+        let data_type = self.variable_type(index);
+        let nothing = new_null_array(data_type, 1);
+        let mut arrays: Vec<&dyn Array> = vec![nothing.as_ref()];
+        let mut places = Vec::with_capacity(ordinals.len());
+        let mut seen: Vec<(*const dyn Array, usize)> = Vec::new();
+        for &ordinal in ordinals {
+            match self.variable(index, ordinal)? {
+                None => places.push((0, 0)),
+                Some((array, place)) => {
+                    let at: *const dyn Array = array.as_ref();
+                    let known = seen.iter().find(|(other, _)| std::ptr::addr_eq(*other, at)).map(|(_, number)| *number);
+                    let number = known.unwrap_or_else(|| {
+                        arrays.push(array.as_ref());
+                        seen.push((at, arrays.len() - 1));
+                        arrays.len() - 1
+                    });
+                    places.push((number, place));
+                }
+            }
+        }
+        Ok(arrow_select::interleave::interleave(&arrays, &places)?)
+    }
+
+    /// Checks every byte of the file and decodes every array.
+    pub fn check_all(&self) -> Result<()> {
+        self.blocks.check_all()?;
+        for window in 0..self.windows.len() {
+            for index in 0..self.variables.len() {
+                self.read_variable(index, window)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes on the heap, without arrays that point into the map.
+    pub fn bytes(&self) -> usize {
+        self.windows.capacity() * size_of::<(usize, u32)>() + self.absent.len()
+    }
+
+    /// Bytes in the memory-mapped file.
+    pub fn mapped_bytes(&self) -> usize {
+        self.blocks.length()
+    }
+
+    #[inline]
+    fn locate(&self, ordinal: u32) -> Result<Option<Location>> {
+        if ordinal >= self.meta.ordinals {
+            return Ok(None);
+        }
+        let window = (ordinal >> self.window_shift) as usize;
+        let place = match &self.presence {
+            None => (ordinal & ((1 << self.window_shift) - 1)) as usize,
+            Some(presence) => match presence.rank(&self.blocks, ordinal)? {
+                None => return Ok(None),
+                Some(row) => match row.checked_sub(self.windows[window].1) {
+                    Some(place) => place as usize,
+                    None => return Err(self.blocks.damaged(self.windows_offset, "rows are counted wrongly")),
+                },
+            },
+        };
+        Ok(Some(Location { window, place }))
+    }
+
+    fn variable_type(&self, index: u32) -> &DataType {
+        let found = self.layout.features().iter().find(|laid| laid.slot == Slot::Variable(index));
+        &found.expect("the caller asks for a variable feature of this layout").data_type
+    }
+
+    fn rows_of_window(&self, window: usize) -> usize {
+        if self.presence.is_none() {
+            let start = window << self.window_shift;
+            return (self.meta.ordinals as usize - start).min(1 << self.window_shift);
+        }
+        let next = self.windows.get(window + 1).map_or(self.meta.rows, |next| next.1);
+        (next - self.windows[window].1) as usize
+    }
+
+    fn read_variable(&self, index: usize, window: usize) -> Result<ArrayRef> {
+        let rows = self.rows_of_window(window);
+        let data_type = self.variable_type(index as u32);
+        let entry = self.windows_offset + window * format::window_bytes(self.variables.len()) + 16 + index * 16;
+        let pair = self.blocks.range(entry, 16)?;
+        let (offset, length) = (number_at(pair, 0) as usize, number_at(pair, 8) as usize);
+        if length == 0 {
+            return Ok(new_null_array(data_type, rows));
+        }
+        let mut bytes = Buffer::from(self.blocks.shared(offset, length)?);
+        let damaged = |what: &str| self.blocks.damaged(offset, format!("the array of a feature {what}"));
+        let batch = StreamDecoder::new().decode(&mut bytes).map_err(|error| damaged(&error.to_string()))?;
+        let column = batch.filter(|batch| batch.num_columns() == 1).map(|batch| Arc::clone(batch.column(0)));
+        match column {
+            Some(array) if array.len() == rows && array.data_type() == data_type => Ok(array),
+            _ => Err(damaged("has another length or type than its pack")),
+        }
+    }
+}

@@ -1,16 +1,225 @@
 //! First-touch checksums of a mapped file.
+//!
+//! A file is covered by one CRC-32C per block of 64 KiB. The first reader that touches a block since the file was
+//! opened checks it; everybody after it pays for one load. Two bitmaps remember what is whole: one bit per block, and
+//! one bit per group of 1,024 rows whose per-row sections are whole *and* make sense (steps that exist, kinds that are
+//! known, row ids that lie within their bytes), so that code behind [`Checks::rows`] may index without looking.
+//!
+//! The bits say nothing about later damage: [`Checks::all`] reads every block again, which is what a scrub wants.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::Result;
+use arrow_buffer::{Buffer, ScalarBuffer};
 
-/// Which blocks of a file have been checked since it was opened.
+use crate::checksum::checksum;
+use crate::error::{Error, Result};
+use crate::rows::RowKind;
+
+/// Bytes per checksum.
+pub const BLOCK_BYTES: u64 = 64 * 1024;
+/// Rows per bit of the row bitmap.
+const GROUP_ROWS: u32 = 1024;
+
+/// Which parts of a file have been checked since it was opened. Clones share what they know.
 #[derive(Debug, Clone)]
-pub struct Checks;
+pub struct Checks {
+    blocks: Arc<Blocks>,
+    rows: Arc<RowGroups>,
+}
 
 impl Checks {
-    /// Checks the per-row sections of `rows`.
-    pub fn rows(&self, _rows: Range<u32>) -> Result<()> {
+    /// The checks of a file with `rows`.
+    pub(crate) fn new(blocks: Arc<Blocks>, rows: RowSections) -> Self {
+        let groups = bits(u64::from(rows.rows.div_ceil(GROUP_ROWS)));
+        Self { blocks, rows: Arc::new(RowGroups { sections: rows, whole: groups }) }
+    }
+
+    /// Checks the per-row sections (event times, steps, places, kinds, row ids) of `rows`.
+    #[inline]
+    pub fn rows(&self, rows: Range<u32>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for group in rows.start / GROUP_ROWS..=(rows.end - 1) / GROUP_ROWS {
+            if !is_set(&self.rows.whole, u64::from(group)) {
+                self.rows.check(group, &self.blocks)?;
+            }
+        }
         Ok(())
     }
+
+    /// Checks the blocks that hold the bytes `range` of the file.
+    #[inline]
+    pub fn bytes(&self, range: Range<u64>) -> Result<()> {
+        self.blocks.bytes(range)
+    }
+
+    /// Reads every block of the file again and checks it, whatever was checked before.
+    pub fn all(&self) -> Result<()> {
+        (0..self.blocks.count()).try_for_each(|block| self.blocks.check(block))
+    }
+
+    /// The error for bytes at `offset` of this file that do not make sense.
+    pub fn damaged(&self, offset: u64, what: &str) -> Error {
+        self.blocks.damaged(offset, what)
+    }
+
+    /// The name of the file.
+    pub fn file(&self) -> &str {
+        &self.blocks.file
+    }
+}
+
+/// The checksummed blocks of a file.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    file: String,
+    /// The covered bytes: everything before the footer.
+    bytes: Buffer,
+    checksums: Vec<u32>,
+    whole: Box<[AtomicU64]>,
+}
+
+impl Blocks {
+    /// The blocks of `bytes`, which start the file; `None` if there are not as many `checksums` as blocks.
+    pub(crate) fn new(file: String, bytes: Buffer, checksums: Vec<u32>) -> Option<Self> {
+        let count = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
+        (checksums.len() as u64 == count).then(|| Self { file, bytes, checksums, whole: bits(count) })
+    }
+
+    /// Checks the blocks that hold the bytes `range`.
+    #[inline]
+    pub(crate) fn bytes(&self, range: Range<u64>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        for block in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
+            if !is_set(&self.whole, block) {
+                self.check(block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The error for bytes at `offset` that do not make sense.
+    pub(crate) fn damaged(&self, offset: u64, what: &str) -> Error {
+        Error::corrupt(&self.file, offset, what)
+    }
+
+    fn count(&self) -> u64 {
+        self.checksums.len() as u64
+    }
+
+    #[cold]
+    fn check(&self, block: u64) -> Result<()> {
+        assert!(block < self.count(), "sections are checked to lie within the covered bytes when a file is opened");
+        let start = (block * BLOCK_BYTES) as usize;
+        let end = (start + BLOCK_BYTES as usize).min(self.bytes.len());
+        if checksum(&self.bytes[start..end]) != self.checksums[block as usize] {
+            return Err(self.damaged(start as u64, "the checksum of its block does not match"));
+        }
+        set(&self.whole, block);
+        Ok(())
+    }
+}
+
+/// Elements of a section and where the section starts in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Part<T: arrow_buffer::ArrowNativeType> {
+    /// The elements.
+    pub(crate) values: ScalarBuffer<T>,
+    /// The offset of the first element in the file; 0 in memory.
+    pub(crate) offset: u64,
+}
+
+impl<T: arrow_buffer::ArrowNativeType> Part<T> {
+    /// Elements in memory.
+    pub(crate) fn in_memory(values: impl Into<ScalarBuffer<T>>) -> Self {
+        Self { values: values.into(), offset: 0 }
+    }
+
+    /// Where the elements `range` are in the file.
+    #[inline]
+    pub(crate) fn bytes(&self, range: Range<usize>) -> Range<u64> {
+        let width = size_of::<T>() as u64;
+        self.offset + range.start as u64 * width..self.offset + range.end as u64 * width
+    }
+
+    /// Where all elements are in the file.
+    pub(crate) fn all(&self) -> Range<u64> {
+        self.bytes(0..self.values.len())
+    }
+}
+
+/// The per-row sections of a file.
+#[derive(Debug)]
+pub(crate) struct RowSections {
+    /// How many rows there are.
+    pub(crate) rows: u32,
+    /// How many steps there are.
+    pub(crate) steps: u32,
+    /// Event times.
+    pub(crate) event_times: Part<i64>,
+    /// Steps.
+    pub(crate) row_steps: Part<u32>,
+    /// Places.
+    pub(crate) places: Part<u32>,
+    /// Kinds, if not all rows are writes.
+    pub(crate) kinds: Option<Part<u8>>,
+    /// Offsets (one more than rows) and bytes of row ids, if there are any.
+    pub(crate) row_ids: Option<(Part<i32>, Part<u8>)>,
+}
+
+#[derive(Debug)]
+struct RowGroups {
+    sections: RowSections,
+    whole: Box<[AtomicU64]>,
+}
+
+impl RowGroups {
+    #[cold]
+    fn check(&self, group: u32, blocks: &Blocks) -> Result<()> {
+        let of = &self.sections;
+        let start = (group * GROUP_ROWS) as usize;
+        let end = (start + GROUP_ROWS as usize).min(of.rows as usize);
+        blocks.bytes(of.event_times.bytes(start..end))?;
+        blocks.bytes(of.places.bytes(start..end))?;
+        blocks.bytes(of.row_steps.bytes(start..end))?;
+        if of.row_steps.values[start..end].iter().any(|&step| step >= of.steps) {
+            return Err(blocks.damaged(of.row_steps.bytes(start..end).start, "a row names a commit that is not listed"));
+        }
+        if let Some(kinds) = &of.kinds {
+            blocks.bytes(kinds.bytes(start..end))?;
+            if kinds.values[start..end].iter().any(|&kind| RowKind::from_number(kind).is_none()) {
+                return Err(blocks.damaged(kinds.bytes(start..end).start, "a row has an unknown kind"));
+            }
+        }
+        if let Some((offsets, bytes)) = &of.row_ids {
+            blocks.bytes(offsets.bytes(start..end + 1))?;
+            let ends = &offsets.values[start..=end];
+            let (first, last) = (ends[0], ends[ends.len() - 1]);
+            if first < 0 || last as i64 > bytes.values.len() as i64 || !ends.is_sorted() {
+                return Err(blocks.damaged(offsets.bytes(start..end).start, "a row id lies outside of its bytes"));
+            }
+            blocks.bytes(bytes.bytes(first as usize..last as usize))?;
+        }
+        set(&self.whole, u64::from(group));
+        Ok(())
+    }
+}
+
+fn bits(count: u64) -> Box<[AtomicU64]> {
+    (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// The bytes behind a bit never change, so nothing needs to be ordered with it.
+#[inline]
+fn is_set(words: &[AtomicU64], bit: u64) -> bool {
+    words.get((bit / 64) as usize).is_some_and(|word| word.load(Ordering::Relaxed) >> (bit % 64) & 1 == 1)
+}
+
+fn set(words: &[AtomicU64], bit: u64) {
+    words[(bit / 64) as usize].fetch_or(1 << (bit % 64), Ordering::Relaxed);
 }

@@ -1,17 +1,286 @@
-//! Ordinal to rows.
+//! Where each entity's rows are: ordinal → range of rows.
+//!
+//! Rows are in storage order, so an entity's rows are one range and the ranges follow one another: the starts alone
+//! say where each ends. Which ordinals there are is kept in one of two ways, whichever is smaller: as a sorted list
+//! (few of many entities), or as a bitmap over first ..= last with a count per 512 bits (most entities). The same code
+//! serves memory and mapped files; in a file only what a question needs is touched, and checked at first touch.
 
 use std::ops::Range;
 
-use crate::error::Result;
-use crate::segment::checks::Checks;
+use crate::error::{Error, Result};
+use crate::segment::checks::{Checks, Part};
+
+/// Bits of the bitmap per count.
+const RANK_BITS: u32 = 512;
+/// Words of the bitmap per count.
+pub(crate) const RANK_WORDS: usize = RANK_BITS as usize / 64;
 
 /// Where each entity's rows are.
 #[derive(Debug, Clone)]
-pub struct Directory;
+pub struct Directory {
+    ordinals: Ordinals,
+    /// The first row of each entity, and the number of rows at the end.
+    starts: Part<u32>,
+    first: u32,
+    last: u32,
+}
+
+/// Which ordinals there are, in order.
+#[derive(Debug, Clone)]
+pub(crate) enum Ordinals {
+    /// The ordinals themselves.
+    Sorted(Part<u32>),
+    /// A bit for each of `first ..= last`, and the number of ones before each 512 bits.
+    Bitmap { words: Part<u64>, ranks: Part<u32> },
+}
 
 impl Directory {
-    /// The rows of `ordinal`.
-    pub fn range(&self, _ordinal: u32, _checks: Option<&Checks>) -> Result<Range<u32>> {
-        Ok(0..0)
+    /// The directory of rows in storage order, given the ordinal of each.
+    pub fn from_sorted_ordinals(rows: &[u32]) -> Self {
+        let mut ordinals: Vec<u32> = Vec::new();
+        let mut starts: Vec<u32> = Vec::new();
+        for (row, &ordinal) in rows.iter().enumerate() {
+            if ordinals.last() != Some(&ordinal) {
+                debug_assert!(ordinals.last().is_none_or(|&last| last < ordinal));
+                ordinals.push(ordinal);
+                starts.push(row as u32);
+            }
+        }
+        starts.push(rows.len() as u32);
+        let first = ordinals.first().copied().unwrap_or(0);
+        let last = ordinals.last().copied().unwrap_or(0);
+        // 4 bytes per entity against 1 bit, and 4 bytes per 512, for all between the first and the last.
+        let words = (u64::from(last - first) + 1).div_ceil(64);
+        let bitmap_bytes = words * 8 + words.div_ceil(RANK_WORDS as u64) * 4;
+        let ordinals = if bitmap_bytes < ordinals.len() as u64 * 4 {
+            let mut bits = vec![0u64; words as usize];
+            for ordinal in ordinals {
+                bits[((ordinal - first) / 64) as usize] |= 1 << ((ordinal - first) % 64);
+            }
+            let ranks = ranks(&bits);
+            Ordinals::Bitmap { words: Part::in_memory(bits), ranks: Part::in_memory(ranks) }
+        } else {
+            Ordinals::Sorted(Part::in_memory(ordinals))
+        };
+        Self { ordinals, starts: Part::in_memory(starts), first, last }
     }
+
+    /// A directory over sections of a file, `None` if their lengths do not fit one another. The content is checked
+    /// when it is used.
+    pub(crate) fn from_parts(ordinals: Ordinals, starts: Part<u32>, first: u32, last: u32) -> Option<Self> {
+        let entities = starts.values.len().checked_sub(1)?;
+        let fits = match &ordinals {
+            Ordinals::Sorted(ordinals) => ordinals.values.len() == entities,
+            Ordinals::Bitmap { words, ranks } => {
+                last >= first
+                    && words.values.len() as u64 == (u64::from(last - first) + 1).div_ceil(64)
+                    && ranks.values.len() == words.values.len().div_ceil(RANK_WORDS)
+            }
+        };
+        fits.then_some(Self { ordinals, starts, first, last })
+    }
+
+    /// Which ordinals there are and the starts, for writing them.
+    pub(crate) fn parts(&self) -> (&Ordinals, &[u32]) {
+        (&self.ordinals, &self.starts.values)
+    }
+
+    /// The number of entities.
+    pub fn entities(&self) -> u32 {
+        (self.starts.values.len() - 1) as u32
+    }
+
+    /// The least ordinal; 0 if there is none.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// The greatest ordinal; 0 if there is none.
+    pub fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// The rows of `ordinal`; empty if it has none. `checks` are those of the file that the directory lies in.
+    #[inline]
+    pub fn range(&self, ordinal: u32, checks: Option<&Checks>) -> Result<Range<u32>> {
+        self.range_from(&mut 0, ordinal, checks)
+    }
+
+    /// The rows of `ordinal`, sought from `hint` on: for questions in ascending order that share a `hint`, which
+    /// starts at 0. A question below the hint is answered too, only slower.
+    pub fn range_from(&self, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Range<u32>> {
+        if ordinal < self.first || ordinal > self.last || self.entities() == 0 {
+            return Ok(0..0);
+        }
+        let found = match &self.ordinals {
+            Ordinals::Sorted(ordinals) => gallop(ordinals, hint, ordinal, checks)?,
+            Ordinals::Bitmap { words, ranks } => rank_of(words, ranks, ordinal - self.first, checks)?,
+        };
+        match found {
+            None => Ok(0..0),
+            Some(entity) => self.rows_of(entity as usize, checks),
+        }
+    }
+
+    fn rows_of(&self, entity: usize, checks: Option<&Checks>) -> Result<Range<u32>> {
+        let rows = self.starts.values.get(entity..entity + 2);
+        if let (Some(checks), Some(_)) = (checks, rows) {
+            checks.bytes(self.starts.bytes(entity..entity + 2))?;
+        }
+        match rows {
+            // The number of rows is the number of the file's rows: it is checked when the file is opened.
+            Some(&[start, end]) if start <= end && end <= self.rows() => Ok(start..end),
+            _ => Err(damaged(checks, self.starts.offset, "the directory points outside of the rows")),
+        }
+    }
+
+    fn rows(&self) -> u32 {
+        self.starts.values[self.starts.values.len() - 1]
+    }
+
+    /// Checks every byte of a mapped directory and that it makes sense for `rows` rows.
+    pub fn verify(&self, rows: u32, checks: &Checks) -> Result<()> {
+        checks.bytes(self.starts.all())?;
+        let starts = &self.starts.values;
+        if starts[0] != 0 || self.rows() != rows || !starts.is_sorted_by(|a, b| a < b) {
+            return Err(checks.damaged(self.starts.offset, "the directory's rows are out of order"));
+        }
+        let sound = match &self.ordinals {
+            Ordinals::Sorted(ordinals) => {
+                checks.bytes(ordinals.all())?;
+                let values = &ordinals.values;
+                let ends = (values.first().copied().unwrap_or(0), values.last().copied().unwrap_or(0));
+                ends == (self.first, self.last) && values.is_sorted_by(|a, b| a < b)
+            }
+            Ordinals::Bitmap { words, ranks: counts } => {
+                checks.bytes(words.all())?;
+                checks.bytes(counts.all())?;
+                let ones: u32 = words.values.iter().map(|word| word.count_ones()).sum();
+                let beyond = 63 - (self.last - self.first) % 64;
+                let (Some(&head), Some(&tail)) = (words.values.first(), words.values.last()) else {
+                    return Err(checks.damaged(words.offset, "the directory has no bitmap"));
+                };
+                let ends = head & 1 == 1 && tail.leading_zeros() == beyond;
+                ends && ones == self.entities() && *counts.values == *ranks(&words.values)
+            }
+        };
+        if sound { Ok(()) } else { Err(checks.damaged(self.starts.offset, "the directory's entities are out of order")) }
+    }
+
+    /// Every entity with its rows, in order. A mapped directory must be [verified](Directory::verify) before.
+    pub fn iter(&self) -> Entities<'_> {
+        Entities { directory: self, entity: 0, word: 0, bits: None }
+    }
+}
+
+/// The entities of a directory in order; see [`Directory::iter`].
+#[derive(Debug, Clone)]
+pub struct Entities<'a> {
+    directory: &'a Directory,
+    entity: usize,
+    word: usize,
+    /// What is left of the bitmap's word.
+    bits: Option<u64>,
+}
+
+impl Iterator for Entities<'_> {
+    type Item = (u32, Range<u32>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let starts = &self.directory.starts.values;
+        let end = *starts.get(self.entity + 1)?;
+        let ordinal = match &self.directory.ordinals {
+            Ordinals::Sorted(ordinals) => ordinals.values[self.entity],
+            Ordinals::Bitmap { words, .. } => {
+                let mut bits = self.bits.unwrap_or_else(|| words.values[0]);
+                while bits == 0 {
+                    self.word += 1;
+                    bits = *words.values.get(self.word)?;
+                }
+                self.bits = Some(bits & (bits - 1));
+                self.directory.first + self.word as u32 * 64 + bits.trailing_zeros()
+            }
+        };
+        let rows = starts[self.entity]..end;
+        self.entity += 1;
+        Some((ordinal, rows))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.directory.entities() as usize - self.entity.min(self.directory.entities() as usize);
+        (left, Some(left))
+    }
+}
+
+/// The number of ones before each [`RANK_BITS`] bits.
+pub(crate) fn ranks(words: &[u64]) -> Vec<u32> {
+    let mut before = 0;
+    let mut ranks = Vec::with_capacity(words.len().div_ceil(RANK_WORDS));
+    for words in words.chunks(RANK_WORDS) {
+        ranks.push(before);
+        before += words.iter().map(|word| word.count_ones()).sum::<u32>();
+    }
+    ranks
+}
+
+/// How many ones are before `bit`, if it is one. `words` and `ranks` are long enough for `bit`.
+#[inline]
+pub(crate) fn rank_of(
+    words: &Part<u64>,
+    ranks: &Part<u32>,
+    bit: u32,
+    checks: Option<&Checks>,
+) -> Result<Option<u32>> {
+    let (word, rank) = ((bit / 64) as usize, (bit / RANK_BITS) as usize);
+    let start = rank * RANK_WORDS;
+    if let Some(checks) = checks {
+        checks.bytes(words.bytes(start..word + 1))?;
+    }
+    let bits = words.values[word];
+    if bits >> (bit % 64) & 1 == 0 {
+        return Ok(None);
+    }
+    if let Some(checks) = checks {
+        checks.bytes(ranks.bytes(rank..rank + 1))?;
+    }
+    let within: u32 = words.values[start..word].iter().map(|word| word.count_ones()).sum();
+    let below = (bits & !(u64::MAX << (bit % 64))).count_ones();
+    Ok(Some(ranks.values[rank].wrapping_add(within + below)))
+}
+
+/// The index of `ordinal`, sought in growing steps from `hint` on.
+fn gallop(ordinals: &Part<u32>, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
+    let values = &ordinals.values;
+    let at = |index: usize| -> Result<u32> {
+        if let Some(checks) = checks {
+            checks.bytes(ordinals.bytes(index..index + 1))?;
+        }
+        Ok(values[index])
+    };
+    let count = values.len();
+    let mut low = (*hint as usize).min(count);
+    let mut high = count;
+    if low > 0 && at(low - 1)? >= ordinal {
+        (low, high) = (0, low);
+    } else if low > 0 {
+        // Everything before `low` is less; find a bound that is not, in steps that double.
+        let mut step = 1;
+        while low + step <= count && at(low + step - 1)? < ordinal {
+            low += step;
+            step *= 2;
+        }
+        high = count.min(low + step);
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if at(middle)? < ordinal { low = middle + 1 } else { high = middle }
+    }
+    *hint = low as u32;
+    if low < count && at(low)? == ordinal { Ok(Some(low as u32)) } else { Ok(None) }
+}
+
+/// Only a file can be damaged; in memory it is our own bug.
+#[cold]
+fn damaged(checks: Option<&Checks>, offset: u64, what: &str) -> Error {
+    checks.expect("a directory in memory is sound").damaged(offset, what)
 }

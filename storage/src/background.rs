@@ -1,0 +1,81 @@
+//! Background work: one thread flushes, one compacts. Neither holds what the other needs for longer than a manifest.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::commit::Queue;
+use crate::compaction;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::flush::flush;
+use crate::recovery::IDLE;
+use crate::view::MemtableSize;
+
+/// Starts the threads.
+pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<JoinHandle<()>>> {
+    let flusher = {
+        let (engine, queue) = (Arc::clone(engine), Arc::clone(queue));
+        spawn("firn-flush", move || work(&engine, || flush_due(&engine, &queue)))?
+    };
+    let compactor = {
+        let engine = Arc::clone(engine);
+        spawn("firn-compact", move || {
+            lower_priority();
+            work(&engine, || compaction::compact_once(&engine));
+        })?
+    };
+    Ok(vec![flusher, compactor])
+}
+
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map_err(|error| Error::new(Kind::Exhausted, format!("could not start the thread {name}: {error}")))
+}
+
+/// Does `step` until the database closes; sleeps while there is nothing to do, longer after an error.
+fn work(engine: &Engine, step: impl Fn() -> Result<bool>) {
+    while !engine.is_closing() {
+        match step() {
+            Ok(true) => {}
+            Ok(false) => engine.work.wait(IDLE),
+            Err(_) if engine.is_closing() => return,
+            Err(error) => {
+                engine.statistics.background_errors.add(1);
+                tracing::error!(%error, "background work failed and will be tried again");
+                std::thread::sleep(IDLE);
+            }
+        }
+    }
+}
+
+/// Flushes the tables whose memtable is large or old; whether any was.
+fn flush_due(engine: &Arc<Engine>, queue: &Queue) -> Result<bool> {
+    let due = due_tables(engine);
+    if due.is_empty() {
+        return Ok(false);
+    }
+    flush(engine, queue, &due)?;
+    Ok(true)
+}
+
+fn due_tables(engine: &Engine) -> Vec<u32> {
+    let options = &engine.options;
+    let age_max = i64::try_from(options.wal_age_max.as_micros()).unwrap_or(i64::MAX);
+    let now = engine.clock.monotonic();
+    let sizes: Vec<(u32, MemtableSize)> = engine.tables().iter().map(|table| (table.id, *table.size.lock())).collect();
+    let is_due = |size: &MemtableSize| {
+        size.active_bytes >= options.flush_bytes_max || size.active_since.is_some_and(|since| now - since >= age_max)
+    };
+    let mut due: Vec<u32> = sizes.iter().filter(|(_, size)| is_due(size)).map(|(id, _)| *id).collect();
+    let total: u64 = sizes.iter().map(|(_, size)| size.active_bytes + size.frozen_bytes).sum();
+    if due.is_empty() && total >= options.memory_bytes_max / 2 {
+        due.extend(sizes.iter().max_by_key(|(_, size)| size.active_bytes).map(|(id, _)| *id));
+    }
+    due
+}
+
+/// Lets everything else go first on this thread's core.
+fn lower_priority() {
+    // Without the right to change priorities compaction runs at the common one.
+    let _ = rustix::process::nice(10);
+}

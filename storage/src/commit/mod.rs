@@ -1,0 +1,286 @@
+//! The log's one writer: every commit goes through its thread, in order.
+//!
+//! Waiting jobs are taken together: each is checked and appended to the WAL, one sync makes all of them durable, then
+//! each is applied to the memtables and the whole group is published. A job is answered after that, so an acknowledged
+//! write is durable and readable. While a group is syncing the next one gathers; there is no sleep.
+
+mod apply;
+mod queue;
+mod stage;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::erase::ErasePlan;
+use crate::error::{Error, Kind, Result};
+use crate::model::catalog::Catalog;
+use crate::model::declare::Change;
+use crate::position::Position;
+use crate::time::{Micros, Sequence};
+use crate::wal::Wal;
+
+pub use apply::{apply_batch, apply_version, note_widened};
+pub use queue::Queue;
+pub use stage::Prepared;
+
+/// The kinds of WAL records.
+pub mod record {
+    /// A batch of rows.
+    pub const BATCH: u8 = 1;
+    /// A schema version.
+    pub const VERSION: u8 = 2;
+    /// An erase.
+    pub const ERASE: u8 = 3;
+}
+
+/// A commit that was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// A read at this position sees the commit.
+    pub position: Position,
+    /// When the engine learned the rows, µs.
+    pub ingest_time: Micros,
+    /// Rows applied.
+    pub rows: u64,
+    /// Whether the batch was a repetition: nothing was applied now.
+    pub duplicate: bool,
+}
+
+/// Answers a job once it is durable and readable, or refused.
+pub type Done<T> = Box<dyn FnOnce(Result<T>) + Send>;
+
+/// What the log's writer is asked to do.
+pub enum Job {
+    /// Commit a batch.
+    Write(Box<Prepared>, Done<Committed>),
+    /// Change the schema.
+    Change(Change, Done<Arc<Catalog>>),
+    /// Erase entities.
+    Erase(ErasePlan, Done<Sequence>),
+    /// Turn the memtables of tables over for flushing.
+    Freeze(Vec<u32>, Done<Frozen>),
+    /// Stop after everything before it.
+    Stop,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Write(..) => "Write",
+            Self::Change(..) => "Change",
+            Self::Erase(..) => "Erase",
+            Self::Freeze(..) => "Freeze",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+/// What a flush must know of the moment its memtables were frozen.
+#[derive(Debug, Clone, Default)]
+pub struct Frozen {
+    /// The last commit that frozen memtables can hold.
+    pub through: Sequence,
+    /// The last ingest time.
+    pub ingest_time: Micros,
+    /// The WAL file that was begun: no frozen row is in it or after it.
+    pub wal: u64,
+    /// Per table: the last producer sequences and the greatest ingest time.
+    pub tables: HashMap<u32, FrozenTable>,
+}
+
+/// What a flush must know of one table.
+#[derive(Debug, Clone, Default)]
+pub struct FrozenTable {
+    /// The last producer sequences.
+    pub producers: HashMap<String, u64>,
+    /// The greatest ingest time of its rows.
+    pub ingest_time: Option<Micros>,
+}
+
+/// What the log's writer remembers of a table.
+#[derive(Debug, Clone, Default)]
+pub struct TableLog {
+    /// The last producer sequences.
+    pub producers: HashMap<String, u64>,
+    /// The greatest ingest time of its rows.
+    pub ingest_time: Option<Micros>,
+}
+
+/// The log's writer.
+#[derive(Debug)]
+pub struct Committer {
+    engine: Arc<Engine>,
+    wal: Wal,
+    sequence: Sequence,
+    ingest_time: Micros,
+    tables: HashMap<u32, TableLog>,
+    poisoned: Option<Error>,
+}
+
+impl Committer {
+    /// A writer that goes on after `sequence`.
+    pub fn new(
+        engine: Arc<Engine>,
+        wal: Wal,
+        sequence: Sequence,
+        ingest_time: Micros,
+        tables: HashMap<u32, TableLog>,
+    ) -> Self {
+        Self { engine, wal, sequence, ingest_time, tables, poisoned: None }
+    }
+
+    /// Serves `queue` until it is told to stop, then closes the WAL.
+    pub fn run(mut self, queue: &Queue) -> Result<()> {
+        loop {
+            let jobs = queue.take(self.engine.options.queue_bytes_max, &self.engine.statistics);
+            if self.group(jobs) {
+                break;
+            }
+        }
+        self.engine.published.fail(closed());
+        match self.poisoned {
+            Some(error) => Err(error),
+            None => self.wal.close(),
+        }
+    }
+
+    /// Commits one group of jobs; whether the writer must stop.
+    fn group(&mut self, jobs: Vec<Job>) -> bool {
+        let full = self.wait_for_room();
+        let mut staged: Vec<stage::Staged> = Vec::with_capacity(jobs.len());
+        let mut stop = false;
+        for job in jobs {
+            match job {
+                Job::Write(_, done) if full.is_some() => done(Err(full.clone().unwrap_or_else(closed))),
+                Job::Write(prepared, done) => self.stage_write(*prepared, done, &mut staged),
+                Job::Change(change, done) => self.stage_change(&change, done, &mut staged),
+                Job::Erase(plan, done) => self.stage_erase(plan, done, &mut staged),
+                Job::Freeze(tables, done) => {
+                    self.commit(std::mem::take(&mut staged));
+                    let frozen = self.freeze(&tables);
+                    done(frozen);
+                }
+                Job::Stop => stop = true,
+            }
+        }
+        self.commit(staged);
+        stop
+    }
+
+    /// Waits while memtables are over their budget; the error that writes get if that took too long.
+    fn wait_for_room(&self) -> Option<Error> {
+        let engine = &self.engine;
+        let options = &engine.options;
+        if !options.background || engine.memtable_bytes() <= options.memory_bytes_max {
+            return None;
+        }
+        engine.statistics.stalls.add(1);
+        let start = engine.clock.monotonic();
+        let wait_max = i64::try_from(options.stall_wait_max.as_micros()).unwrap_or(i64::MAX);
+        let waited = || engine.clock.monotonic() - start;
+        while engine.memtable_bytes() > options.memory_bytes_max && waited() < wait_max && !engine.is_closing() {
+            engine.work.ring();
+            engine.room.wait(ROOM_WAIT);
+        }
+        engine.statistics.stall_micros.add(waited().max(0) as u64);
+        (engine.memtable_bytes() > options.memory_bytes_max).then(|| {
+            Error::exhausted(format!(
+                "memtables hold more than memory_bytes_max ({} bytes) and flushing does not keep up; send slower, or again \
+                 later",
+                options.memory_bytes_max
+            ))
+        })
+    }
+
+    /// Makes `staged` durable, applies and publishes it, and answers.
+    fn commit(&mut self, staged: Vec<stage::Staged>) {
+        if staged.is_empty() {
+            return;
+        }
+        if self.poisoned.is_none() {
+            let start = self.engine.clock.monotonic();
+            if let Err(error) = self.wal.commit() {
+                self.poison(&error);
+            }
+            let took = self.engine.clock.monotonic() - start;
+            self.engine.statistics.wal_syncs.add(1);
+            self.engine.statistics.wal_sync_micros.add(took.max(0) as u64);
+        }
+        let mut answers = Vec::with_capacity(staged.len());
+        for staged in staged {
+            answers.push(self.apply(staged));
+        }
+        if self.poisoned.is_none() {
+            self.engine.published.publish(self.sequence);
+        }
+        answers.into_iter().for_each(|answer| answer());
+        self.turn_wal();
+    }
+
+    /// Begins the next WAL file when the current one is full.
+    fn turn_wal(&mut self) {
+        if self.poisoned.is_some() || self.wal.bytes() < self.engine.options.wal_bytes_max {
+            return;
+        }
+        let number = self.engine.take_number();
+        if let Err(error) = self.wal.rotate(number) {
+            tracing::warn!(%error, "the next WAL file could not be begun; the log goes on in the old one");
+            self.note_failure(&error);
+        }
+        self.engine.work.ring();
+    }
+
+    /// Turns over the memtables of `tables` and the WAL file they are in.
+    fn freeze(&mut self, tables: &[u32]) -> Result<Frozen> {
+        if let Some(error) = &self.poisoned {
+            return Err(error.clone());
+        }
+        let number = self.engine.take_number();
+        self.wal.rotate(number).inspect_err(|error| self.note_failure(error))?;
+        let mut frozen =
+            Frozen { through: self.sequence, ingest_time: self.ingest_time, wal: number, tables: HashMap::new() };
+        for &id in tables {
+            let Some(state) = self.engine.table(id) else { continue };
+            state.edit_view(|view| {
+                for bucket in &mut view.buckets {
+                    let bucket = Arc::make_mut(bucket);
+                    assert!(bucket.frozen.is_empty(), "one flush of a table ends before the next begins");
+                    bucket.frozen = std::mem::take(&mut bucket.memory);
+                }
+            });
+            let mut size = state.size.lock();
+            size.frozen_bytes = std::mem::take(&mut size.active_bytes);
+            size.frozen_wal = size.active_wal.take();
+            size.active_since = None;
+            let log = self.tables.get(&id).cloned().unwrap_or_default();
+            frozen.tables.insert(id, FrozenTable { producers: log.producers, ingest_time: log.ingest_time });
+        }
+        Ok(frozen)
+    }
+
+    /// Stops writes if `error` says that what the disk holds is unknown.
+    fn note_failure(&mut self, error: &Error) {
+        if error.kind() == Kind::Poisoned {
+            self.poison(error);
+        }
+    }
+
+    fn poison(&mut self, error: &Error) {
+        let error = Error::new(
+            Kind::Poisoned,
+            format!("{error}; what the disk holds is unknown: writes stop until the database is opened again"),
+        );
+        tracing::error!(%error, "the log is poisoned");
+        self.engine.published.fail(error.clone());
+        self.poisoned = Some(error);
+    }
+}
+
+/// How long a write waits for memory before it looks again.
+const ROOM_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The error of a database that is closed.
+pub fn closed() -> Error {
+    Error::new(Kind::Unavailable, "the database is closing; connect again when it is back")
+}

@@ -1,0 +1,196 @@
+//! Building latest packs: the rule's answer for every entity of a bucket, at the table's last commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use arrow_select::interleave::interleave;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::flush::{edit_common, remove_files};
+use crate::manifest::PackEntry;
+use crate::model::catalog::Table;
+use crate::pack::{self, DELETED, NEVER, NULL, Pack, VALUE, WindowColumn, Winners};
+use crate::read::bounds::RowBounds;
+use crate::read::resolved::{BatchBounds, Item, Resolved, resolve};
+use crate::time::Sequence;
+use crate::view::{BucketView, DirtySet, LatestPack, TableState};
+
+/// A pack is rebuilt when one in this many of its entities was written since.
+const DIRTY_SHARE: u64 = 8;
+/// Entities below which a pack is not worth its file.
+const ENTITIES_MIN: u32 = 4096;
+
+/// Whether background work should build the bucket's pack now.
+pub(crate) fn is_due(table: &TableState, bucket: u32, engine: &Engine) -> bool {
+    let entities = table.entity.dictionaries[bucket as usize].len();
+    let view = table.view.load();
+    let in_segments = !view.buckets[bucket as usize].segments.is_empty();
+    let since = match &view.buckets[bucket as usize].pack {
+        None => u64::from(entities),
+        Some(_) if is_misshaped(table, bucket, engine) => u64::from(entities),
+        Some(latest) => latest.dirty.len() + u64::from(entities.saturating_sub(latest.pack.ordinals())),
+    };
+    in_segments && entities >= ENTITIES_MIN && since > u64::from(entities) / DIRTY_SHARE
+}
+
+/// Whether the bucket has rows that its pack, if it has one, does not cover.
+pub(crate) fn is_stale(table: &TableState, bucket: u32, engine: &Engine) -> bool {
+    let entities = table.entity.dictionaries[bucket as usize].len();
+    let view = table.view.load();
+    let bucket_view = &view.buckets[bucket as usize];
+    let has_rows = bucket_view.runs().next().is_some();
+    has_rows
+        && bucket_view.pack.as_ref().is_none_or(|latest| {
+            !latest.dirty.is_empty()
+                || latest.pack.ordinals() < entities
+                || is_misshaped(table, bucket, engine)
+                || !table.entity.erased(bucket).is_empty()
+        })
+}
+
+/// Whether the table's features changed since the pack was built.
+fn is_misshaped(table: &TableState, bucket: u32, engine: &Engine) -> bool {
+    let view = table.view.load();
+    let pack = view.buckets[bucket as usize].pack.as_ref();
+    let declared = engine.declaration(table.id);
+    match (pack, declared) {
+        (Some(latest), Some(declared)) => latest.shape != declared.shape,
+        _ => false,
+    }
+}
+
+/// Builds the pack of `bucket` and lets it serve. The caller holds the compaction lock.
+pub(crate) fn build(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result<()> {
+    let Some(declared) = engine.declaration(table.id) else { return Ok(()) };
+    let ordinals = table.entity.dictionaries[bucket as usize].len();
+    let dirty = Arc::new(DirtySet::new(ordinals));
+    // Under the edit lock no commit is half applied: every later one marks the new set.
+    let view = {
+        let _guard = table.edit.lock();
+        table.pending.lock().insert(bucket, Arc::clone(&dirty));
+        table.view.load_full()
+    };
+    let built = build_file(engine, table, bucket, &declared, ordinals, view.through);
+    let result = built.and_then(|pack| serve(engine, table, bucket, pack, declared.shape, &dirty));
+    table.pending.lock().remove(&bucket);
+    result
+}
+
+fn build_file(
+    engine: &Engine,
+    table: &TableState,
+    bucket: u32,
+    declared: &Table,
+    ordinals: u32,
+    position: Sequence,
+) -> Result<Pack> {
+    // The view may hold a commit that is not yet published, because its group is still being applied.
+    engine.published.wait(position, Duration::from_secs(60))?;
+    let view = table.view.load_full();
+    let features: Vec<(u32, DataType)> =
+        declared.features.iter().map(|feature| (feature.id, feature.stored_type())).collect();
+    let mut winners =
+        LatestWinners { view: &view.buckets[bucket as usize], features: &features, position, erased: table.entity.erased(bucket) };
+    let number = engine.take_number();
+    let meta = pack::build(&engine.files, number, &features, ordinals, position, &mut winners)?;
+    engine.statistics.packs.add(1);
+    engine.statistics.pack_bytes.add(meta.length);
+    Pack::open(&engine.files, &meta)
+}
+
+fn serve(engine: &Engine, table: &TableState, bucket: u32, pack: Pack, shape: u64, dirty: &Arc<DirtySet>) -> Result<()> {
+    let meta = pack.meta().clone();
+    let mut stale = Vec::new();
+    {
+        let mut manifest = engine.manifest.lock();
+        let before = manifest.state.clone();
+        edit_common(engine, &mut manifest.state);
+        let listed = manifest.state.tables.entry(table.id).or_default();
+        stale.extend(listed.packs.iter().filter(|entry| entry.bucket == bucket).map(|entry| entry.meta.name()));
+        listed.packs.retain(|entry| entry.bucket != bucket);
+        listed.packs.push(PackEntry { bucket, shape, meta });
+        if let Err(error) = manifest.write() {
+            manifest.state = before;
+            return Err(error);
+        }
+    }
+    table.edit_view(|view| {
+        let latest = LatestPack { pack, dirty: Arc::clone(dirty), shape };
+        Arc::make_mut(&mut view.buckets[bucket as usize]).pack = Some(Arc::new(latest));
+        table.pending.lock().remove(&bucket);
+    });
+    remove_files(engine, &stale);
+    Ok(())
+}
+
+/// The winners of a bucket with both bounds open, window by window.
+struct LatestWinners<'a> {
+    view: &'a BucketView,
+    features: &'a [(u32, DataType)],
+    position: Sequence,
+    erased: Arc<roaring::RoaringBitmap>,
+}
+
+impl Winners for LatestWinners<'_> {
+    fn window(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<WindowColumn>> {
+        let items = (0..length as u32).filter(|place| !self.erased.contains(start + place));
+        let items = items.map(|place| Item { place, ordinal: start + place }).collect();
+        let open = RowBounds::Constant(i64::MAX);
+        let bounds = BatchBounds { as_of: &open, known_at: &open, position: self.position };
+        let ids: Vec<u32> = self.features.iter().map(|(id, _)| *id).collect();
+        let resolved = resolve(self.view, items, &bounds, &ids)?;
+        let columns = self.features.iter().enumerate();
+        columns.map(|(slot, (id, data_type))| window_column(&resolved, slot, *id, data_type, length, values)).collect()
+    }
+}
+
+fn window_column(
+    resolved: &Resolved,
+    slot: usize,
+    feature: u32,
+    data_type: &DataType,
+    length: usize,
+    with_values: bool,
+) -> Result<WindowColumn> {
+    let mut statuses = vec![NEVER; length];
+    let mut event_times = vec![0; length];
+    let mut arrays: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
+    let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
+    let mut picks = vec![(0, 0); length];
+    let picked = resolved.picked.iter().map(|pick| (pick.place, Some((pick.source, pick.row, pick.event_time)), false));
+    let walked = resolved.walked.iter().map(|item| (item.place, item.winners[slot], item.deleted));
+    for (place, winner, deleted) in picked.chain(walked) {
+        let place = place as usize;
+        let Some((source, row, event_time)) = winner else {
+            if deleted {
+                statuses[place] = DELETED;
+            }
+            continue;
+        };
+        let Some(column) = resolved.sources[source as usize].column(feature) else { continue };
+        let Some(position) = column.position(row)? else { continue };
+        column.check(position)?;
+        let (window, position) = column.locate(position);
+        let array = match opened.get(&(source, window)) {
+            Some(&array) => array,
+            None => {
+                // A column written before the feature was widened is cast whole: a build reads most of it anyway.
+                let values = column.window(window)?;
+                arrays.push(if values.data_type() == data_type { Arc::clone(values) } else { cast(values, data_type)? });
+                opened.insert((source, window), arrays.len() - 1);
+                arrays.len() - 1
+            }
+        };
+        statuses[place] = if arrays[array].is_null(position as usize) { NULL } else { VALUE };
+        event_times[place] = event_time;
+        picks[place] = (array, position as usize);
+    }
+    let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+    let values = if with_values { Some(interleave(&arrays, &picks)?) } else { None };
+    Ok(WindowColumn { statuses, event_times, values })
+}

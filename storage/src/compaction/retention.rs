@@ -1,0 +1,138 @@
+//! Retention: what may be forgotten, and the horizon that says so first.
+//!
+//! The horizon is in the manifest, only rises, and rises before any byte goes. Behind it a row is dropped only if no
+//! bounds inside the horizon can pick any of its cells ([`Forgetting`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::merge::{MergedRow, RowFilter};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::flush::edit_common;
+use crate::rows::RowKind;
+use crate::run::Run;
+use crate::time::{Micros, Sequence};
+use crate::view::{Horizon, TableState};
+
+/// Raises the horizon of `table` to what its retention allows now. Returns it.
+pub(crate) fn raise_horizon(engine: &Engine, table: &TableState) -> Result<Horizon> {
+    let before = table.view.load().horizon;
+    let Some(declared) = engine.declaration(table.id) else { return Ok(before) };
+    let now = engine.clock.now();
+    let back = |keep: Option<i64>| keep.map_or(i64::MIN, |keep| now.saturating_sub(keep));
+    let mut horizon = Horizon {
+        events: before.events.max(back(declared.keep_events)),
+        knowledge: before.knowledge.max(back(declared.keep_knowledge)),
+        sequence: before.sequence,
+    };
+    let known = known_sequence(table, horizon.knowledge);
+    horizon.sequence = horizon.sequence.max(known);
+    if horizon == before {
+        return Ok(before);
+    }
+    {
+        let mut manifest = engine.manifest.lock();
+        let state = manifest.state.clone();
+        edit_common(engine, &mut manifest.state);
+        manifest.state.tables.entry(table.id).or_default().horizon = horizon;
+        if let Err(error) = manifest.write() {
+            manifest.state = state;
+            return Err(error);
+        }
+    }
+    table.edit_view(|view| view.horizon = horizon);
+    Ok(horizon)
+}
+
+/// The last commit of `table` that was known at `knowledge`.
+fn known_sequence(table: &TableState, knowledge: i64) -> u64 {
+    let view = table.view.load_full();
+    let runs = view.buckets.iter().flat_map(|bucket| bucket.runs().map(Arc::clone).collect::<Vec<_>>());
+    let last = runs.filter_map(|run| {
+        let end = run.rows.steps.end(knowledge, u64::MAX) as usize;
+        end.checked_sub(1).map(|step| run.rows.steps.sequences[step])
+    });
+    last.max().unwrap_or(0)
+}
+
+/// Leaves out rows that no bounds inside the horizon can pick.
+///
+/// A cell of row x loses at every such bound if a newer row y of the entity (by the order of the rule) has a cell of
+/// the same feature, lies no later than every event bound that sees x, and was known no later than every knowledge
+/// bound that does: `t_y ≤ max(t_x, events)` and `s_y ≤ max(s_x, sequence)`. A row goes when all of its cells lose.
+/// Where an entity has tombstones, only what lies before a delete that every bound sees goes; the delete stays.
+pub(crate) struct Forgetting<'a> {
+    pub(crate) runs: &'a [Arc<Run>],
+    pub(crate) horizon: Horizon,
+}
+
+impl RowFilter for Forgetting<'_> {
+    fn keep(&self, _ordinal: u32, rows: &[MergedRow], keep: &mut [bool]) -> Result<()> {
+        let of = |row: &MergedRow| &self.runs[row.run as usize].rows;
+        if rows.iter().any(|row| of(row).kind(row.row) != RowKind::Write) {
+            let before = self.final_delete(rows);
+            for (row, keep) in rows.iter().zip(keep) {
+                *keep = before.is_none_or(|delete| of(row).event_times[row.row as usize] >= delete);
+            }
+            return Ok(());
+        }
+        // The least sequence of a newer row with the feature: among those at or before the horizon, and among those
+        // of the event time at hand. Feature [`ANY`] stands for the row itself.
+        let mut settled: HashMap<u32, Sequence> = HashMap::new();
+        let mut same_time: HashMap<u32, Sequence> = HashMap::new();
+        let mut time_at_hand = None;
+        for (row, keep) in rows.iter().zip(keep) {
+            let time = of(row).event_times[row.row as usize];
+            let sequence = of(row).sequence(row.row);
+            if time_at_hand != Some(time) {
+                time_at_hand = Some(time);
+                same_time.clear();
+            }
+            let newer = if time <= self.horizon.events { &mut settled } else { &mut same_time };
+            let latest_needed = sequence.max(self.horizon.sequence);
+            let features = self.features_of(row)?;
+            let loses = |feature: &u32| newer.get(feature).is_some_and(|&known| known <= latest_needed);
+            *keep = !features.iter().all(loses);
+            for feature in features {
+                newer.entry(feature).and_modify(|known| *known = sequence.min(*known)).or_insert(sequence);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stands for a row itself beside its features: a row without cells still makes its entity stand.
+const ANY: u32 = u32::MAX;
+
+impl Forgetting<'_> {
+    fn features_of(&self, row: &MergedRow) -> Result<Vec<u32>> {
+        let run = &self.runs[row.run as usize];
+        let origin = run.origin(row.row);
+        let mut features = vec![ANY];
+        for column in &run.chunks[origin.chunk as usize].columns {
+            if column.position(origin.row)?.is_some() {
+                features.push(column.feature());
+            }
+        }
+        Ok(features)
+    }
+
+    /// The event time of the newest delete that every bound inside the horizon sees and that nothing took back.
+    fn final_delete(&self, rows: &[MergedRow]) -> Option<Micros> {
+        let of = |row: &MergedRow| &self.runs[row.run as usize].rows;
+        let mut deletes = rows.iter().filter(|row| {
+            let rows = of(row);
+            rows.kind(row.row) == RowKind::Delete
+                && rows.event_times[row.row as usize] <= self.horizon.events
+                && rows.sequence(row.row) <= self.horizon.sequence
+        });
+        let taken_back = |time: Micros| {
+            rows.iter().any(|row| of(row).kind(row.row) == RowKind::Retract && of(row).event_times[row.row as usize] == time)
+        };
+        deletes.find_map(|row| {
+            let time = of(row).event_times[row.row as usize];
+            (!taken_back(time)).then_some(time)
+        })
+    }
+}

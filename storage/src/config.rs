@@ -1,0 +1,105 @@
+//! Every setting of the engine, its unit, its default and its bound; checked once, when the database is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::io::Files;
+use crate::time::Clock;
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data directory; created if it does not exist.
+    pub directory: PathBuf,
+    /// The door to files; `None` is the real directory. Tests give a simulated disk.
+    pub files: Option<Arc<dyn Files>>,
+    /// The door to the clock; `None` is the system's.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// Whether segments are memory-mapped (else they are read to the heap).
+    pub map: bool,
+    /// Bytes that memtables of all tables may hold together before writes wait.
+    pub memory_bytes_max: u64,
+    /// Bytes of one table's memtable at which it is flushed.
+    pub flush_bytes_max: u64,
+    /// Age of the oldest row in a memtable at which it is flushed, so that a slow table cannot pin the WAL.
+    pub wal_age_max: Duration,
+    /// Bytes of one WAL file after which the next is begun.
+    pub wal_bytes_max: u64,
+    /// How far the wall clock may jump against the monotonic clock between two commits.
+    pub clock_skew_max: Duration,
+    /// How long a write waits for memory before it is refused.
+    pub stall_wait_max: Duration,
+    /// Bytes of writes that may wait for the log.
+    pub queue_bytes_max: u64,
+    /// Memory maps that may be open at once.
+    pub maps_max: u64,
+    /// Rows of one segment.
+    pub segment_rows_max: u32,
+    /// Bytes of one column of a segment.
+    pub segment_bytes_max: u64,
+    /// Segments of one bucket of one table at which writes wait for compaction.
+    pub segments_per_bucket_max: usize,
+    /// Age at which a read's pinned snapshot is refused further answers.
+    pub snapshot_age_max: Duration,
+    /// Bytes per second that compaction may write; 0 is unlimited.
+    pub compaction_bytes_per_second: u64,
+    /// Threads that join and scan use.
+    pub reader_threads: usize,
+    /// Producers that one table remembers.
+    pub producers_max: usize,
+    /// Whether flush and compaction run by themselves. Tests turn it off and call them.
+    pub background: bool,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Options {
+    /// The defaults for the data directory `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            files: None,
+            clock: None,
+            map: true,
+            memory_bytes_max: 1024 * MIB,
+            flush_bytes_max: 128 * MIB,
+            wal_age_max: Duration::from_secs(600),
+            wal_bytes_max: 256 * MIB,
+            clock_skew_max: Duration::from_secs(5),
+            stall_wait_max: Duration::from_secs(30),
+            queue_bytes_max: 128 * MIB,
+            maps_max: 32_768,
+            segment_rows_max: 1 << 28,
+            segment_bytes_max: 1 << 31,
+            segments_per_bucket_max: 64,
+            snapshot_age_max: Duration::from_secs(3600),
+            compaction_bytes_per_second: 0,
+            reader_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            producers_max: 10_000,
+            background: true,
+        }
+    }
+
+    /// Refuses settings outside their bounds.
+    pub fn check(&self) -> Result<()> {
+        let bounded = [
+            ("flush_bytes_max", self.flush_bytes_max, 1, self.memory_bytes_max),
+            ("wal_bytes_max", self.wal_bytes_max, 4096, 1 << 40),
+            ("queue_bytes_max", self.queue_bytes_max, 1, 1 << 40),
+            ("maps_max", self.maps_max, 16, 1 << 24),
+            ("segment_rows_max", u64::from(self.segment_rows_max), 1, 1 << 31),
+            ("segment_bytes_max", self.segment_bytes_max, 1, 1 << 31),
+            ("segments_per_bucket_max", self.segments_per_bucket_max as u64, 8, 1 << 16),
+            ("reader_threads", self.reader_threads as u64, 1, 1024),
+            ("producers_max", self.producers_max as u64, 1, 1 << 24),
+        ];
+        for (name, value, least, most) in bounded {
+            if value < least || value > most {
+                return Err(Error::invalid(format!("setting {name} is {value}; it must be from {least} to {most}")));
+            }
+        }
+        Ok(())
+    }
+}

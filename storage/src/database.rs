@@ -1,0 +1,401 @@
+//! The database: every door that a server or an embedder uses.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::Schema;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::background;
+use crate::commit::{Committed, Done, Job, Prepared, Queue, closed};
+use crate::compaction;
+use crate::config::Options;
+use crate::engine::Engine;
+use crate::erase::ErasePlan;
+use crate::error::{Error, Result};
+use crate::flush::{flush, named_tables};
+use crate::ingest_clock::KNOWN_AT_AHEAD_MAX;
+use crate::model::batch::WriteBatch;
+use crate::model::catalog::{Catalog, Table};
+use crate::model::cast::door_cast;
+use crate::model::declare::Change;
+use crate::model::key;
+use crate::model::prove::{Proven, WriteRequest, prove};
+use crate::position::Position;
+use crate::purge::purge;
+use crate::read::plan::{PlannedBound, States, entity_of};
+use crate::read::scan::{self, ScanParts};
+use crate::read::{Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
+use crate::recovery;
+use crate::statistics::Statistics;
+use crate::time::{Micros, Sequence};
+
+/// Which entities to erase.
+#[derive(Debug, Clone)]
+pub struct EraseRequest {
+    /// The entity.
+    pub entity: String,
+    /// Leading key columns and their values, one array per column, of equal length.
+    pub keys: Vec<(String, ArrayRef)>,
+    /// Whether later rows of these entities are refused.
+    pub block: bool,
+}
+
+/// An open database. Cloning is cheap; the last clone that goes closes it.
+#[derive(Debug, Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<Engine>,
+    queue: Arc<Queue>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    committer: Option<JoinHandle<Result<()>>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Database {
+    /// Opens the database of `options`, creating it if the directory is empty, and recovers what the log holds.
+    pub fn open(options: Options) -> Result<Self> {
+        let in_background = options.background;
+        let (engine, committer) = recovery::open(options)?;
+        let queue = Arc::new(Queue::default());
+        let serving = Arc::clone(&queue);
+        let spawned = std::thread::Builder::new().name("firn-commit".to_owned()).spawn(move || committer.run(&serving));
+        let committer =
+            spawned.map_err(|error| Error::exhausted(format!("could not start the log's thread: {error}")))?;
+        let background = if in_background { background::start(&engine, &queue)? } else { Vec::new() };
+        let threads = Mutex::new(Threads { committer: Some(committer), background });
+        Ok(Self { shared: Arc::new(Shared { engine, queue, threads }) })
+    }
+
+    /// Stops background work, finishes what was accepted, and closes the log cleanly.
+    pub fn close(&self) -> Result<()> {
+        self.shared.close()
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.shared.engine
+    }
+
+    /// The newest schema.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(self.engine().versions.load().newest())
+    }
+
+    /// The schema of `schema_version`.
+    pub fn catalog_at(&self, schema_version: u64) -> Result<Arc<Catalog>> {
+        self.engine().versions.load().at(schema_version).cloned()
+    }
+
+    /// Changes the schema; durable when this returns the schema after it.
+    pub fn change(&self, change: &Change) -> Result<Arc<Catalog>> {
+        let change = change.clone();
+        self.wait_for_answer(|done| Job::Change(change, done))
+    }
+
+    /// Proves `batch` against the newest schema.
+    pub fn prove(&self, request: &WriteRequest, batch: &RecordBatch) -> Result<Proven> {
+        prove(&self.catalog(), request, batch, self.engine().clock.now())
+    }
+
+    /// Sends `batch` to the log. Calls of one thread are committed in their order; `done` is called on the log's
+    /// thread once the batch is durable and readable, or refused, and must be quick.
+    pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
+        match Prepared::new(self.engine(), batch) {
+            Ok(prepared) => self.put(Job::Write(Box::new(prepared), done)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// [`Database::submit`], and waits.
+    pub fn write(&self, batch: WriteBatch) -> Result<Committed> {
+        let prepared = Prepared::new(self.engine(), batch)?;
+        self.wait_for_answer(|done| Job::Write(Box::new(prepared), done))
+    }
+
+    fn put(&self, job: Job) {
+        let engine = self.engine();
+        self.shared.queue.put(job, engine.options.queue_bytes_max, &engine.statistics);
+    }
+
+    fn wait_for_answer<T: Send + 'static>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T> {
+        let (send, receive) = sync_channel(1);
+        let done: Done<T> = Box::new(move |answer| {
+            // The receiver is gone only if the waiting thread panicked.
+            let _ = send.send(answer);
+        });
+        self.put(job(done));
+        receive.recv().map_err(|_| closed())?
+    }
+
+    /// Erases entities: invisible at all bounds when this returns, and gone from every file. Answers the receipt.
+    pub fn erase(&self, request: &EraseRequest) -> Result<Value> {
+        let catalog = self.catalog();
+        let entity = catalog.entity(&request.entity)?;
+        let columns = request.keys.len();
+        if columns == 0 || columns > entity.key.len() {
+            let known: Vec<_> = entity.key.iter().map(|key| key.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "an erase names values of the leading key columns of entity {}: {}",
+                entity.name,
+                known.join(", ")
+            )));
+        }
+        let mut arrays = Vec::with_capacity(columns);
+        for (key, (name, values)) in entity.key.iter().zip(&request.keys) {
+            if key.name != *name {
+                return Err(Error::invalid(format!(
+                    "an erase names leading key columns in order: {name:?} was given where {:?} is due",
+                    key.name
+                )));
+            }
+            if values.logical_nulls().is_some_and(|nulls| nulls.null_count() > 0) {
+                return Err(Error::invalid(format!("key column {name:?} of an erase has a null; give a value")));
+            }
+            let cast = door_cast(values, &key.data_type).and_then(|cast| cast.into_whole(values.as_ref(), &key.data_type));
+            arrays.push(cast.map_err(|error| error.at(format!("key column {name:?}")))?);
+        }
+        let prefixes = key::encode(&entity.key[..columns], &arrays)?;
+        let plan = ErasePlan::new(entity.id, columns, &prefixes, request.block);
+        let sequence = self.wait_for_answer(|done| Job::Erase(plan, done))?;
+        let state = self.engine().entity_state(entity)?;
+        let purged = purge(self.engine(), &self.shared.queue, &state, sequence)?;
+        let receipts = state.erasures.read().receipts.clone();
+        let receipt = receipts.iter().find(|receipt| receipt.sequence == sequence);
+        Ok(json!({
+            "entity": entity.name,
+            "entities": receipt.map_or(0, |receipt| receipt.entities),
+            "read_position": self.position_of(sequence).to_string(),
+            "erased_at": receipt.map_or(0, |receipt| receipt.ingest_time),
+            "purged_at": purged,
+            "block": request.block,
+        }))
+    }
+
+    /// Writes the memtables of one table, or of all, to segments.
+    pub fn flush(&self, table: Option<&str>) -> Result<()> {
+        let tables = named_tables(self.engine(), table)?;
+        flush(self.engine(), &self.shared.queue, &tables)
+    }
+
+    /// Flushes, then merges the segments of one table, or of all, and builds fresh latest packs.
+    pub fn compact(&self, table: Option<&str>) -> Result<()> {
+        let tables = named_tables(self.engine(), table)?;
+        flush(self.engine(), &self.shared.queue, &tables)?;
+        compaction::compact_all(self.engine(), &tables)
+    }
+
+    /// Counters.
+    pub fn statistics(&self) -> &Statistics {
+        &self.engine().statistics
+    }
+
+    /// What the database holds and does now.
+    pub fn status(&self) -> Value {
+        crate::status::status(self.engine())
+    }
+
+    /// Everything published.
+    pub fn position(&self) -> Position {
+        self.position_of(self.engine().published.sequence())
+    }
+
+    fn position_of(&self, sequence: Sequence) -> Position {
+        Position::new(self.engine().database, sequence)
+    }
+
+    /// Reads a position that this database answered.
+    pub fn parse_position(&self, text: &str) -> Result<Position> {
+        Position::parse(self.engine().database, text)
+    }
+
+    /// Waits until `position` is published.
+    pub fn wait_for(&self, position: &Position, wait: Duration) -> Result<()> {
+        self.engine().published.wait(position.sequence(), wait)
+    }
+
+    /// Plans a lookup or join for requests of `schema`.
+    pub fn plan(&self, request: &PointRequest, schema: &Schema) -> Result<Plan> {
+        let catalog = match request.schema_version {
+            None => self.catalog(),
+            Some(version) => self.catalog_at(version)?,
+        };
+        let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
+        plan::plan(catalog, &**self.engine(), request, position, schema)
+    }
+
+    /// Pins what a plan's reads see.
+    pub fn snapshot(&self, plan: &Plan) -> Result<Snapshot> {
+        let tables: Vec<Arc<Table>> =
+            plan.groups.iter().flat_map(|group| &group.tables).map(|part| Arc::clone(&part.table)).collect();
+        let pin = Pin { known_at: &plan.known_at, position: plan.position, clock: plan.clock };
+        self.pin(&tables, &pin, plan.catalog.schema_version)
+    }
+
+    fn pin(&self, tables: &[Arc<Table>], pin: &Pin<'_>, schema_version: u64) -> Result<Snapshot> {
+        let engine = self.engine();
+        let known_at_max = self.settle_known_at(tables, pin.known_at)?;
+        let published = engine.published.sequence();
+        let sequence = match pin.position {
+            None => published,
+            Some(position) if position.sequence() <= published => position.sequence(),
+            Some(_) => {
+                return Err(Error::out_of_range(
+                    "the position is not yet published; ask again later, or wait for it with \"at_least\"",
+                ));
+            }
+        };
+        let clock = pin.clock.unwrap_or_else(|| {
+            let now = engine.clock.now();
+            engine.clock.answer_clock(now);
+            now
+        });
+        let mut views = HashMap::with_capacity(tables.len());
+        for table in tables {
+            let view = engine.table_state(table)?.view.load_full();
+            if pin.position.is_some() && sequence < view.horizon.sequence {
+                return Err(Error::out_of_range(format!(
+                    "the position lies before the horizon of table {}: its retention forgot what is asked",
+                    table.name
+                )));
+            }
+            views.insert(table.id, view);
+        }
+        let age_max = i64::try_from(engine.options.snapshot_age_max.as_micros()).unwrap_or(i64::MAX);
+        Ok(Snapshot {
+            position: self.position_of(sequence),
+            clock,
+            known_at_max,
+            schema_version,
+            erased_since: self.erased_since(tables, pin, sequence),
+            views,
+            expires: engine.clock.monotonic().saturating_add(age_max),
+        })
+    }
+
+    /// Makes the knowledge bound final: nothing at or below it can be added once this returns. Answers the greatest
+    /// bound that is final.
+    fn settle_known_at(&self, tables: &[Arc<Table>], known_at: &PlannedBound) -> Result<Micros> {
+        let engine = self.engine();
+        if *known_at == PlannedBound::Latest {
+            return Ok(i64::MAX);
+        }
+        for table in tables {
+            let sealed = engine.declaration(table.id).is_some_and(|declared| declared.sealed);
+            if !sealed {
+                return Err(Error::precondition(format!(
+                    "table {} is not sealed: history may still be loaded, so no answer at a \"known_at\" would be final; \
+                     seal it with seal_table when its history is complete",
+                    table.name
+                )));
+            }
+        }
+        let now = engine.clock.now();
+        let bound = match known_at {
+            PlannedBound::Time { micros, exclusive } => micros.saturating_sub(i64::from(*exclusive)),
+            _ => now,
+        };
+        if bound > now.saturating_add(KNOWN_AT_AHEAD_MAX) {
+            return Err(Error::invalid(format!(
+                "\"known_at\" lies {} ms after the server's clock; knowledge of the future cannot be asked",
+                (bound - now) / 1000
+            )));
+        }
+        while engine.clock.now() < bound {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sequence = engine.clock.answer_known_at(bound)?;
+        engine.published.wait(sequence, KNOWN_AT_WAIT)?;
+        Ok(bound)
+    }
+
+    /// The newest erase after what a fixed bound sees.
+    fn erased_since(&self, tables: &[Arc<Table>], pin: &Pin<'_>, sequence: Sequence) -> Option<Position> {
+        let engine = self.engine();
+        let known_at = match pin.known_at {
+            PlannedBound::Time { micros, .. } => Some(*micros),
+            _ => None,
+        };
+        let mut newest = None;
+        for table in tables {
+            let Some(state) = engine.table(table.id) else { continue };
+            let erasures = state.entity.erasures.read();
+            let after = erasures.receipts.iter().filter(|receipt| {
+                receipt.sequence > sequence || known_at.is_some_and(|known_at| receipt.ingest_time > known_at)
+            });
+            newest = newest.max(after.map(|receipt| receipt.sequence).max());
+        }
+        newest.map(|sequence| self.position_of(sequence))
+    }
+
+    /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
+    pub fn read(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<RecordBatch> {
+        let engine = self.engine();
+        snapshot.check_age(engine.clock.monotonic())?;
+        let answer = point::read(plan, snapshot, batch, engine.options.reader_threads)?;
+        engine.statistics.rows_read.add(batch.num_rows() as u64);
+        Ok(answer)
+    }
+
+    /// Plans and pins a scan.
+    pub fn scan(&self, request: &ScanRequest) -> Result<Arc<Scan>> {
+        let engine = self.engine();
+        let catalog = match request.schema_version {
+            None => self.catalog(),
+            Some(version) => self.catalog_at(version)?,
+        };
+        let table = Arc::clone(catalog.table(&request.table)?);
+        let entity = entity_of(&catalog, &table)?;
+        let state = engine.entity_state(&entity)?;
+        let table_state = engine.table_state(&table)?;
+        let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
+        let known_at = scan::planned(&request.known_at);
+        let pin = Pin { known_at: &known_at, position, clock: request.clock };
+        let snapshot = self.pin(&[Arc::clone(&table)], &pin, catalog.schema_version)?;
+        let scan = scan::plan(request, ScanParts { table, entity, state, table_state, snapshot })?;
+        Ok(Arc::new(scan))
+    }
+}
+
+/// How long a read waits for commits in flight at or below its knowledge bound.
+const KNOWN_AT_WAIT: Duration = Duration::from_secs(60);
+
+/// What decides the moment of a read.
+struct Pin<'a> {
+    known_at: &'a PlannedBound,
+    position: Option<Position>,
+    clock: Option<Micros>,
+}
+
+impl Shared {
+    fn close(&self) -> Result<()> {
+        let mut threads = self.threads.lock();
+        recovery::begin_close(&self.engine);
+        for thread in threads.background.drain(..) {
+            assert!(thread.join().is_ok(), "background work does not panic");
+        }
+        let Some(committer) = threads.committer.take() else { return Ok(()) };
+        self.queue.put(Job::Stop, u64::MAX, &self.engine.statistics);
+        committer.join().unwrap_or_else(|_| Err(Error::new(crate::error::Kind::Poisoned, "the log's thread panicked")))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the database did not close cleanly; the next opening recovers");
+        }
+    }
+}

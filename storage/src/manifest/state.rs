@@ -1,0 +1,111 @@
+//! What a manifest holds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dictionary::DictionaryMeta;
+use crate::erase::ErasuresEntry;
+use crate::model::catalog::{Entity, Table};
+use crate::pack::PackMeta;
+use crate::segment::SegmentMeta;
+use crate::time::{Micros, Sequence};
+use crate::view::Horizon;
+
+/// The whole of a manifest.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestState {
+    /// Tells this database from every other, in positions.
+    pub database: u64,
+    /// The next number for a file.
+    pub next_number: u64,
+    /// The first WAL file that replay needs.
+    pub wal_first: u64,
+    /// The last commit when the manifest was written; replay goes on after it even if the WAL is empty.
+    pub sequence: Sequence,
+    /// The last ingest time when the manifest was written.
+    pub ingest_time: Micros,
+    /// The schema, one entry per version.
+    pub versions: Vec<VersionEntry>,
+    /// Per entity.
+    pub entities: BTreeMap<u32, EntityManifest>,
+    /// Per table.
+    pub tables: BTreeMap<u32, TableManifest>,
+}
+
+/// What one schema version changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionEntry {
+    /// The schema version.
+    pub schema_version: u64,
+    /// The commit that made it.
+    pub sequence: Sequence,
+    /// The next number for an entity or a table.
+    pub next_id: u32,
+    /// Entities that are new or changed.
+    pub entities: Vec<Entity>,
+    /// Tables that are new or changed.
+    pub tables: Vec<Table>,
+    /// Entities that were dropped.
+    pub dropped_entities: Vec<u32>,
+    /// Tables that were dropped.
+    pub dropped_tables: Vec<u32>,
+}
+
+/// What is kept of an entity.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntityManifest {
+    /// The commits up to this one are in the dictionaries and erasures.
+    pub through: Sequence,
+    /// The dictionary files of each bucket.
+    pub dictionaries: Vec<Vec<DictionaryMeta>>,
+    /// The erased ordinals of each bucket, as a portable roaring bitmap in base64.
+    pub erased: Vec<String>,
+    /// What was erased.
+    pub erasures: ErasuresEntry,
+}
+
+/// What is kept of a table.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableManifest {
+    /// The commits up to this one are in segments.
+    pub flushed: Sequence,
+    /// Its segments.
+    pub segments: Vec<SegmentEntry>,
+    /// Its latest packs.
+    pub packs: Vec<PackEntry>,
+    /// The last producer sequence of each producer.
+    pub producers: BTreeMap<String, u64>,
+    /// The greatest ingest time in segments, below which a history load may not go.
+    pub ingest_time: Option<Micros>,
+    /// How far back the table may be asked.
+    pub horizon: Horizon,
+}
+
+/// A segment of a bucket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentEntry {
+    /// The bucket.
+    pub bucket: u32,
+    /// Segments of one group came from one merge and do not overlap.
+    pub group: u64,
+    /// The file.
+    pub meta: SegmentMeta,
+}
+
+/// A latest pack of a bucket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackEntry {
+    /// The bucket.
+    pub bucket: u32,
+    /// The version of the table's declaration whose features it holds.
+    pub shape: u64,
+    /// The file.
+    pub meta: PackMeta,
+}

@@ -1,0 +1,104 @@
+//! Durations and times as text: `"90s"`, `"30d"`, RFC 3339, `{"us":n}`.
+//!
+//! All arithmetic is checked: text never wraps around into another time. Inside, times and durations are microseconds;
+//! nanoseconds exist only between a text and the feature type that can hold them.
+
+use chrono::{DateTime, NaiveDateTime, SecondsFormat};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::time::Micros;
+
+/// Nanoseconds per unit, the largest unit first.
+const UNITS: [(&str, i128); 7] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
+/// The microseconds that `text` spells, such as `"100ms"`, `"90s"`, `"15m"`, `"2h"`, `"30d"`; never negative.
+pub fn parse_duration(text: &str) -> Result<i64> {
+    let wrong = || {
+        Error::invalid(format!(
+            "`{text}` is no duration; write a whole number and a unit (us, ms, s, m, h, d), such as \"90s\", \"2h\" or \"30d\""
+        ))
+    };
+    let nanos = parse_span(text).filter(|nanos| *nanos >= 0 && nanos % 1_000 == 0).ok_or_else(wrong)?;
+    i64::try_from(nanos / 1_000).map_err(|_| Error::invalid(format!("`{text}` is too long for a duration; the longest is 106751991d")))
+}
+
+/// The shortest spelling of `micros`, in the largest unit that holds it exactly.
+pub fn print_duration(micros: i64) -> String {
+    print_span(i128::from(micros) * 1_000)
+}
+
+/// Signed nanoseconds from a number and a unit.
+pub(super) fn parse_span(text: &str) -> Option<i128> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '-')?;
+    let (number, unit) = text.split_at(digits);
+    let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<i64>().ok().map(|number| i128::from(number) * nanos)
+}
+
+/// The spelling of signed nanoseconds.
+pub(super) fn print_span(nanos: i128) -> String {
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    let fitting = UNITS.iter().find(|(_, unit)| nanos % unit == 0);
+    let (name, unit) = fitting.copied().unwrap_or(("ns", 1));
+    format!("{}{name}", nanos / unit)
+}
+
+/// The microseconds that `value` spells: an RFC 3339 string (without an offset: UTC) or `{"us":n}`.
+pub fn parse_time(value: &Value) -> Result<Micros> {
+    let nanos = parse_nanos(value)?;
+    if nanos % 1_000 != 0 {
+        return Err(Error::invalid(format!("the time {value} is not whole microseconds")));
+    }
+    i64::try_from(nanos / 1_000).map_err(|_| Error::invalid(format!("the time {value} is too far away")))
+}
+
+/// `micros` as RFC 3339 in UTC, or as `{"us":n}` where the calendar ends.
+pub fn print_time(micros: Micros) -> Value {
+    match DateTime::from_timestamp_micros(micros) {
+        Some(time) => Value::String(time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+        None => serde_json::json!({ "us": micros }),
+    }
+}
+
+/// The nanoseconds since 1970 that `value` spells, as [`parse_time`] takes it.
+pub(super) fn parse_nanos(value: &Value) -> Result<i128> {
+    let wrong = || {
+        Error::invalid(format!(
+            "{value} is no time; write RFC 3339, such as \"2026-01-31T12:00:00Z\", or {{\"us\": microseconds since 1970}}"
+        ))
+    };
+    match value {
+        Value::String(text) => {
+            let time = match DateTime::parse_from_rfc3339(text) {
+                Ok(time) => time.to_utc(),
+                Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map_err(|_| wrong())?.and_utc(),
+            };
+            Ok(i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos()))
+        }
+        Value::Object(fields) if fields.len() == 1 => {
+            let micros = fields.get("us").and_then(whole_number).ok_or_else(wrong)?;
+            Ok(i128::from(micros) * 1_000)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// A whole number: a JSON integer, or a string of digits as numbers beyond 2^53 are written.
+pub(super) fn whole_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}

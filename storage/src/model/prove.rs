@@ -1,0 +1,237 @@
+//! The door for rows: a client's batch becomes a [`WriteBatch`], or an error that says which rows and why.
+//!
+//! Columns are checked first (names, roles, types), then values, column by column without work per row where nothing
+//! is wrong. A row that cannot be stored is *bad*: it either refuses the whole batch or, if the request asks for a
+//! report, is left out. What the door lets through is never refused later for what is in it; the state of the log
+//! (sealing, producers, order of ingest times across batches) is the committer's to check.
+
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, RecordBatch};
+use arrow_buffer::{BooleanBuffer, ScalarBuffer};
+use arrow_select::filter::{FilterPredicate, FilterBuilder};
+
+use super::batch::WriteBatch;
+use super::catalog::{Catalog, Entity, Table};
+use super::key::{KeyColumn, Keys, encode, encode_row_ids};
+use crate::column::Column;
+use crate::error::{Error, Result};
+use crate::rows::RowKind;
+use crate::time::Micros;
+
+mod bad_rows;
+mod columns;
+mod times;
+
+pub use bad_rows::{BAD_ROWS_LISTED_MAX, BAD_ROWS_REPORTED_MAX};
+pub use times::{EVENT_TIME_MAX, EVENT_TIME_MIN};
+
+use bad_rows::BadRows;
+use columns::Roles;
+
+/// What a batch is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// Write rows.
+    Write,
+    /// End entities.
+    Delete,
+    /// Take back identities, or the named cells of them.
+    Retract {
+        /// The features whose cells are taken back; empty for whole rows.
+        features: Vec<String>,
+    },
+}
+
+/// What a client says about its batches.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    /// The table.
+    pub table: String,
+    /// What to do.
+    pub verb: Verb,
+    /// Whether a null cell is absent rather than an explicit null.
+    pub nulls_absent: bool,
+    /// The column that brings the ingest times of a history load.
+    pub ingest_time: Option<String>,
+    /// Whether bad rows are left out and reported rather than refusing the batch.
+    pub report_bad_rows: bool,
+}
+
+/// A row that cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// The row, counted from 0 in the batch as sent.
+    pub row: u32,
+    /// The column that is wrong.
+    pub column: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A batch after the door.
+#[derive(Debug)]
+pub struct Proven {
+    /// The rows that may be stored; `None` if all were bad.
+    pub batch: Option<WriteBatch>,
+    /// The first bad rows, by row, one per row and column.
+    pub bad_rows: Vec<BadRow>,
+    /// How many there are.
+    pub bad_row_count: u64,
+}
+
+/// Proves `batch` against the catalog; `now` is the ingest time that rows without their own would get.
+pub fn prove(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now: Micros) -> Result<Proven> {
+    let table = catalog.table(&request.table)?;
+    let entity = catalog.entity_of(table);
+    let place = |error: Error| error.at(format!("table `{}`", table.name));
+    if u32::try_from(batch.num_rows()).is_err() {
+        return Err(Error::exhausted("a batch has at most 2^32 - 1 rows; send smaller batches").at(format!("table `{}`", table.name)));
+    }
+    if request.ingest_time.is_some() && table.sealed {
+        return Err(Error::precondition(format!(
+            "table `{}` is sealed: history with its own ingest times is loaded before the first ordinary write",
+            table.name
+        )));
+    }
+    let roles = Roles::find(table, entity, request, batch).map_err(place)?;
+    let mut bad = BadRows::new(batch.num_rows());
+    let checked = Checked::new(table, entity, request, &roles, now, &mut bad).map_err(place)?;
+    if !bad.is_empty() && !request.report_bad_rows {
+        return Err(bad.refusal(&table.name));
+    }
+    let good = bad.good_rows();
+    let none_left = good.as_ref().is_some_and(|good| good.count_set_bits() == 0);
+    let batch = if none_left { None } else { Some(checked.finish(table, entity, request, good)?) };
+    let (bad_rows, bad_row_count) = bad.report();
+    Ok(Proven { batch, bad_rows, bad_row_count })
+}
+
+/// The columns of a batch, cast and checked; rows that turned out bad are still among them.
+struct Checked {
+    keys: Vec<ArrayRef>,
+    /// `None` if the rows carry no row id.
+    row_ids: Option<Vec<ArrayRef>>,
+    /// The rows that have a row id; `None` if all do.
+    row_ids_present: Option<BooleanBuffer>,
+    event_times: ScalarBuffer<i64>,
+    ingest_times: Option<ScalarBuffer<i64>>,
+    /// Feature id and cells, sorted by feature.
+    cells: Vec<(u32, ArrayRef)>,
+    retracted: Vec<u32>,
+    rows: usize,
+}
+
+impl Checked {
+    fn new(table: &Table, entity: &Entity, request: &WriteRequest, roles: &Roles<'_>, now: Micros, bad: &mut BadRows) -> Result<Self> {
+        let keys = roles.keys.iter().zip(&entity.key).map(|(given, column)| columns::key(given, column, bad));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        columns::check_key_lengths("key", &entity.key, &keys, bad);
+        let ingest_times = roles.ingest_time.as_ref().map(|given| times::ingest_times(given, now, bad)).transpose()?;
+        let event_times = times::event_times(&roles.event_time, table, bad)?;
+        if !matches!(request.verb, Verb::Retract { .. }) {
+            let known = ingest_times.as_deref();
+            times::check_future_skew(&roles.event_time, &event_times, known, now, table.max_future_skew, bad);
+        }
+        let (row_ids, row_ids_present) = columns::row_ids(table, request, roles, bad)?;
+        let cells = roles.features.iter().map(|(feature, given)| Ok((feature.id, columns::cells(given, &feature.stored_type(), bad)?)));
+        let mut cells = cells.collect::<Result<Vec<_>>>()?;
+        cells.sort_by_key(|(feature, _)| *feature);
+        Ok(Self {
+            keys,
+            row_ids,
+            row_ids_present,
+            event_times,
+            ingest_times,
+            cells,
+            retracted: roles.retracted.clone(),
+            rows: roles.rows,
+        })
+    }
+
+    /// The rows that are `good` as a batch.
+    fn finish(self, table: &Table, entity: &Entity, request: &WriteRequest, good: Option<BooleanBuffer>) -> Result<WriteBatch> {
+        let keep = Keep::new(good);
+        let keys: Vec<ArrayRef> = keep.arrays(self.keys)?;
+        let row_ids = match self.row_ids {
+            None => None,
+            Some(arrays) => {
+                let present = self.row_ids_present.map(|present| keep.flags(present)).transpose()?;
+                Some(encode_ids(&table.row_id, &keep.arrays(arrays)?, present.as_ref())?)
+            }
+        };
+        let cells = self.cells.into_iter().map(|(feature, values)| Ok((feature, keep.array(values)?)));
+        let cells = cells.collect::<Result<Vec<_>>>()?;
+        let columns = cells.into_iter().filter_map(|(feature, values)| as_column(feature, values, request.nulls_absent));
+        Ok(WriteBatch {
+            table: table.id,
+            shape: table.shape,
+            kind: match &request.verb {
+                Verb::Write => RowKind::Write,
+                Verb::Delete => RowKind::Delete,
+                Verb::Retract { features } if features.is_empty() => RowKind::Retract,
+                Verb::Retract { .. } => RowKind::RetractCells,
+            },
+            keys: encode_keys(&entity.key, &keys)?,
+            row_ids,
+            event_times: keep.numbers(self.event_times),
+            ingest_times: self.ingest_times.map(|times| keep.numbers(times)),
+            places: keep.numbers((0..self.rows as u32).collect()),
+            columns: columns.collect(),
+            retracted: self.retracted,
+            producer: None,
+        })
+    }
+}
+
+fn encode_keys(columns: &[KeyColumn], arrays: &[ArrayRef]) -> Result<Keys> {
+    encode(columns, arrays)
+}
+
+fn encode_ids(columns: &[KeyColumn], arrays: &[ArrayRef], present: Option<&BooleanBuffer>) -> Result<BinaryArray> {
+    encode_row_ids(columns, arrays, present)
+}
+
+/// The cells of one feature; `None` if no row has one.
+fn as_column(feature: u32, values: ArrayRef, nulls_absent: bool) -> Option<Column> {
+    let present = values.nulls().filter(|nulls| nulls_absent && nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
+    if present.as_ref().is_some_and(|present| present.count_set_bits() == 0) && !values.is_empty() {
+        return None;
+    }
+    Some(Column::in_memory(feature, values, present))
+}
+
+/// Which rows stay; all of them without a copy if none is bad.
+struct Keep(Option<(FilterPredicate, BooleanBuffer)>);
+
+impl Keep {
+    fn new(good: Option<BooleanBuffer>) -> Self {
+        Self(good.map(|good| (FilterBuilder::new(&BooleanArray::new(good.clone(), None)).optimize().build(), good)))
+    }
+
+    fn array(&self, array: ArrayRef) -> Result<ArrayRef> {
+        match &self.0 {
+            None => Ok(array),
+            Some((predicate, _)) => Ok(predicate.filter(&array)?),
+        }
+    }
+
+    fn arrays(&self, arrays: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
+        arrays.into_iter().map(|array| self.array(array)).collect()
+    }
+
+    fn numbers<T: arrow_buffer::ArrowNativeType>(&self, numbers: ScalarBuffer<T>) -> ScalarBuffer<T> {
+        match &self.0 {
+            None => numbers,
+            Some((_, good)) => good.set_indices().map(|row| numbers[row]).collect(),
+        }
+    }
+
+    fn flags(&self, flags: BooleanBuffer) -> Result<BooleanBuffer> {
+        match &self.0 {
+            None => Ok(flags),
+            Some((_, good)) => Ok(good.set_indices().map(|row| flags.value(row)).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! The columns of a batch by role, and the checks of keys, row ids and cells.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::DataType;
+
+use super::bad_rows::BadRows;
+use super::{Verb, WriteRequest};
+use crate::error::{Error, Result};
+use crate::model::cast::{door_cast, misfit_reason};
+use crate::model::catalog::{Entity, Feature, Table, listed};
+use crate::model::key::{KEY_BYTES_MAX, KeyColumn};
+
+/// A column as it was sent.
+pub(super) struct Given<'a> {
+    pub(super) name: &'a str,
+    pub(super) array: &'a ArrayRef,
+}
+
+/// Which column of a batch is what.
+pub(super) struct Roles<'a> {
+    pub(super) keys: Vec<Given<'a>>,
+    pub(super) event_time: Given<'a>,
+    /// Empty if the rows carry no row id.
+    pub(super) row_ids: Vec<Given<'a>>,
+    pub(super) ingest_time: Option<Given<'a>>,
+    pub(super) features: Vec<(&'a Feature, Given<'a>)>,
+    /// The features that a retraction names, sorted.
+    pub(super) retracted: Vec<u32>,
+    pub(super) rows: usize,
+}
+
+impl<'a> Roles<'a> {
+    /// The roles of the columns of `batch`; an error for a column that is missing, unknown or out of place.
+    pub(super) fn find(table: &'a Table, entity: &'a Entity, request: &'a WriteRequest, batch: &'a RecordBatch) -> Result<Self> {
+        let mut given: hashbrown::HashMap<&str, &ArrayRef> = hashbrown::HashMap::with_capacity(batch.num_columns());
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            if given.insert(field.name(), array).is_some() {
+                return Err(Error::invalid(format!("the batch has two columns called `{}`", field.name())));
+            }
+        }
+        let need = |name: &'a str, what: &str| match given.get(name) {
+            Some(array) => Ok(Given { name, array }),
+            None => Err(Error::invalid(format!("the batch lacks the column `{name}`, {what}"))),
+        };
+        let keys = entity.key.iter().map(|column| need(&column.name, "a key column")).collect::<Result<Vec<_>>>()?;
+        let event_time = need(&table.event_time, "the event time")?;
+        let ingest_time = match &request.ingest_time {
+            Some(name) => Some(need(name, "which the request names as the ingest time")?),
+            None => None,
+        };
+        let row_ids = Self::row_ids(table, request, &given)?;
+        let mut features = Vec::new();
+        let mut live: hashbrown::HashMap<&str, &Feature> = hashbrown::HashMap::with_capacity(table.features.len());
+        live.extend(table.features.iter().map(|feature| (feature.name.as_str(), feature.as_ref())));
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let name = field.name().as_str();
+            match live.get(name) {
+                Some(feature) if request.verb == Verb::Write => features.push((*feature, Given { name: &feature.name, array })),
+                Some(_) => return Err(cell_in_tombstone(name, request)),
+                None => check_known(table, entity, request, name)?,
+            }
+        }
+        let mut retracted = match &request.verb {
+            Verb::Retract { features } => features.iter().map(|name| Ok(table.feature(name)?.id)).collect::<Result<Vec<_>>>()?,
+            _ => Vec::new(),
+        };
+        retracted.sort_unstable();
+        retracted.dedup();
+        Ok(Self { keys, event_time, row_ids, ingest_time, features, retracted, rows: batch.num_rows() })
+    }
+
+    fn row_ids(table: &'a Table, request: &WriteRequest, given: &hashbrown::HashMap<&str, &'a ArrayRef>) -> Result<Vec<Given<'a>>> {
+        let found = table.row_id.iter().filter_map(|column| Some(Given { name: &column.name, array: given.get(column.name.as_str())? }));
+        let found: Vec<Given<'_>> = found.collect();
+        match request.verb {
+            Verb::Delete => match found.first() {
+                Some(column) => Err(Error::invalid(format!(
+                    "a delete carries no row id, so leave out the column `{}`: it ends the entity from its event time on; to \
+                     take back one identity, send a retract",
+                    column.name
+                ))),
+                None => Ok(Vec::new()),
+            },
+            Verb::Retract { .. } if found.is_empty() => Ok(found),
+            _ if found.len() == table.row_id.len() => Ok(found),
+            _ => {
+                let missing = table.row_id.iter().find(|column| found.iter().all(|found| found.name != column.name));
+                let missing = missing.map_or("", |column| column.name.as_str());
+                Err(Error::invalid(format!("the batch lacks the column `{missing}`, a row id column")))
+            }
+        }
+    }
+}
+
+fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
+    if request.verb == Verb::Delete {
+        return Error::invalid(format!("a delete carries no cells, so leave out the column `{name}`; it takes keys and event time"));
+    }
+    Error::invalid(format!(
+        "a retract carries no cells, so leave out the column `{name}`; to take back only some cells, name them in `features`"
+    ))
+}
+
+/// Refuses a column that has no role.
+fn check_known(table: &Table, entity: &Entity, request: &WriteRequest, name: &str) -> Result<()> {
+    let key_or_id = || entity.key.iter().chain(&table.row_id).map(|column| column.name.as_str());
+    let known = name == table.event_time || request.ingest_time.as_deref() == Some(name) || key_or_id().any(|known| known == name);
+    if known {
+        return Ok(());
+    }
+    let columns: Vec<&str> = key_or_id().chain([table.event_time.as_str()]).collect();
+    Err(Error::invalid(format!(
+        "there is no column `{}`; the columns are {} and the features {}",
+        name.chars().take(80).collect::<String>(),
+        listed(columns.into_iter()),
+        table.feature_names()
+    )))
+}
+
+/// Casts `given`, marking the rows that do not fit.
+pub(super) fn cells(given: &Given<'_>, to: &DataType, bad: &mut BadRows) -> Result<ArrayRef> {
+    let cast = door_cast(given.array, to).map_err(|error| error.at(format!("column `{}`", given.name)))?;
+    if let Some(misfits) = &cast.misfits {
+        bad.add(given.name, misfits.set_indices(), |row| misfit_reason(given.array, row, to));
+    }
+    Ok(cast.values)
+}
+
+/// Casts a key column, marking nulls and what does not fit.
+pub(super) fn key(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
+    let array = key_or_id(given, column, bad)?;
+    let misfit = |row: &usize| given.array.is_null(*row);
+    if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        // A misfit is a null after the cast; it has been marked with its own reason.
+        let logical = given.array.logical_nulls();
+        let null = |row: &usize| logical.as_ref().map_or_else(|| misfit(row), |logical| logical.is_null(*row));
+        let rows: Vec<usize> = (!nulls.inner()).set_indices().filter(null).collect();
+        bad.add(given.name, rows.into_iter(), |_| "a key is never null".to_owned());
+    }
+    Ok(array)
+}
+
+/// Casts a key or row id column, marking what does not fit and what cannot be encoded.
+fn key_or_id(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
+    let array = cells(given, &column.data_type, bad)?;
+    if column.data_type == DataType::UInt64 {
+        let values = array.as_primitive::<UInt64Type>();
+        let too_large = (0..values.len()).filter(|&row| values.is_valid(row) && values.value(row) > i64::MAX as u64);
+        bad.add(given.name, too_large, |row| format!("{} is too large: integer keys go up to {}", values.value(row), i64::MAX));
+    }
+    Ok(array)
+}
+
+/// Marks the rows whose key or row id would be longer than can be stored.
+pub(super) fn check_key_lengths(what: &str, columns: &[KeyColumn], arrays: &[ArrayRef], bad: &mut BadRows) {
+    let lengths = |array: &ArrayRef| -> Option<Vec<i32>> {
+        match array.data_type() {
+            DataType::Utf8 => Some(array.as_string::<i32>().value_offsets().to_vec()),
+            DataType::Binary => Some(array.as_binary::<i32>().value_offsets().to_vec()),
+            _ => None,
+        }
+    };
+    let offsets: Vec<Vec<i32>> = arrays.iter().filter_map(lengths).collect();
+    let Some(last) = columns.last().filter(|_| !offsets.is_empty()) else { return };
+    // An escaped byte takes two; without counting zeros, half of the limit always fits.
+    let rows = arrays.first().map_or(0, |array| array.len());
+    let length = |row: usize| offsets.iter().map(|offsets| (offsets[row + 1] - offsets[row]) as usize).sum::<usize>();
+    let long = (0..rows).filter(|&row| length(row) > KEY_BYTES_MAX / 2 && encoded_length(arrays, row) > KEY_BYTES_MAX);
+    let long: Vec<usize> = long.collect();
+    bad.add(&last.name, long.into_iter(), |row| {
+        format!("the {what} has {} bytes, at most {KEY_BYTES_MAX} are allowed", encoded_length(arrays, row))
+    });
+}
+
+/// An upper bound, exact for text and bytes, of the encoded length of a row's key.
+fn encoded_length(arrays: &[ArrayRef], row: usize) -> usize {
+    let escaped = |value: &[u8]| value.len() + value.iter().filter(|byte| **byte == 0).count() + 2;
+    let length = |array: &ArrayRef| match array.data_type() {
+        DataType::Utf8 => escaped(array.as_string::<i32>().value(row).as_bytes()),
+        DataType::Binary => escaped(array.as_binary::<i32>().value(row)),
+        DataType::FixedSizeBinary(width) => *width as usize,
+        _ => 8,
+    };
+    arrays.iter().map(length).sum()
+}
+
+/// The row id columns, cast, and which rows have a row id if not all.
+pub(super) fn row_ids(table: &Table, request: &WriteRequest, roles: &Roles<'_>, bad: &mut BadRows) -> Result<(Option<Vec<ArrayRef>>, Option<BooleanBuffer>)> {
+    let retract = matches!(request.verb, Verb::Retract { .. });
+    if table.row_id.is_empty() || request.verb == Verb::Delete {
+        return Ok((None, None));
+    }
+    if roles.row_ids.is_empty() {
+        // A retract without row ids takes back deletes.
+        if !roles.retracted.is_empty() {
+            return Err(Error::invalid(format!(
+                "a retract that names features takes back cells of one identity, so it needs the row id column `{}`",
+                table.row_id[0].name
+            )));
+        }
+        let arrays = table.row_id.iter().map(|column| arrow_array::new_null_array(&column.data_type, roles.rows)).collect();
+        return Ok((Some(arrays), Some(BooleanBuffer::new_unset(roles.rows))));
+    }
+    let arrays = roles.row_ids.iter().zip(&table.row_id).map(|(given, column)| key_or_id(given, column, bad));
+    let arrays = arrays.collect::<Result<Vec<_>>>()?;
+    check_key_lengths("row id", &table.row_id, &arrays, bad);
+    if arrays.iter().all(|array| array.null_count() == 0) {
+        return Ok((Some(arrays), None));
+    }
+    let nulls = |row: usize| arrays.iter().filter(|array| array.is_null(row)).count();
+    for (given, array) in roles.row_ids.iter().zip(&arrays) {
+        let logical = given.array.logical_nulls();
+        let sent_null = |row: usize| array.is_null(row) && logical.as_ref().is_some_and(|logical| logical.is_null(row));
+        let refused = |row: usize| !retract || nulls(row) < arrays.len() || !roles.retracted.is_empty();
+        let rows: Vec<usize> = (0..roles.rows).filter(|&row| sent_null(row) && refused(row)).collect();
+        bad.add(given.name, rows.into_iter(), |row| {
+            let reason = if !retract {
+                "a row id is never null in a write"
+            } else if nulls(row) < arrays.len() {
+                "either every column of a row id is null or none"
+            } else {
+                "a retract that names features needs a row id"
+            };
+            reason.to_owned()
+        });
+    }
+    let present = BooleanBuffer::collect_bool(roles.rows, |row| nulls(row) == 0);
+    Ok((Some(arrays), Some(present)))
+}

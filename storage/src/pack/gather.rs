@@ -1,0 +1,194 @@
+//! From rows to columns: copies cells of many rows into one buffer per feature.
+//!
+//! Rows go in blocks that stay in the first cache. If most of a row is wanted, the wanted stretch of each row of a
+//! block is copied together first, so that the cache misses of all rows overlap and the copying of cells that follows
+//! is a plain strided loop. If little of it is wanted, only the lines with wanted cells are touched. Everything is
+//! ordinary safe loads and stores.
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use arrow_buffer::MutableBuffer;
+
+use super::layout::{Cell, status_of};
+use super::{Pack, VALUE};
+use crate::error::Result;
+
+/// Rows per block at most.
+const BLOCK_ROWS: usize = 32;
+/// The bytes of wanted stretches per block at most (but at least four rows).
+const BLOCK_BYTES: usize = 16 * 1024;
+/// The distance of touches.
+const LINE_BYTES: u32 = 64;
+/// Of a wide cell only the start is touched: the machine notices the sequence and goes on by itself.
+const TOUCH_BYTES_MAX: u32 = 256;
+
+/// The cells of one feature (or the event times of one group) of an answer, by place in the answer.
+#[derive(Debug)]
+pub struct Cells {
+    width: usize,
+    places: usize,
+    /// The cells, `width` bytes each; zeros where nothing was gathered or the status is not value.
+    pub bytes: MutableBuffer,
+    /// The status of each place; `None` as long as all that were gathered are values.
+    pub statuses: Option<Vec<u8>>,
+}
+
+impl Cells {
+    /// Room for `places` cells of `width` bytes.
+    pub fn new(width: usize, places: usize) -> Self {
+        Self { width, places, bytes: MutableBuffer::from_len_zeroed(width * places), statuses: None }
+    }
+
+    /// Notes the status of `place`.
+    pub fn set_status(&mut self, place: u32, status: u8) {
+        if status != VALUE || self.statuses.is_some() {
+            let places = self.places;
+            self.statuses.get_or_insert_with(|| vec![VALUE; places])[place as usize] = status;
+        }
+    }
+}
+
+/// Copies the cells `wanted` of each `(place, ordinal)` in `rows` to `place` of the matching `cells`. A place is
+/// gathered once.
+pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Cells]) -> Result<()> {
+    assert_eq!(wanted.len(), cells.len(), "each wanted cell has its buffer");
+    for (cell, into) in wanted.iter().zip(cells.iter()) {
+        assert_eq!(cell.width as usize, into.width, "a buffer has the width of its cells");
+    }
+    let stretch = dense_stretch(wanted);
+    let touches = if stretch.is_some() { vec![0] } else { touches(wanted) };
+    let stretch_bytes = stretch.as_ref().map_or(0, Range::len);
+    let block_rows = BLOCK_BYTES.checked_div(stretch_bytes).map_or(BLOCK_ROWS, |rows| rows.clamp(4, BLOCK_ROWS));
+    let mut together = vec![0; block_rows * stretch_bytes];
+    for block in rows.chunks(block_rows) {
+        let empty: &[u8] = &[];
+        let mut bytes = [empty; BLOCK_ROWS];
+        let mut places = [0; BLOCK_ROWS];
+        for (index, &(place, ordinal)) in block.iter().enumerate() {
+            bytes[index] = pack.row(ordinal)?;
+            places[index] = place;
+        }
+        let (bytes, places) = (&bytes[..block.len()], &places[..block.len()]);
+        touch(bytes, &touches);
+        match &stretch {
+            Some(stretch) => {
+                for (row, copy) in bytes.iter().zip(together.chunks_exact_mut(stretch_bytes)) {
+                    copy.copy_from_slice(&row[stretch.clone()]);
+                }
+                for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
+                    let rows = together.chunks_exact(stretch_bytes);
+                    copy_cells(cell, cell.offset as usize - stretch.start, rows, places, &mut into.bytes);
+                }
+            }
+            None => {
+                for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
+                    copy_cells(cell, cell.offset as usize, bytes.iter().copied(), places, &mut into.bytes);
+                }
+            }
+        }
+        for (row, &place) in bytes.iter().zip(places) {
+            if row[0] != 1 {
+                copy_statuses(row, place, wanted, cells);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The stretch of a row that holds all wanted cells, if they fill at least half of it.
+fn dense_stretch(wanted: &[Cell]) -> Option<Range<usize>> {
+    let cells = || wanted.iter().filter(|cell| cell.width > 0);
+    let start = cells().map(|cell| cell.offset).min()? as usize;
+    let end = cells().map(|cell| cell.offset + cell.width).max()? as usize;
+    let filled: usize = cells().map(|cell| cell.width as usize).sum();
+    // One or two cells are copied as fast from where they lie.
+    if filled * 2 >= end - start && cells().count() > 2 { Some(start..end) } else { None }
+}
+
+/// Where to touch a row so that every line with a wanted cell is on its way.
+fn touches(wanted: &[Cell]) -> Vec<u32> {
+    let mut ranges: Vec<(u32, u32)> =
+        wanted.iter().map(|cell| (cell.offset, cell.offset + cell.width.clamp(1, TOUCH_BYTES_MAX) - 1)).collect();
+    ranges.sort_unstable();
+    let mut touches = vec![0];
+    for (first, last) in ranges {
+        let mut next = first;
+        loop {
+            let due = touches.last().is_none_or(|&at| next >= at + LINE_BYTES);
+            if due {
+                touches.push(next);
+            }
+            if next == last {
+                break;
+            }
+            next = (next + LINE_BYTES).min(last);
+        }
+    }
+    touches
+}
+
+fn touch(rows: &[&[u8]], touches: &[u32]) {
+    let mut touched = 0;
+    for row in rows {
+        for &offset in touches {
+            touched ^= row[offset as usize];
+        }
+    }
+    black_box(touched);
+}
+
+#[inline]
+fn copy_cells<'a>(
+    cell: &Cell,
+    offset: usize,
+    rows: impl Iterator<Item = &'a [u8]>,
+    places: &[u32],
+    into: &mut [u8],
+) {
+    match cell.width {
+        0 => {}
+        1 => copy_width::<1>(offset, rows, places, into),
+        2 => copy_width::<2>(offset, rows, places, into),
+        4 => copy_width::<4>(offset, rows, places, into),
+        8 => copy_width::<8>(offset, rows, places, into),
+        16 => copy_width::<16>(offset, rows, places, into),
+        width => {
+            let width = width as usize;
+            for (row, &place) in rows.zip(places) {
+                let at = place as usize * width;
+                into[at..at + width].copy_from_slice(&row[offset..offset + width]);
+            }
+        }
+    }
+}
+
+/// One width known to the compiler: a cell is one load and one store.
+#[inline]
+fn copy_width<'a, const WIDTH: usize>(
+    offset: usize,
+    rows: impl Iterator<Item = &'a [u8]>,
+    places: &[u32],
+    into: &mut [u8],
+) {
+    let (into, _) = into.as_chunks_mut::<WIDTH>();
+    let first = places[0] as usize;
+    let follow = places.iter().enumerate().all(|(index, &place)| place as usize == first + index);
+    if follow {
+        for (row, cell) in rows.zip(&mut into[first..first + places.len()]) {
+            *cell = *row[offset..].first_chunk().expect("a cell lies inside its row");
+        }
+    } else {
+        for (row, &place) in rows.zip(places) {
+            into[place as usize] = *row[offset..].first_chunk().expect("a cell lies inside its row");
+        }
+    }
+}
+
+fn copy_statuses(row: &[u8], place: u32, wanted: &[Cell], cells: &mut [Cells]) {
+    for (cell, into) in wanted.iter().zip(cells) {
+        if let Some(index) = cell.status {
+            into.set_status(place, status_of(row, index as usize));
+        }
+    }
+}

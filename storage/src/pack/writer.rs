@@ -1,0 +1,264 @@
+//! Builds a pack: one pass over the winners to learn their shape, one to write them, window by window.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{DataType, Field, Schema};
+
+use super::cells::{cell_bytes, cell_width, has_null_element};
+use super::format::{DescribedFeature, Description, KIND, RANK_ORDINALS};
+use super::layout::{Layout, Slot};
+use super::survey::Survey;
+use super::{PackMeta, VALUE, WindowColumn, Winners, file_name};
+use crate::blocks::{BlockWriter, Frame};
+use crate::error::{Error, Result};
+use crate::io::{Append, Files, publish};
+use crate::time::Sequence;
+
+/// About how many bytes of winners a window may hold in memory while it is built.
+const WINDOW_BYTES: usize = 16 << 20;
+/// The least and the greatest number of ordinals in a window.
+const WINDOW_ORDINALS: (usize, usize) = (256, 16_384);
+
+/// Builds and publishes pack `number`: the `winners` at `position` of the features (id, type) for the ordinals below
+/// `ordinals`.
+pub fn build(
+    files: &Arc<dyn Files>,
+    number: u64,
+    features: &[(u32, DataType)],
+    ordinals: u32,
+    position: Sequence,
+    winners: &mut dyn Winners,
+) -> Result<PackMeta> {
+    let window = window_ordinals(features);
+    let mut survey = Survey::new(features.len());
+    for start in (0..ordinals).step_by(window) {
+        let length = window.min((ordinals - start) as usize);
+        let columns = winners.window(start, length, false)?;
+        assert_eq!(columns.len(), features.len(), "a window has a column per feature");
+        survey.add(&columns, length);
+    }
+    // Features whose values turn out not to fit into cells, although their type says so.
+    let mut beside = BTreeSet::new();
+    loop {
+        let mut outcome = None;
+        let mut misfit = None;
+        let written = publish(files, &file_name(number), |file| {
+            let mut writer = Writer::new(file, number, features, &beside, &survey, window)?;
+            for start in (0..ordinals).step_by(window) {
+                let length = window.min((ordinals - start) as usize);
+                let columns = winners.window(start, length, true)?;
+                if let Some(index) = writer.misfit(&columns, length) {
+                    misfit = Some(index);
+                    return Err(Error::invalid("a feature's values do not fit into cells"));
+                }
+                writer.window(start, &columns, length)?;
+            }
+            outcome = Some(writer.finish(ordinals, position)?);
+            Ok(())
+        });
+        if let Some(index) = misfit {
+            beside.insert(index);
+            continue;
+        }
+        written?;
+        let frame = outcome.expect("a published file was finished");
+        return Ok(PackMeta { number, length: frame.length, position, ordinals, rows: survey.rows(), crc: frame.crc });
+    }
+}
+
+/// How many ordinals go into a window: a power of two, so that a shift finds it.
+fn window_ordinals(features: &[(u32, DataType)]) -> usize {
+    let row: usize = features.iter().map(|(_, data_type)| 32 + cell_width(data_type).unwrap_or(64) as usize).sum();
+    let most = (WINDOW_BYTES / row.max(1)).clamp(WINDOW_ORDINALS.0, WINDOW_ORDINALS.1);
+    1 << most.ilog2()
+}
+
+struct Writer<'a> {
+    file: BlockWriter<'a>,
+    layout: Layout,
+    survey: &'a Survey,
+    window_ordinals: usize,
+    packed: bool,
+    rows: u64,
+    windows: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        file: &'a mut dyn Append,
+        number: u64,
+        features: &[(u32, DataType)],
+        beside: &BTreeSet<usize>,
+        survey: &'a Survey,
+        window_ordinals: usize,
+    ) -> Result<Self> {
+        let (groups, group_count) = survey.groups();
+        let typed: Vec<_> = features.iter().zip(groups).enumerate().map(|(index, ((feature, data_type), group))| {
+            (*feature, data_type.clone(), *group, beside.contains(&index))
+        }).collect();
+        let layout = Layout::new(&typed, group_count);
+        // Leaving out an eighth of the rows pays for the two more cache misses of a packed lookup.
+        let packed = u64::from(survey.rows()) * 8 < u64::from(survey.ordinals()) * 7;
+        let file = BlockWriter::new(file, KIND, number)?;
+        Ok(Self { file, layout, survey, window_ordinals, packed, rows: 0, windows: Vec::new() })
+    }
+
+    /// The first feature with a value that its cell cannot hold.
+    fn misfit(&self, columns: &[WindowColumn], length: usize) -> Option<usize> {
+        let fixed = self.layout.features().iter().zip(columns).enumerate();
+        let mut fixed = fixed.filter(|(_, (laid, _))| matches!(laid.slot, Slot::Fixed { .. }));
+        fixed.find_map(|(index, (_, column))| {
+            let values = values_of(column);
+            let misfit = (0..length).any(|at| column.statuses[at] == VALUE && has_null_element(values, at));
+            misfit.then_some(index)
+        })
+    }
+
+    fn window(&mut self, start: u32, columns: &[WindowColumn], length: usize) -> Result<()> {
+        let kept: Vec<usize> =
+            (0..length).filter(|&at| !self.packed || self.survey.is_present(start + at as u32)).collect();
+        let rows = self.rows_of(columns, &kept);
+        let offset = self.file.align()?;
+        self.file.append(&rows)?;
+        self.windows.extend_from_slice(&offset.to_le_bytes());
+        self.windows.extend_from_slice(&self.rows.to_le_bytes());
+        let features = self.layout.features().to_vec();
+        for (laid, column) in features.iter().zip(columns) {
+            if matches!(laid.slot, Slot::Variable(_)) {
+                let (offset, length) = self.append_array(column, &laid.data_type, &kept, length)?;
+                self.windows.extend_from_slice(&offset.to_le_bytes());
+                self.windows.extend_from_slice(&length.to_le_bytes());
+            }
+        }
+        self.rows += kept.len() as u64;
+        Ok(())
+    }
+
+    /// The bytes of the rows `kept` of a window.
+    fn rows_of(&self, columns: &[WindowColumn], kept: &[usize]) -> Vec<u8> {
+        let stride = self.layout.stride();
+        let mut bytes = vec![0; kept.len() * stride];
+        for (row, &at) in bytes.chunks_exact_mut(stride).zip(kept) {
+            self.layout.set_statuses(row, |feature| columns[feature].statuses[at]);
+            for (laid, column) in self.layout.features().iter().zip(columns) {
+                if column.statuses[at] < super::DELETED {
+                    self.layout.set_event_time(row, laid.group, column.event_times[at]);
+                }
+            }
+        }
+        for (laid, column) in self.layout.features().iter().zip(columns) {
+            let Slot::Fixed { offset, width } = laid.slot else {
+                continue;
+            };
+            let values = values_of(column);
+            assert_eq!(values.data_type(), &laid.data_type, "winners have the type of their feature");
+            let (offset, width) = (offset as usize, width as usize);
+            let cells = cell_bytes(values, width);
+            for (row, &at) in bytes.chunks_exact_mut(stride).zip(kept) {
+                if column.statuses[at] == VALUE {
+                    assert!(values.is_valid(at), "a winner that is a value is not null");
+                    row[offset..offset + width].copy_from_slice(&cells[at * width..(at + 1) * width]);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Appends the values of a variable feature, and says where.
+    fn append_array(
+        &mut self,
+        column: &WindowColumn,
+        data_type: &DataType,
+        kept: &[usize],
+        length: usize,
+    ) -> Result<(u64, u64)> {
+        if kept.iter().all(|&at| column.statuses[at] != VALUE) {
+            return Ok((0, 0));
+        }
+        let values = values_of(column);
+        assert_eq!(values.data_type(), data_type, "winners have the type of their feature");
+        let values = if kept.len() == length {
+            Arc::clone(values)
+        } else {
+            let mut mask = vec![false; length];
+            kept.iter().for_each(|&at| mask[at] = true);
+            arrow_select::filter::filter(values, &BooleanArray::from(mask))?
+        };
+        let schema = Arc::new(Schema::new(vec![Field::new("0", data_type.clone(), true)]));
+        let bytes = stream(&schema, Some(values))?;
+        let offset = self.file.align()?;
+        self.file.append(&bytes)?;
+        Ok((offset, bytes.len() as u64))
+    }
+
+    fn finish(mut self, ordinals: u32, position: Sequence) -> Result<Frame> {
+        assert_eq!(self.survey.ordinals(), ordinals, "every ordinal was surveyed");
+        let laid = self.layout.features();
+        let fields = laid.iter().map(|laid| Field::new(laid.feature.to_string(), laid.data_type.clone(), true));
+        let schema_bytes = stream(&Arc::new(Schema::new(fields.collect::<Vec<_>>())), None)?;
+        let schema = self.file.align()?;
+        self.file.append(&schema_bytes)?;
+        let (presence, ranks) = if self.packed { self.append_presence()? } else { (0, 0) };
+        let windows = self.file.align()?;
+        self.file.append(&self.windows)?;
+        let features = self.layout.features().iter().map(|laid| DescribedFeature {
+            feature: laid.feature,
+            group: laid.group,
+            cell: match laid.slot {
+                Slot::Fixed { offset, width } => Some((offset, width)),
+                Slot::Variable(_) => None,
+            },
+        });
+        let description = Description {
+            position,
+            ordinals,
+            rows: self.survey.rows(),
+            packed: self.packed,
+            stride: self.layout.stride() as u64,
+            groups: self.layout.groups(),
+            window_ordinals: self.window_ordinals as u32,
+            features: features.collect(),
+            schema,
+            schema_length: schema_bytes.len() as u64,
+            presence,
+            ranks,
+            windows,
+        };
+        let text = serde_json::to_vec(&description).expect("numbers always have a JSON form");
+        self.file.finish(&text)
+    }
+
+    fn append_presence(&mut self) -> Result<(u64, u64)> {
+        let words_per_rank = RANK_ORDINALS as usize / 64;
+        let presence = self.file.align()?;
+        let mut ranks = Vec::new();
+        let mut before = 0_u32;
+        for group in self.survey.presence().chunks(words_per_rank) {
+            ranks.extend_from_slice(&before.to_le_bytes());
+            for index in 0..words_per_rank {
+                let word = group.get(index).copied().unwrap_or(0);
+                before += word.count_ones();
+                self.file.append(&word.to_le_bytes())?;
+            }
+        }
+        let at = self.file.align()?;
+        self.file.append(&ranks)?;
+        Ok((presence, at))
+    }
+}
+
+fn values_of(column: &WindowColumn) -> &ArrayRef {
+    column.values.as_ref().expect("the second pass asks for values")
+}
+
+/// An arrow IPC stream of `schema` and at most one batch of one column.
+fn stream(schema: &Arc<Schema>, values: Option<ArrayRef>) -> Result<Vec<u8>> {
+    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
+    if let Some(values) = values {
+        writer.write(&RecordBatch::try_new(Arc::clone(schema), vec![values])?)?;
+    }
+    Ok(writer.into_inner()?)
+}

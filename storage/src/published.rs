@@ -1,0 +1,58 @@
+//! The last commit that reads see, and waiting for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Error, Kind, Result};
+use crate::time::Sequence;
+
+/// The published sequence of a log.
+#[derive(Debug, Default)]
+pub struct Published {
+    sequence: AtomicU64,
+    changed: Condvar,
+    lock: Mutex<Option<Error>>,
+}
+
+impl Published {
+    /// The last commit that reads see.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence.load(Ordering::SeqCst)
+    }
+
+    /// Lets reads see every commit up to `sequence`.
+    pub fn publish(&self, sequence: Sequence) {
+        let _guard = self.lock.lock();
+        self.sequence.fetch_max(sequence, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    /// Ends all waiting, now and later, with `error`: nothing more will be published.
+    pub fn fail(&self, error: Error) {
+        *self.lock.lock() = Some(error);
+        self.changed.notify_all();
+    }
+
+    /// Waits until `sequence` is published, at most `wait`.
+    pub fn wait(&self, sequence: Sequence, wait: Duration) -> Result<()> {
+        if self.sequence() >= sequence {
+            return Ok(());
+        }
+        let deadline = Instant::now() + wait;
+        let mut failed = self.lock.lock();
+        while self.sequence() < sequence {
+            if let Some(error) = failed.as_ref() {
+                return Err(error.clone());
+            }
+            if self.changed.wait_until(&mut failed, deadline).timed_out() && self.sequence() < sequence {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("the commits that were waited for were not published within {} ms; ask again", wait.as_millis()),
+                ));
+            }
+        }
+        Ok(())
+    }
+}

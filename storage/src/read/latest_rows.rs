@@ -1,0 +1,76 @@
+//! A scan without history: one row per entity that stands within the bounds.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+
+use super::answer::AnswerColumn;
+use super::bounds::RowBounds;
+use super::resolved::{Resolved, Sources};
+use super::scan::{Batches, Scan};
+use super::walk::{BoundedRun, PointBounds, Standing, bound_runs, walk};
+use crate::column::fixed_width;
+use crate::error::Result;
+use crate::model::key;
+
+/// Entities that are looked at for one batch.
+const WINDOW_ORDINALS: u32 = 8192;
+
+/// The batches of `bucket`.
+pub(crate) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
+    let ordinals = scan.state.dictionaries[bucket as usize].len();
+    let windows = (0..ordinals).step_by(WINDOW_ORDINALS as usize);
+    Box::new(windows.filter_map(move |start| {
+        let end = (start + WINDOW_ORDINALS).min(ordinals);
+        read_window(&scan, bucket, start, end).transpose()
+    }))
+}
+
+fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<RecordBatch>> {
+    let view = &scan.view().buckets[bucket as usize];
+    let position = scan.snapshot.sequence();
+    let runs = bound_runs(view.runs(), scan.known_at, position);
+    let point = PointBounds { as_of: scan.as_of, known_at: scan.known_at, position };
+    let (keys, resolved) = standing_entities(scan, bucket, &runs, &point, start..end)?;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let mut columns: Vec<ArrayRef> = key::decode(&scan.entity.key, &mut keys.iter().map(Vec::as_slice))?;
+    let base = RowBounds::Constant(scan.base);
+    for (slot, part) in scan.features.iter().enumerate() {
+        let fixed = fixed_width(&part.stored).filter(|_| !scan.table_state.is_mixed(part.feature.id));
+        let mut column = AnswerColumn::new(part, keys.len(), fixed, false);
+        column.fill(&resolved, slot)?;
+        column.expire(&base);
+        columns.push(column.finish()?);
+    }
+    Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))
+}
+
+/// The keys of the entities that stand, in order, and their winners by that order.
+fn standing_entities(
+    scan: &Scan,
+    bucket: u32,
+    runs: &[BoundedRun<'_>],
+    point: &PointBounds,
+    ordinals: std::ops::Range<u32>,
+) -> Result<(Vec<Vec<u8>>, Resolved)> {
+    let features: Vec<u32> = scan.features.iter().map(|part| part.feature.id).collect();
+    let dictionary = &scan.state.dictionaries[bucket as usize];
+    let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
+    let mut keys = Vec::new();
+    let mut sources = Sources::default();
+    let mut resolved = Resolved::default();
+    for ordinal in ordinals {
+        let walked = walk(runs, ordinal, point, &features, Standing::Within(from, to))?;
+        if walked.standing.is_none() {
+            continue;
+        }
+        // An erased entity has no key.
+        let Some(key) = dictionary.key(ordinal)? else { continue };
+        resolved.walked.push(sources.walked_item(keys.len() as u32, &walked, runs));
+        keys.push(key);
+    }
+    resolved.sources = sources.chunks;
+    Ok((keys, resolved))
+}

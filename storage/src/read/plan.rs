@@ -1,0 +1,318 @@
+//! What a lookup or a join asks, planned once per stream: everything that the command and the schema decide.
+//!
+//! A plan names no rows and no moment, so that an unknown feature or a missing column is refused before the first
+//! row, and one plan serves any number of batches and snapshots.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use crate::error::{Error, Result};
+use crate::model::catalog::{Catalog, Entity, Feature, Table};
+use crate::position::Position;
+use crate::time::Micros;
+use crate::view::{EntityState, TableState};
+
+/// An event or knowledge bound as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Bound {
+    /// Everything.
+    #[default]
+    Latest,
+    /// Up to a moment.
+    Time {
+        /// The moment, µs.
+        micros: Micros,
+        /// Whether the moment itself is left out.
+        exclusive: bool,
+    },
+    /// Up to a moment of each row.
+    Column {
+        /// A timestamp column of the request.
+        name: String,
+        /// Whether the moment itself is left out.
+        exclusive: bool,
+    },
+}
+
+/// A feature, or all features of a table, as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeatureReference {
+    /// The feature table.
+    pub table: String,
+    /// The feature, or `*`.
+    pub feature: String,
+    /// The name of the answer's column instead of the feature's.
+    pub rename: Option<String>,
+    /// Put before the names of the answer's columns.
+    pub prefix: Option<String>,
+    /// Key columns of the entity that are read from other columns of the request: (key column, request column).
+    pub entity: Vec<(String, String)>,
+}
+
+/// A lookup or join as it was asked.
+#[derive(Debug, Clone, Default)]
+pub struct PointRequest {
+    /// What to answer, in the order of the answer's columns.
+    pub features: Vec<FeatureReference>,
+    /// The event bound.
+    pub as_of: Bound,
+    /// The knowledge bound.
+    pub known_at: Bound,
+    /// The position to read at; `None` is everything published.
+    pub position: Option<String>,
+    /// The schema version that chooses names, types, defaults and max ages; `None` is the newest.
+    pub schema_version: Option<u64>,
+    /// Replaces the clock for ages, µs.
+    pub clock: Option<Micros>,
+    /// Whether each feature is followed by its status.
+    pub status: bool,
+    /// Whether each feature is followed by its winner's event time.
+    pub event_times: bool,
+}
+
+/// A bound whose column was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlannedBound {
+    Latest,
+    Time { micros: Micros, exclusive: bool },
+    Column { index: usize, name: String, exclusive: bool },
+}
+
+/// One feature of the answer.
+#[derive(Debug)]
+pub(crate) struct FeaturePart {
+    pub(crate) feature: Arc<Feature>,
+    /// The type of cells inside the engine; the declared type is put on at the end.
+    pub(crate) stored: DataType,
+    pub(crate) max_age: Option<Micros>,
+    /// One row: the default, or null.
+    pub(crate) default: ArrayRef,
+    /// The place among the features of the answer.
+    pub(crate) output: usize,
+}
+
+/// The features of one table that are asked for one set of key columns.
+#[derive(Debug)]
+pub(crate) struct TablePart {
+    pub(crate) table: Arc<Table>,
+    pub(crate) state: Arc<TableState>,
+    pub(crate) features: Vec<FeaturePart>,
+}
+
+/// Tables that share an entity and the request's key columns: keys are resolved once for all of them.
+#[derive(Debug)]
+pub(crate) struct KeyGroup {
+    pub(crate) entity: Arc<Entity>,
+    pub(crate) state: Arc<EntityState>,
+    /// Index of the request column of each key column.
+    pub(crate) columns: Vec<usize>,
+    pub(crate) tables: Vec<TablePart>,
+}
+
+/// A planned lookup or join.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) groups: Vec<KeyGroup>,
+    pub(crate) as_of: PlannedBound,
+    pub(crate) known_at: PlannedBound,
+    pub(crate) position: Option<Position>,
+    pub(crate) clock: Option<Micros>,
+    pub(crate) status: bool,
+    pub(crate) event_times: bool,
+    pub(crate) request: Schema,
+    pub(crate) output: SchemaRef,
+    pub(crate) features: usize,
+}
+
+impl Plan {
+    /// The schema of the answer: the features, each followed by its status and event time if they were asked for.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.output
+    }
+}
+
+/// Where a plan finds the state behind names.
+pub(crate) trait States {
+    fn table_state(&self, table: &Table) -> Result<Arc<TableState>>;
+    fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>>;
+}
+
+/// Plans `request` against `catalog` for requests of the schema `schema`.
+pub(crate) fn plan(
+    catalog: Arc<Catalog>,
+    states: &dyn States,
+    request: &PointRequest,
+    position: Option<Position>,
+    schema: &Schema,
+) -> Result<Plan> {
+    if request.features.is_empty() {
+        return Err(Error::invalid("no features are asked; name at least one in \"features\", as \"table.feature\""));
+    }
+    let mut groups: Vec<KeyGroup> = Vec::new();
+    let mut fields: Vec<Field> = Vec::new();
+    let mut features = 0;
+    for reference in &request.features {
+        let table = Arc::clone(catalog.table(&reference.table)?);
+        let entity = entity_of(&catalog, &table)?;
+        let columns = key_columns(&entity, reference, schema)?;
+        let part = table_part(&mut groups, states, &entity, &table, columns)?;
+        for feature in asked_features(&table, reference)? {
+            let name = output_name(&feature, reference);
+            fields.push(Field::new(&name, feature.data_type.clone(), true));
+            if request.status {
+                let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+                fields.push(Field::new(format!("{name}__status"), kind, false));
+            }
+            if request.event_times {
+                let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+                fields.push(Field::new(format!("{name}__event_time"), time, true));
+            }
+            let default = feature.default_array();
+            let max_age = table.max_age_of(&feature);
+            let stored = feature.stored_type();
+            part.features.push(FeaturePart { feature, stored, max_age, default, output: features });
+            features += 1;
+        }
+    }
+    refuse_collisions(&fields)?;
+    Ok(Plan {
+        as_of: planned_bound(&request.as_of, schema, "as_of")?,
+        known_at: planned_bound(&request.known_at, schema, "known_at")?,
+        position,
+        clock: request.clock,
+        status: request.status,
+        event_times: request.event_times,
+        request: schema.clone(),
+        output: Arc::new(Schema::new(fields)),
+        features,
+        catalog,
+        groups,
+    })
+}
+
+pub(crate) fn entity_of(catalog: &Catalog, table: &Table) -> Result<Arc<Entity>> {
+    let found = catalog.entity_by_id(table.entity);
+    Ok(Arc::clone(found.expect("a table's entity cannot be dropped before the table")))
+}
+
+fn table_part<'a>(
+    groups: &'a mut Vec<KeyGroup>,
+    states: &dyn States,
+    entity: &Arc<Entity>,
+    table: &Arc<Table>,
+    columns: Vec<usize>,
+) -> Result<&'a mut TablePart> {
+    let found = groups.iter().position(|group| group.entity.id == entity.id && group.columns == columns);
+    let index = match found {
+        Some(index) => index,
+        None => {
+            let state = states.entity_state(entity)?;
+            groups.push(KeyGroup { entity: Arc::clone(entity), state, columns, tables: Vec::new() });
+            groups.len() - 1
+        }
+    };
+    let tables = &mut groups[index].tables;
+    let index = match tables.iter().position(|part| part.table.id == table.id) {
+        Some(index) => index,
+        None => {
+            let state = states.table_state(table)?;
+            tables.push(TablePart { table: Arc::clone(table), state, features: Vec::new() });
+            tables.len() - 1
+        }
+    };
+    Ok(&mut tables[index])
+}
+
+fn key_columns(entity: &Entity, reference: &FeatureReference, schema: &Schema) -> Result<Vec<usize>> {
+    for (key, _) in &reference.entity {
+        if !entity.key.iter().any(|column| column.name == *key) {
+            let known: Vec<_> = entity.key.iter().map(|column| column.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "feature {}.{} maps the key column {key:?}, which entity {} does not have; its key columns are {}",
+                reference.table,
+                reference.feature,
+                entity.name,
+                known.join(", ")
+            )));
+        }
+    }
+    let mut columns = Vec::with_capacity(entity.key.len());
+    for key in &entity.key {
+        let mapped = reference.entity.iter().find(|(name, _)| *name == key.name);
+        let name = mapped.map_or(&key.name, |(_, column)| column);
+        columns.push(request_column(schema, name).ok_or_else(|| {
+            Error::invalid(format!(
+                "the request has no column {name:?}, the key column {} of entity {} that {}.{} needs; send it, or map \
+                 another column with \"entity\":{{\"{}\":\"your_column\"}}",
+                key.name, entity.name, reference.table, reference.feature, key.name
+            ))
+        })?);
+    }
+    Ok(columns)
+}
+
+fn request_column(schema: &Schema, name: &str) -> Option<usize> {
+    schema.fields().iter().position(|field| field.name() == name)
+}
+
+fn asked_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Arc<Feature>>> {
+    if reference.feature == "*" {
+        if reference.rename.is_some() {
+            return Err(Error::invalid(format!(
+                "{}.* cannot be renamed with \"as\": it is many columns; use \"prefix\"",
+                reference.table
+            )));
+        }
+        return Ok(table.features.clone());
+    }
+    let found = table.features.iter().find(|feature| feature.name == reference.feature);
+    let feature = found.ok_or_else(|| {
+        let known: Vec<_> = table.features.iter().map(|feature| feature.name.as_str()).take(20).collect();
+        Error::invalid(format!(
+            "table {} has no feature {:?}; it has {}",
+            table.name,
+            reference.feature,
+            known.join(", ")
+        ))
+    })?;
+    Ok(vec![Arc::clone(feature)])
+}
+
+fn output_name(feature: &Feature, reference: &FeatureReference) -> String {
+    let name = reference.rename.as_deref().unwrap_or(&feature.name);
+    format!("{}{name}", reference.prefix.as_deref().unwrap_or(""))
+}
+
+fn refuse_collisions(fields: &[Field]) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match fields.iter().find(|field| !seen.insert(field.name())) {
+        None => Ok(()),
+        Some(twice) => Err(Error::invalid(format!(
+            "two columns of the answer are called {:?}; rename one with {{\"feature\":…,\"as\":\"another_name\"}} or \
+             give a \"prefix\"",
+            twice.name()
+        ))),
+    }
+}
+
+pub(crate) fn planned_bound(bound: &Bound, schema: &Schema, which: &str) -> Result<PlannedBound> {
+    match bound {
+        Bound::Latest => Ok(PlannedBound::Latest),
+        Bound::Time { micros, exclusive } => Ok(PlannedBound::Time { micros: *micros, exclusive: *exclusive }),
+        Bound::Column { name, exclusive } => {
+            let index = request_column(schema, name).ok_or_else(|| {
+                Error::invalid(format!("the request has no column {name:?}, which \"{which}\" names; send it as a timestamp"))
+            })?;
+            let given = schema.field(index).data_type();
+            if !matches!(given, DataType::Timestamp(..)) {
+                return Err(Error::invalid(format!(
+                    "column {name:?}, which \"{which}\" names, is {given}; it must be a timestamp"
+                )));
+            }
+            Ok(PlannedBound::Column { index, name: name.clone(), exclusive: *exclusive })
+        }
+    }
+}

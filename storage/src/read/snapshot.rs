@@ -1,0 +1,69 @@
+//! Snapshots: everything that one read sees, pinned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::position::Position;
+use crate::time::{Micros, Sequence};
+use crate::view::TableView;
+
+/// One read's pinned view of the tables of a plan.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(crate) position: Position,
+    pub(crate) clock: Micros,
+    pub(crate) known_at_max: Micros,
+    pub(crate) schema_version: u64,
+    pub(crate) erased_since: Option<Position>,
+    pub(crate) views: HashMap<u32, Arc<TableView>>,
+    /// The moment, by the monotonic clock, after which the snapshot answers no more.
+    pub(crate) expires: Micros,
+}
+
+impl Snapshot {
+    /// Exactly which commits the read sees.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The clock that ages are measured from where no bound is stated, µs.
+    pub fn clock(&self) -> Micros {
+        self.clock
+    }
+
+    /// The schema version that chose names, types, defaults and max ages.
+    pub fn schema_version(&self) -> u64 {
+        self.schema_version
+    }
+
+    /// The newest erase after the read's position, if it may have touched what is asked.
+    pub fn erased_since(&self) -> Option<Position> {
+        self.erased_since
+    }
+
+    /// The last commit that is visible.
+    pub(crate) fn sequence(&self) -> Sequence {
+        self.position.sequence()
+    }
+
+    /// The greatest knowledge bound that is settled: no later commit will get an ingest time at or below it.
+    pub(crate) fn known_at_max(&self) -> Micros {
+        self.known_at_max
+    }
+
+    pub(crate) fn view(&self, table: u32) -> &Arc<TableView> {
+        self.views.get(&table).expect("a snapshot is pinned over the tables of its plan")
+    }
+
+    /// Refuses to go on once the snapshot is older than it may be, so that old segments can be removed.
+    pub(crate) fn check_age(&self, monotonic: Micros) -> Result<()> {
+        if monotonic <= self.expires {
+            return Ok(());
+        }
+        Err(Error::new(
+            crate::error::Kind::Unavailable,
+            "the read's snapshot is older than snapshot_age_max; ask again with \"position\" to read the same commits",
+        ))
+    }
+}

@@ -1,0 +1,324 @@
+//! Opening a database: the manifest, the files that it names, then the WAL after them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::commit::{Committer, Prepared, TableLog, apply_batch, apply_version, note_widened, record};
+use crate::config::Options;
+use crate::dictionary::Dictionary;
+use crate::engine::{Engine, Registry, Signal};
+use crate::erase::{ErasePlan, Erasures, apply_erase, decode_bitmap, is_erased};
+use crate::error::{Error, Kind, Result};
+use crate::ingest_clock::IngestClock;
+use crate::io::Files;
+use crate::io::disk::Disk;
+use crate::manifest::{EntityManifest, Manifest, ManifestState, TableManifest, VersionEntry};
+use crate::memtable::BatchSteps;
+use crate::model::batch::WriteBatch;
+use crate::pack::Pack;
+use crate::published::Published;
+use crate::segment;
+use crate::statistics::Statistics;
+use crate::time::{Micros, Sequence, SystemClock};
+use crate::versions::Versions;
+use crate::view::{BucketView, DirtySet, EntityState, LatestPack, TableState, TableView};
+use crate::wal::{Record, Wal};
+
+/// The folders that hold published files, each file named by its number.
+const FOLDERS: [(&str, &str); 3] = [("segments", ".segment"), ("packs", ".pack"), ("dictionaries", ".dictionary")];
+
+/// Opens the database of `options`: the shared state and the log's writer.
+pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
+    options.check()?;
+    let files: Arc<dyn Files> = match &options.files {
+        Some(files) => Arc::clone(files),
+        None => Arc::new(Disk::open(&options.directory, options.map, options.maps_max)?),
+    };
+    let manifest = match Manifest::open(Arc::clone(&files))? {
+        Some(manifest) => manifest,
+        None => create(&files)?,
+    };
+    manifest.sweep()?;
+    let state = manifest.state.clone();
+    sweep(&files, &state)?;
+    let versions = Versions::replay(&state.versions)?;
+    let registry = open_states(&files, &state, &versions)?;
+    let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
+    let skew = options.clock_skew_max;
+    let engine = Arc::new(Engine {
+        clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
+        published: Published::default(),
+        versions: ArcSwap::from_pointee(versions),
+        registry: ArcSwap::from_pointee(registry),
+        next_number: AtomicU64::new(next_number(&files, &state)?),
+        database: state.database,
+        manifest: Mutex::new(manifest),
+        statistics: Statistics::default(),
+        work: Signal::default(),
+        room: Signal::default(),
+        closing: AtomicBool::new(false),
+        compacting: Mutex::new(()),
+        flushing: Mutex::new(()),
+        files,
+        options,
+    });
+    let committer = replay(&engine, &state)?;
+    Ok((engine, committer))
+}
+
+/// The first manifest of a new database. Other files without a manifest are a database that lost it.
+fn create(files: &Arc<dyn Files>) -> Result<Manifest> {
+    for (folder, _) in FOLDERS {
+        if files.list(folder)?.iter().any(|name| !name.ends_with(".tmp")) {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("the data directory has files in {folder}/ but no manifest; restore manifest/ from a copy"),
+            ));
+        }
+        files.create_directory(folder)?;
+    }
+    Wal::create(files, 1)?;
+    let database = random_number();
+    Manifest::create(Arc::clone(files), ManifestState { database, next_number: 2, wal_first: 1, ..Default::default() })
+}
+
+/// A number that differs from opening to opening, from the hasher keys of the standard library.
+fn random_number() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// Removes files that the manifest does not name: what a crash left of a flush or a compaction.
+fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
+    let mut named: std::collections::HashSet<String> = std::collections::HashSet::new();
+    for table in state.tables.values() {
+        named.extend(table.segments.iter().map(|entry| segment::file_name(entry.meta.number)));
+        named.extend(table.packs.iter().map(|entry| entry.meta.name()));
+    }
+    for entity in state.entities.values() {
+        let metas = entity.dictionaries.iter().flatten();
+        named.extend(metas.map(|meta| crate::dictionary::file_name(meta.number)));
+    }
+    for (folder, _) in FOLDERS {
+        for name in files.list(folder)? {
+            let path = format!("{folder}/{name}");
+            if !named.contains(&path) {
+                files.remove(&path)?;
+            }
+        }
+    }
+    for folder in ["", "manifest", "wal"] {
+        for name in files.list(folder)?.iter().filter(|name| name.ends_with(".tmp")) {
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            files.remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A number above every file's.
+fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Result<u64> {
+    let mut next = state.next_number;
+    for (folder, ending) in FOLDERS.iter().chain(&[("wal", ".wal")]) {
+        for name in files.list(folder)? {
+            let number = name.strip_suffix(ending).and_then(|name| name.parse::<u64>().ok());
+            next = next.max(number.map_or(0, |number| number + 1));
+        }
+    }
+    Ok(next)
+}
+
+fn open_states(files: &Arc<dyn Files>, state: &ManifestState, versions: &Versions) -> Result<Registry> {
+    let mut registry = Registry::default();
+    let nothing = EntityManifest::default();
+    for entity in &versions.newest().entities {
+        let kept = state.entities.get(&entity.id).unwrap_or(&nothing);
+        let mut dictionaries = Vec::with_capacity(entity.buckets as usize);
+        for bucket in 0..entity.buckets as usize {
+            let metas = kept.dictionaries.get(bucket).map(Vec::as_slice).unwrap_or_default();
+            let erased = kept.erased.get(bucket).map(|text| decode_bitmap(text)).transpose()?.unwrap_or_default();
+            dictionaries.push(Dictionary::open(files, metas, erased)?);
+        }
+        let erasures = RwLock::new(Erasures::from_entry(&kept.erasures, entity.key.clone())?);
+        registry.entities.insert(entity.id, Arc::new(EntityState { id: entity.id, dictionaries, erasures }));
+    }
+    let nothing = TableManifest::default();
+    for table in &versions.newest().tables {
+        let entity = Arc::clone(&registry.entities[&table.entity]);
+        let kept = state.tables.get(&table.id).unwrap_or(&nothing);
+        let view = open_view(files, kept, entity.dictionaries.len())?;
+        registry.tables.insert(table.id, Arc::new(TableState::new(table.id, entity, view)));
+    }
+    note_all_widened(&registry, versions)?;
+    Ok(registry)
+}
+
+fn note_all_widened(registry: &Registry, versions: &Versions) -> Result<()> {
+    let mut before = Versions::default();
+    for entry in versions.entries() {
+        for table in &entry.tables {
+            if let Some(state) = registry.tables.get(&table.id) {
+                note_widened(state, &before, table);
+            }
+        }
+        before.apply(entry.clone())?;
+    }
+    Ok(())
+}
+
+fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Result<TableView> {
+    let mut opened = vec![BucketView::default(); buckets];
+    let misplaced = || Error::new(Kind::Corrupt, "the manifest names a bucket that its entity does not have");
+    for entry in &kept.segments {
+        let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
+        bucket.segments.push(Arc::new(segment::open(files, &entry.meta)?));
+    }
+    for entry in &kept.packs {
+        let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
+        let pack = Pack::open(files, &entry.meta)?;
+        let dirty = Arc::new(dirty_since(bucket, &pack)?);
+        bucket.pack = Some(Arc::new(LatestPack { pack, dirty, shape: entry.shape }));
+    }
+    let buckets = opened.into_iter().map(Arc::new).collect();
+    Ok(TableView { buckets, through: kept.flushed, horizon: kept.horizon })
+}
+
+/// The entities with rows in segments that are newer than the pack.
+fn dirty_since(bucket: &BucketView, pack: &Pack) -> Result<DirtySet> {
+    let dirty = DirtySet::new(pack.ordinals());
+    for run in &bucket.segments {
+        let seen = run.rows.steps.sequences.partition_point(|&sequence| sequence <= pack.position());
+        if seen == run.rows.steps.len() {
+            continue;
+        }
+        for (ordinal, range) in run.rows.entities()? {
+            if let Some(checks) = &run.rows.checks {
+                checks.rows(range.clone())?;
+            }
+            let newer = |row: u32| run.rows.row_steps[row as usize] as usize >= seen;
+            if range.clone().any(newer) {
+                dirty.mark(ordinal);
+            }
+        }
+    }
+    Ok(dirty)
+}
+
+/// Replays the WAL into memory and goes on where it ends.
+fn replay(engine: &Arc<Engine>, state: &ManifestState) -> Result<Committer> {
+    let mut replayed = Replayed {
+        engine,
+        sequence: state.sequence,
+        ingest_time: state.ingest_time,
+        tables: kept_logs(state),
+        state,
+    };
+    let wal = Wal::recover(&engine.files, state.wal_first, &mut |record| replayed.apply(&record))?;
+    let Replayed { sequence, ingest_time, tables, .. } = replayed;
+    engine.clock.resume(sequence, ingest_time);
+    engine.published.publish(sequence);
+    Ok(Committer::new(Arc::clone(engine), wal, sequence, ingest_time, tables))
+}
+
+fn kept_logs(state: &ManifestState) -> HashMap<u32, TableLog> {
+    let log = |table: &TableManifest| TableLog {
+        producers: table.producers.iter().map(|(name, seq)| (name.clone(), *seq)).collect(),
+        ingest_time: table.ingest_time,
+    };
+    state.tables.iter().map(|(id, table)| (*id, log(table))).collect()
+}
+
+struct Replayed<'a> {
+    engine: &'a Arc<Engine>,
+    sequence: Sequence,
+    ingest_time: Micros,
+    tables: HashMap<u32, TableLog>,
+    state: &'a ManifestState,
+}
+
+impl Replayed<'_> {
+    fn apply(&mut self, record: &Record<'_>) -> Result<()> {
+        self.sequence = self.sequence.max(record.last);
+        let result = match record.kind {
+            record::BATCH => self.batch(record),
+            record::VERSION => self.version(record),
+            record::ERASE => self.erase(record),
+            kind => Err(Error::invalid(format!("a record of unknown kind {kind}"))),
+        };
+        result.map_err(|error| {
+            Error::new(Kind::Corrupt, format!("the WAL record of commit {} does not apply: {error}", record.first))
+        })
+    }
+
+    fn batch(&mut self, record: &Record<'_>) -> Result<()> {
+        let batch = WriteBatch::decode(record.payload)?;
+        let flushed = self.state.tables.get(&batch.table).map_or(0, |table| table.flushed);
+        if record.last <= flushed || self.engine.table(batch.table).is_none() {
+            return Ok(());
+        }
+        if batch.ingest_times.is_none() {
+            self.ingest_time = self.ingest_time.max(record.ingest_time);
+        }
+        let log = self.tables.entry(batch.table).or_default();
+        if let Some(producer) = &batch.producer {
+            log.producers.insert(producer.name.clone(), producer.seq);
+        }
+        if batch.keys.len() == 0 {
+            return Ok(());
+        }
+        log.ingest_time = Some(log.ingest_time.map_or(record.ingest_time, |before| before.max(record.ingest_time)));
+        let steps = match &batch.ingest_times {
+            Some(times) => BatchSteps::history(record.first, times),
+            None => BatchSteps::single(record.first, record.ingest_time),
+        };
+        let mut prepared = Prepared::with_payload(self.engine, batch, Vec::new())?;
+        let entity = Arc::clone(&prepared.table.entity);
+        if !entity.erasures.read().is_empty() {
+            let keys = &prepared.batch.keys;
+            let stands = |row: &u32| !is_erased(&entity, keys.get(*row as usize), record.first);
+            for places in &mut prepared.places {
+                places.retain(stands);
+            }
+        }
+        prepared.replayed_bytes = record.payload.len() as u64;
+        apply_batch(&prepared, &steps, self.state.wal_first, self.engine.clock.monotonic())
+    }
+
+    fn version(&mut self, record: &Record<'_>) -> Result<()> {
+        let entry: VersionEntry = serde_json::from_slice(record.payload)
+            .map_err(|error| Error::invalid(format!("a schema version does not read: {error}")))?;
+        self.ingest_time = self.ingest_time.max(record.ingest_time);
+        let versions = self.engine.versions.load_full();
+        if entry.schema_version <= versions.newest().schema_version {
+            return Ok(());
+        }
+        let mut next = Versions::clone(&versions);
+        next.apply(entry.clone())?;
+        apply_version(self.engine, next, &entry)
+    }
+
+    fn erase(&mut self, record: &Record<'_>) -> Result<()> {
+        let plan = ErasePlan::decode(record.payload)?;
+        self.ingest_time = self.ingest_time.max(record.ingest_time);
+        let through = self.state.entities.get(&plan.entity).map_or(0, |entity| entity.through);
+        if record.first <= through {
+            return Ok(());
+        }
+        apply_erase(self.engine, &plan, record.first, record.ingest_time)
+    }
+}
+
+/// Stops background work at its next step.
+pub(crate) fn begin_close(engine: &Engine) {
+    engine.closing.store(true, Ordering::SeqCst);
+    engine.work.ring();
+    engine.room.ring();
+}
+
+/// How long background work sleeps when nobody rings.
+pub(crate) const IDLE: Duration = Duration::from_millis(200);

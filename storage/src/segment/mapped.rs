@@ -1,0 +1,219 @@
+//! The values of a column in a mapped file.
+//!
+//! Nothing is touched until it is asked for. Values of fixed width lie as in Arrow, with a bitmap of those that are
+//! not null; all others in windows (`window.rs`), each an array of its own.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use arrow_array::{Array, ArrayRef, make_array};
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType};
+use arrow_select::concat::concat;
+
+use crate::column::Fixed;
+use crate::error::Result;
+use crate::segment::checks::{Checks, Part};
+use crate::segment::window;
+
+/// The values of a column in a mapped file.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    data_type: DataType,
+    len: u32,
+    checks: Checks,
+    storage: Storage,
+    /// All values as one array, once somebody asked for it.
+    whole: OnceLock<ArrayRef>,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Fixed(FixedStorage),
+    Windows(WindowStorage),
+}
+
+/// Values of fixed width in a file.
+#[derive(Debug)]
+pub(crate) struct FixedStorage {
+    /// The values in place.
+    pub(crate) fixed: Fixed,
+    /// Where the values start in the file.
+    pub(crate) values_offset: u64,
+    /// Where the bitmap of the values that are not null starts in the file, if there is one.
+    pub(crate) valid_offset: u64,
+}
+
+/// Windows in a file.
+#[derive(Debug)]
+pub(crate) struct WindowStorage {
+    /// All windows, one after another.
+    pub(crate) bytes: Part<u8>,
+    /// Where in `bytes` each window starts, and where the last one ends.
+    pub(crate) offsets: Part<u64>,
+    /// Every window but the last has two to the power of this many values.
+    pub(crate) shift: u32,
+    /// The windows that somebody asked for.
+    pub(crate) arrays: Box<[OnceLock<ArrayRef>]>,
+}
+
+impl WindowStorage {
+    /// The windows of a column of `len` values; `None` if the sections do not fit that.
+    pub(crate) fn new(bytes: Part<u8>, offsets: Part<u64>, shift: u32, len: u32) -> Option<Self> {
+        let windows = u64::from(len).div_ceil(1u64.checked_shl(shift).filter(|_| shift < 32)?);
+        let fits = offsets.values.len() as u64 == windows + 1;
+        let arrays = (0..windows).map(|_| OnceLock::new());
+        fits.then(|| Self { bytes, offsets, shift, arrays: arrays.collect() })
+    }
+}
+
+impl Mapped {
+    /// Values of fixed width.
+    pub(crate) fn fixed_width(data_type: DataType, len: u32, checks: Checks, values: FixedStorage) -> Self {
+        Self { data_type, len, checks, storage: Storage::Fixed(values), whole: OnceLock::new() }
+    }
+
+    /// Values in windows.
+    pub(crate) fn windowed(data_type: DataType, len: u32, checks: Checks, values: WindowStorage) -> Self {
+        Self { data_type, len, checks, storage: Storage::Windows(values), whole: OnceLock::new() }
+    }
+
+    pub(crate) fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.storage {
+            Storage::Fixed(of) => of.fixed.bytes.len() + of.fixed.valid.as_ref().map_or(0, |_| self.len as usize / 8),
+            Storage::Windows(of) => of.bytes.values.len(),
+        }
+    }
+
+    pub(crate) fn fixed(&self) -> Option<&Fixed> {
+        match &self.storage {
+            Storage::Fixed(of) => Some(&of.fixed),
+            Storage::Windows(_) => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, position: u32) -> Result<()> {
+        let Storage::Fixed(of) = &self.storage else {
+            return Ok(());
+        };
+        let (width, position) = (of.fixed.width as u64, u64::from(position));
+        let start = of.values_offset + position * width;
+        self.checks.bytes(start..start + width)?;
+        if of.fixed.valid.is_some() {
+            let byte = of.valid_offset + position / 8;
+            self.checks.bytes(byte..byte + 1)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn verify(&self) -> Result<()> {
+        match &self.storage {
+            Storage::Fixed(of) => {
+                self.checks.bytes(of.values_offset..of.values_offset + of.fixed.bytes.len() as u64)?;
+                self.checks.bytes(self.valid_bytes(of))
+            }
+            // Validated anew and let go: to verify a file must not fill the memory with its arrays.
+            Storage::Windows(of) => (0..of.arrays.len()).try_for_each(|at| self.decode(of, at).map(drop)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn locate(&self, position: u32) -> (u32, u32) {
+        match &self.storage {
+            Storage::Fixed(_) => (0, position),
+            Storage::Windows(of) => (position >> of.shift, position & ((1 << of.shift) - 1)),
+        }
+    }
+
+    pub(crate) fn window(&self, window: u32) -> Result<&ArrayRef> {
+        match &self.storage {
+            Storage::Fixed(_) => self.whole(),
+            Storage::Windows(of) => {
+                let array = &of.arrays[window as usize];
+                match array.get() {
+                    Some(array) => Ok(array),
+                    None => {
+                        let made = self.decode(of, window as usize)?;
+                        Ok(array.get_or_init(|| made))
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn whole(&self) -> Result<&ArrayRef> {
+        if let Some(array) = self.whole.get() {
+            return Ok(array);
+        }
+        let array = match &self.storage {
+            Storage::Fixed(of) => {
+                // Arrow counts the nulls, so their bitmap is read here; values only when they are asked for.
+                self.checks.bytes(self.valid_bytes(of))?;
+                fixed_array(&self.data_type, self.len as usize, &of.fixed)
+                    .map_err(|error| self.damaged(of.values_offset, &error))?
+            }
+            Storage::Windows(of) if of.arrays.len() == 1 => return self.window(0),
+            Storage::Windows(of) => {
+                let windows: Vec<&ArrayRef> =
+                    (0..of.arrays.len() as u32).map(|window| self.window(window)).collect::<Result<_>>()?;
+                let windows: Vec<&dyn Array> = windows.into_iter().map(AsRef::as_ref).collect();
+                concat(&windows)?
+            }
+        };
+        Ok(self.whole.get_or_init(|| array))
+    }
+
+    fn valid_bytes(&self, of: &FixedStorage) -> Range<u64> {
+        let length = of.fixed.valid.as_ref().map_or(0, |_| u64::from(self.len).div_ceil(8));
+        of.valid_offset..of.valid_offset + length
+    }
+
+    /// Checks and validates one window.
+    fn decode(&self, of: &WindowStorage, window: usize) -> Result<ArrayRef> {
+        self.checks.bytes(of.offsets.bytes(window..window + 2))?;
+        let (start, end) = (of.offsets.values[window], of.offsets.values[window + 1]);
+        let total = of.bytes.values.len() as u64;
+        if start > end || end > total || start % 64 != 0 {
+            return Err(self.checks.damaged(of.offsets.offset, "a window lies outside of its section"));
+        }
+        self.checks.bytes(of.bytes.offset + start..of.bytes.offset + end)?;
+        let bytes = of.bytes.values.inner().slice_with_length(start as usize, (end - start) as usize);
+        let first = (window as u64) << of.shift;
+        let len = (u64::from(self.len) - first).min(1 << of.shift);
+        let array = window::decode(&bytes, &self.data_type, len as usize);
+        array.map_err(|what| self.checks.damaged(of.bytes.offset + start, &what))
+    }
+
+    fn damaged(&self, offset: u64, error: &ArrowError) -> crate::error::Error {
+        self.checks.damaged(offset, &error.to_string())
+    }
+}
+
+/// The array of values of fixed width.
+fn fixed_array(data_type: &DataType, len: usize, fixed: &Fixed) -> Result<ArrayRef, ArrowError> {
+    let nulls = fixed.valid.clone().map(NullBuffer::new);
+    let build = ArrayData::builder(data_type.clone()).len(len).nulls(nulls);
+    let data = match data_type {
+        DataType::FixedSizeList(item, size) => {
+            let items = len * usize::try_from(*size).unwrap_or(0);
+            let items = primitive_data(item.data_type(), items, fixed.bytes.clone())?;
+            build.add_child_data(items).build()?
+        }
+        _ => build.add_buffer(fixed.bytes.clone()).build()?,
+    };
+    Ok(make_array(data))
+}
+
+fn primitive_data(data_type: &DataType, len: usize, bytes: Buffer) -> Result<ArrayData, ArrowError> {
+    ArrayData::builder(data_type.clone()).len(len).add_buffer(bytes).build()
+}

@@ -1,0 +1,270 @@
+//! Opens a segment as a run.
+//!
+//! Opening checks the length, the header, the footer, and what every read needs (the steps and their zones, named
+//! retractions); columns and per-row sections are only found to lie within the file and to have the right lengths.
+
+use std::sync::Arc;
+
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, ScalarBuffer};
+use arrow_schema::DataType;
+
+use crate::checksum::checksum64;
+use crate::column::{Column, Fixed, Packed, Presence, fixed_width};
+use crate::error::{Error, Kind, Result};
+use crate::io::Files;
+use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
+use crate::run::{Chunk, Run};
+use crate::segment::checks::{Blocks, Checks, Part, RowSections};
+use crate::segment::directory::{Directory, Ordinals, RANK_WORDS};
+use crate::segment::format::{Footer, HEADER_BYTES, Refused, Section, SectionKind, TAIL_BYTES, header, read_tail};
+use crate::segment::mapped::{FixedStorage, Mapped, WindowStorage};
+use crate::segment::{SegmentMeta, file_name};
+
+/// Opens the segment that `meta` describes.
+pub fn open(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
+    let name = file_name(meta.number);
+    let bytes = Buffer::from(files.map(&name, meta.length)?);
+    let (footer, covered) = read_footer(&name, &bytes)?;
+    if footer.meta != *meta {
+        return Err(Error::corrupt(&name, 0, "it is another segment than the manifest says"));
+    }
+    Opening::new(name, bytes.slice_with_length(0, covered as usize), footer)?.run()
+}
+
+/// What the file of segment `number` says of itself; for mending a database whose manifest is lost.
+pub fn describe(files: &Arc<dyn Files>, number: u64) -> Result<SegmentMeta> {
+    let name = file_name(number);
+    let bytes = Buffer::from(files.map(&name, files.length(&name)?)?);
+    let meta = read_footer(&name, &bytes)?.0.meta;
+    if meta.number != number {
+        return Err(Error::corrupt(&name, 0, "it is another segment than its name says"));
+    }
+    Ok(meta)
+}
+
+/// The footer, with the length of the file and the checksum in its `meta`, and where it starts.
+fn read_footer(name: &str, bytes: &Buffer) -> Result<(Footer, u64)> {
+    let length = bytes.len() as u64;
+    let damaged = |offset: u64, what: &str| Error::corrupt(name, offset, what);
+    let tail_start = length.checked_sub(TAIL_BYTES).filter(|&start| start >= HEADER_BYTES);
+    let tail_start = tail_start.ok_or_else(|| damaged(0, "it is too short for a segment"))?;
+    let (footer_length, footer_crc) =
+        read_tail(&bytes[tail_start as usize..]).ok_or_else(|| damaged(tail_start, "it does not end as a segment"))?;
+    let footer_start = tail_start.checked_sub(footer_length).filter(|&start| start >= HEADER_BYTES);
+    let footer_start = footer_start.ok_or_else(|| damaged(tail_start, "the footer does not fit the file"))?;
+    let footer_bytes = &bytes[footer_start as usize..tail_start as usize];
+    if checksum64(footer_bytes) != footer_crc {
+        return Err(damaged(footer_start, "the checksum of the footer does not match"));
+    }
+    let mut footer = Footer::decode(footer_bytes, footer_start).map_err(|refused| match refused {
+        Refused::Damaged(what) => damaged(footer_start, what),
+        Refused::Newer(what) => {
+            Error::new(Kind::Precondition, format!("file {name} was written by a newer FirnDB: it has {what}"))
+        }
+    })?;
+    if bytes[..HEADER_BYTES as usize] != header(footer.meta.number) {
+        return Err(damaged(0, "the header does not fit the footer"));
+    }
+    if !footer.sort_sections() {
+        return Err(damaged(footer_start, "a section is there twice"));
+    }
+    (footer.meta.length, footer.meta.footer_crc) = (length, footer_crc);
+    Ok((footer, footer_start))
+}
+
+/// A segment that is being opened.
+struct Opening {
+    footer: Footer,
+    /// Header and sections.
+    bytes: Buffer,
+    blocks: Arc<Blocks>,
+}
+
+impl Opening {
+    fn new(name: String, bytes: Buffer, footer: Footer) -> Result<Self> {
+        let checksums = footer.checksums.clone();
+        let blocks = Blocks::new(name.clone(), bytes.clone(), checksums);
+        let unlisted = || Error::corrupt(&name, bytes.len() as u64, "the footer does not list one checksum per block");
+        let blocks = Arc::new(blocks.ok_or_else(unlisted)?);
+        Ok(Self { footer, bytes, blocks })
+    }
+
+    fn run(self) -> Result<Run> {
+        let meta = &self.footer.meta;
+        let rows = meta.rows as usize;
+        let row_sections = self.row_sections()?;
+        let row_ids = row_sections.row_ids.as_ref();
+        let row_ids = row_ids.map(|(offsets, bytes)| RowIds::from_parts(offsets.values.clone(), bytes.values.inner().clone()));
+        let mut build = Rows {
+            directory: self.directory()?,
+            event_times: row_sections.event_times.values.clone(),
+            row_steps: row_sections.row_steps.values.clone(),
+            steps: self.steps()?,
+            places: row_sections.places.values.clone(),
+            kinds: row_sections.kinds.as_ref().map(|kinds| kinds.values.clone()),
+            row_ids,
+            retracted: self.retracted()?,
+            lead_max: meta.lead_max,
+            event_time_range: (meta.event_time_min, meta.event_time_max),
+            step_zones: self.checked(SectionKind::StepZones, rows.div_ceil(STEP_ZONE_ROWS as usize))?,
+            checks: None,
+        };
+        let checks = Checks::new(Arc::clone(&self.blocks), row_sections);
+        let columns = self.footer.features.iter().map(|(feature, of)| self.column(*feature, of, &checks));
+        let chunk = Chunk { columns: columns.collect::<Result<_>>()? };
+        build.checks = Some(checks);
+        Ok(Run { rows: build, chunks: vec![Arc::new(chunk)], origins: None, segment: Some(meta.number) })
+    }
+
+    fn row_sections(&self) -> Result<RowSections> {
+        let rows = self.footer.meta.rows as usize;
+        let kinds = match self.footer.section(SectionKind::Kinds, 0) {
+            None => None,
+            Some(_) => Some(self.part(SectionKind::Kinds, 0, rows)?),
+        };
+        let row_ids = match self.footer.section(SectionKind::RowIdBytes, 0) {
+            None => None,
+            Some(section) => {
+                let bytes = self.part(SectionKind::RowIdBytes, 0, section.length as usize)?;
+                Some((self.part(SectionKind::RowIdOffsets, 0, rows + 1)?, bytes))
+            }
+        };
+        Ok(RowSections {
+            rows: self.footer.meta.rows,
+            steps: self.footer.steps,
+            event_times: self.part(SectionKind::EventTimes, 0, rows)?,
+            row_steps: self.part(SectionKind::RowSteps, 0, rows)?,
+            places: self.part(SectionKind::Places, 0, rows)?,
+            kinds,
+            row_ids,
+        })
+    }
+
+    fn directory(&self) -> Result<Directory> {
+        let meta = &self.footer.meta;
+        let (first, last, entities) = (meta.ordinal_min, meta.ordinal_max, meta.entities as usize);
+        let starts: Part<u32> = self.part(SectionKind::Starts, 0, entities + 1)?;
+        // The number of rows closes the last range, so every question relies on it.
+        self.blocks.bytes(starts.bytes(entities..entities + 1))?;
+        if starts.values[entities] != meta.rows {
+            return Err(self.blocks.damaged(starts.offset, "the directory is of another number of rows"));
+        }
+        let ordinals = if self.footer.section(SectionKind::OrdinalBits, 0).is_some() {
+            let words = (u64::from(last.saturating_sub(first)) + 1).div_ceil(64) as usize;
+            Ordinals::Bitmap {
+                words: self.part(SectionKind::OrdinalBits, 0, words)?,
+                ranks: self.part(SectionKind::OrdinalRanks, 0, words.div_ceil(RANK_WORDS))?,
+            }
+        } else {
+            Ordinals::Sorted(self.part(SectionKind::Ordinals, 0, entities)?)
+        };
+        let offset = starts.offset;
+        Directory::from_parts(ordinals, starts, first, last)
+            .ok_or_else(|| self.blocks.damaged(offset, "the parts of the directory do not fit one another"))
+    }
+
+    fn steps(&self) -> Result<Steps> {
+        let count = self.footer.steps as usize;
+        let sequences = self.checked(SectionKind::StepSequences, count)?;
+        let ingest_times = self.checked(SectionKind::StepIngestTimes, count)?;
+        Ok(Steps { sequences, ingest_times })
+    }
+
+    fn retracted(&self) -> Result<Vec<(u32, Vec<u32>)>> {
+        let Some(section) = self.footer.section(SectionKind::Retracted, 0) else {
+            return Ok(Vec::new());
+        };
+        let words: ScalarBuffer<u32> = self.checked(SectionKind::Retracted, section.length as usize / 4)?;
+        let mut retracted: Vec<(u32, Vec<u32>)> = Vec::new();
+        let mut rest = &words[..];
+        while let &[row, count, ref after @ ..] = rest {
+            let features = after.split_at_checked(count as usize);
+            let ordered = retracted.last().is_none_or(|(last, _)| *last < row) && row < self.footer.meta.rows;
+            let Some((features, after)) = features.filter(|_| ordered) else {
+                return Err(self.blocks.damaged(section.offset, "the list of retracted cells makes no sense"));
+            };
+            retracted.push((row, features.to_vec()));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(self.blocks.damaged(section.offset, "the list of retracted cells makes no sense"));
+        }
+        Ok(retracted)
+    }
+
+    fn column(&self, feature: u32, data_type: &DataType, checks: &Checks) -> Result<Column> {
+        let rows = self.footer.meta.rows;
+        let find = |kind| self.footer.section(kind, feature);
+        let values = find(SectionKind::Values).or_else(|| find(SectionKind::Windows));
+        let values = *values.ok_or_else(|| self.blocks.damaged(0, &format!("feature {feature} has no values")))?;
+        let presence = match find(SectionKind::Present) {
+            None => Presence::Dense,
+            Some(_) => {
+                let words = u64::from(rows).div_ceil(64) as usize;
+                Presence::Packed(Packed {
+                    words: self.part(SectionKind::Present, feature, words)?,
+                    ranks: self.part(SectionKind::PresentRanks, feature, words.div_ceil(RANK_WORDS))?,
+                    checks: checks.clone(),
+                })
+            }
+        };
+        if values.count > rows || (values.count < rows && matches!(presence, Presence::Dense)) {
+            return Err(self.blocks.damaged(values.offset, "a column has the wrong number of values"));
+        }
+        let values = match values.kind {
+            SectionKind::Values => self.fixed(&values, data_type, checks)?,
+            _ => self.windows(&values, data_type, checks)?,
+        };
+        Ok(Column::mapped(feature, presence, values))
+    }
+
+    fn fixed(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {
+        let (count, feature) = (values.count as usize, values.feature);
+        let width = fixed_width(data_type)
+            .ok_or_else(|| self.blocks.damaged(values.offset, &format!("values of {data_type} have no fixed width")))?;
+        let bytes: Part<u8> = self.part(SectionKind::Values, feature, count.saturating_mul(width))?;
+        let (valid, valid_offset) = match self.footer.section(SectionKind::Valid, feature) {
+            None => (None, 0),
+            Some(_) => {
+                let bits: Part<u8> = self.part(SectionKind::Valid, feature, count.div_ceil(8))?;
+                (Some(BooleanBuffer::new(bits.values.inner().clone(), 0, count)), bits.offset)
+            }
+        };
+        let fixed = Fixed { width, bytes: bytes.values.inner().clone(), valid };
+        let storage = FixedStorage { fixed, values_offset: bytes.offset, valid_offset };
+        Ok(Mapped::fixed_width(data_type.clone(), values.count, checks.clone(), storage))
+    }
+
+    fn windows(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {
+        let feature = values.feature;
+        let bytes = self.part(SectionKind::Windows, feature, values.length as usize)?;
+        let offsets = self.footer.section(SectionKind::WindowOffsets, feature).map_or(0, |of| of.length as usize / 8);
+        let offsets = self.part(SectionKind::WindowOffsets, feature, offsets)?;
+        let storage = WindowStorage::new(bytes, offsets, values.aux, values.count)
+            .ok_or_else(|| self.blocks.damaged(values.offset, "a column has the wrong number of windows"))?;
+        Ok(Mapped::windowed(data_type.clone(), values.count, checks.clone(), storage))
+    }
+
+    /// The section of `kind`, which must have `count` elements. None of its bytes are touched.
+    fn part<T: ArrowNativeType>(&self, kind: SectionKind, feature: u32, count: usize) -> Result<Part<T>> {
+        let Some(section) = self.footer.section(kind, feature) else {
+            return Err(self.blocks.damaged(0, &format!("the section {kind:?} is missing")));
+        };
+        if count.checked_mul(size_of::<T>()).map(|bytes| bytes as u64) != Some(section.length) {
+            let what = format!("the section {kind:?} has {} bytes, which is wrong for {count} elements", section.length);
+            return Err(self.blocks.damaged(section.offset, &what));
+        }
+        let bytes = self.bytes.slice_with_length(section.offset as usize, section.length as usize);
+        if bytes.as_ptr().align_offset(align_of::<T>()) != 0 {
+            return Err(self.blocks.damaged(section.offset, &format!("the section {kind:?} is not aligned")));
+        }
+        Ok(Part { values: ScalarBuffer::from(bytes), offset: section.offset })
+    }
+
+    /// As [`Opening::part`], with its bytes checked.
+    fn checked<T: ArrowNativeType>(&self, kind: SectionKind, count: usize) -> Result<ScalarBuffer<T>> {
+        let part = self.part(kind, 0, count)?;
+        self.blocks.bytes(part.all())?;
+        Ok(part.values)
+    }
+}

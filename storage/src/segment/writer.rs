@@ -1,0 +1,114 @@
+//! Streams a segment into a file: sections one after another, then the footer.
+//!
+//! What is held in memory is one mebibyte of output and one checksum per block; sections are as long as they become.
+
+use arrow_buffer::{ArrowNativeType, ToByteSlice};
+use arrow_schema::DataType;
+
+use crate::checksum::{checksum, checksum64};
+use crate::error::Result;
+use crate::io::Append;
+use crate::segment::SegmentMeta;
+use crate::segment::checks::BLOCK_BYTES;
+use crate::segment::format::{Footer, Section, SectionKind, TAIL_BYTES, header, padding, tail};
+
+/// Output that is written at once: a multiple of the block size.
+const PENDING_BYTES: usize = 16 * BLOCK_BYTES as usize;
+
+/// A segment that is being written.
+pub(crate) struct SegmentWriter<'a> {
+    file: &'a mut dyn Append,
+    /// Told of every write, so that it can slow them down.
+    throttle: &'a dyn Fn(u64),
+    pending: Vec<u8>,
+    /// Bytes appended so far, pending ones included.
+    offset: u64,
+    checksums: Vec<u32>,
+    sections: Vec<Section>,
+    features: Vec<(u32, DataType)>,
+}
+
+impl<'a> SegmentWriter<'a> {
+    /// Starts segment `number` in `file`.
+    pub(crate) fn new(file: &'a mut dyn Append, number: u64, throttle: &'a dyn Fn(u64)) -> Self {
+        let pending = header(number).to_vec();
+        let offset = pending.len() as u64;
+        let (checksums, sections, features) = (Vec::new(), Vec::new(), Vec::new());
+        Self { file, throttle, pending, offset, checksums, sections, features }
+    }
+
+    /// Says that the sections of `feature` follow; features come in ascending order.
+    pub(crate) fn feature(&mut self, feature: u32, data_type: DataType) {
+        assert!(self.features.last().is_none_or(|(last, _)| *last < feature));
+        self.features.push((feature, data_type));
+    }
+
+    /// Starts a section; what is appended from now on is in it.
+    pub(crate) fn begin(&mut self, kind: SectionKind, feature: u32) -> Result<()> {
+        let zeros = [0; 64];
+        self.append_bytes(&zeros[..padding(self.offset)])?;
+        let offset = self.offset;
+        self.sections.push(Section { kind, feature, count: 0, aux: 0, offset, length: 0 });
+        Ok(())
+    }
+
+    /// Appends numbers to the section.
+    pub(crate) fn append<T: ArrowNativeType>(&mut self, numbers: &[T]) -> Result<()> {
+        self.append_bytes(numbers.to_byte_slice())
+    }
+
+    /// Appends bytes to the section.
+    pub(crate) fn append_bytes(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.offset += bytes.len() as u64;
+        while self.pending.len() + bytes.len() >= PENDING_BYTES {
+            let (now, later) = bytes.split_at(PENDING_BYTES - self.pending.len());
+            self.pending.extend_from_slice(now);
+            bytes = later;
+            self.write_pending()?;
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// How long the section is so far.
+    pub(crate) fn section_length(&self) -> u64 {
+        self.sections.last().map_or(0, |section| self.offset - section.offset)
+    }
+
+    /// Ends the section; `count` and `aux` are as its kind says.
+    pub(crate) fn end(&mut self, count: u32, aux: u32) {
+        let length = self.section_length();
+        let section = self.sections.last_mut().expect("a section was begun");
+        (section.count, section.aux, section.length) = (count, aux, length);
+    }
+
+    /// Writes a section of numbers.
+    pub(crate) fn section<T: ArrowNativeType>(&mut self, kind: SectionKind, feature: u32, of: &[T]) -> Result<()> {
+        self.begin(kind, feature)?;
+        self.append(of)?;
+        self.end(of.len() as u32, 0);
+        Ok(())
+    }
+
+    /// Writes the footer; `meta` lacks length and checksum, which are returned in it. The caller syncs and publishes.
+    pub(crate) fn finish(mut self, meta: SegmentMeta, steps: u32) -> Result<SegmentMeta> {
+        self.write_pending()?;
+        let (sections, features, checksums) = (self.sections, self.features, self.checksums);
+        let footer = Footer { meta, steps, sections, features, checksums };
+        let bytes = footer.encode();
+        let footer_crc = checksum64(&bytes);
+        self.file.append(&bytes)?;
+        self.file.append(&tail(bytes.len() as u64, footer_crc))?;
+        let length = self.offset + bytes.len() as u64 + TAIL_BYTES;
+        Ok(SegmentMeta { length, footer_crc, ..footer.meta })
+    }
+
+    fn write_pending(&mut self) -> Result<()> {
+        // Only the last write is not a multiple of the block size.
+        self.checksums.extend(self.pending.chunks(BLOCK_BYTES as usize).map(checksum));
+        self.file.append(&self.pending)?;
+        (self.throttle)(self.pending.len() as u64);
+        self.pending.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! What a database holds and does, as JSON for `status`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::engine::Engine;
+use crate::position::Position;
+use crate::view::TableState;
+
+/// The status of the whole database.
+pub(crate) fn status(engine: &Engine) -> Value {
+    let versions = engine.versions.load();
+    let statistics = &engine.statistics;
+    let tables: Vec<Value> = engine.tables().iter().map(|table| table_status(engine, table)).collect();
+    json!({
+        "read_position": Position::new(engine.database, engine.published.sequence()).to_string(),
+        "schema_version": versions.newest().schema_version,
+        "clock": engine.clock.now(),
+        "tables": tables,
+        "memory": {
+            "memtable_bytes": engine.memtable_bytes(),
+            "memtable_bytes_max": engine.options.memory_bytes_max,
+            "queue_bytes": statistics.queue_bytes.get(),
+            "maps_open": engine.files.maps_open(),
+        },
+        "totals": {
+            "rows": statistics.rows.get(),
+            "batches": statistics.batches.get(),
+            "duplicates": statistics.duplicates.get(),
+            "rows_read": statistics.rows_read.get(),
+            "wal_bytes": statistics.wal_bytes.get(),
+            "wal_syncs": statistics.wal_syncs.get(),
+            "flushes": statistics.flushes.get(),
+            "flush_bytes": statistics.flush_bytes.get(),
+            "compactions": statistics.compactions.get(),
+            "compaction_bytes": statistics.compaction_bytes.get(),
+            "packs": statistics.packs.get(),
+            "pack_bytes": statistics.pack_bytes.get(),
+            "stalls": statistics.stalls.get(),
+            "background_errors": statistics.background_errors.get(),
+        },
+    })
+}
+
+fn table_status(engine: &Engine, table: &Arc<TableState>) -> Value {
+    let view = table.view.load();
+    let segments: usize = view.buckets.iter().map(|bucket| bucket.segments.len()).sum();
+    let rows: u64 = view.buckets.iter().flat_map(|bucket| bucket.runs()).map(|run| u64::from(run.rows.len())).sum();
+    let packs = view.buckets.iter().filter(|bucket| bucket.pack.is_some()).count();
+    let entities: u64 = table.entity.dictionaries.iter().map(|dictionary| u64::from(dictionary.len())).sum();
+    let bytes: u64 = {
+        let manifest = engine.manifest.lock();
+        let kept = manifest.state.tables.get(&table.id);
+        kept.map_or(0, |kept| kept.segments.iter().map(|entry| entry.meta.length).sum())
+    };
+    let size = *table.size.lock();
+    let declared = engine.declaration(table.id);
+    json!({
+        "table": declared.as_ref().map(|table| table.name.clone()),
+        "sealed": declared.is_some_and(|table| table.sealed),
+        "rows": rows,
+        "entities": entities,
+        "segments": segments,
+        "segment_bytes": bytes,
+        "packs": packs,
+        "memtable_bytes": size.active_bytes + size.frozen_bytes,
+    })
+}

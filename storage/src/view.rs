@@ -1,0 +1,218 @@
+//! What reads see: the immutable views of tables, swapped whole, and the entities that they share.
+//!
+//! A writer, a flush or a compaction makes a new [`TableView`] and swaps it in under the table's edit lock; a reader
+//! loads it once and holds it for the read. A view may already hold rows after the reader's position: the position
+//! hides them, so that views of several tables agree.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use roaring::RoaringBitmap;
+
+use crate::dictionary::Dictionary;
+use crate::erase::Erasures;
+use crate::pack::Pack;
+use crate::run::Run;
+use crate::time::{Micros, Sequence};
+
+/// One bucket of one table at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct BucketView {
+    /// Runs that take new rows, oldest first.
+    pub memory: Vec<Arc<Run>>,
+    /// Runs that are being flushed.
+    pub frozen: Vec<Arc<Run>>,
+    /// Runs in segments.
+    pub segments: Vec<Arc<Run>>,
+    /// The latest pack, if one was built.
+    pub pack: Option<Arc<LatestPack>>,
+}
+
+impl BucketView {
+    /// All runs; the order means nothing.
+    pub fn runs(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.memory.iter().chain(&self.frozen).chain(&self.segments)
+    }
+}
+
+/// A latest pack and the entities that were written after it was built.
+#[derive(Debug)]
+pub struct LatestPack {
+    /// The file.
+    pub pack: Pack,
+    /// The entities whose row in the pack is out of date.
+    pub dirty: Arc<DirtySet>,
+    /// The schema version whose features the pack holds.
+    pub shape: u64,
+}
+
+/// A fixed set of ordinals that only grows; safe to read while it is written.
+#[derive(Debug)]
+pub struct DirtySet {
+    words: Vec<AtomicU64>,
+    count: AtomicU64,
+}
+
+impl DirtySet {
+    /// An empty set over the ordinals below `ordinals`.
+    pub fn new(ordinals: u32) -> Self {
+        let words = (0..ordinals.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Self { words, count: AtomicU64::new(0) }
+    }
+
+    /// Adds `ordinal`; one beyond the set is not in the pack anyway.
+    pub fn mark(&self, ordinal: u32) {
+        if let Some(word) = self.words.get(ordinal as usize / 64) {
+            let bit = 1 << (ordinal % 64);
+            if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Release) & bit == 0 {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether `ordinal` is in the set, or beyond it.
+    pub fn contains(&self, ordinal: u32) -> bool {
+        let word = self.words.get(ordinal as usize / 64);
+        word.is_none_or(|word| word.load(Ordering::Acquire) & (1 << (ordinal % 64)) != 0)
+    }
+
+    /// The number of ordinals in the set.
+    pub fn len(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing was written since.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How far back a table may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Horizon {
+    /// The least event bound.
+    pub events: Micros,
+    /// The least knowledge bound.
+    pub knowledge: Micros,
+    /// The least position.
+    pub sequence: Sequence,
+}
+
+impl Default for Horizon {
+    fn default() -> Self {
+        Self { events: i64::MIN, knowledge: i64::MIN, sequence: 0 }
+    }
+}
+
+/// One table at one moment.
+#[derive(Debug, Clone)]
+pub struct TableView {
+    /// Its buckets.
+    pub buckets: Vec<Arc<BucketView>>,
+    /// The last commit that the view holds.
+    pub through: Sequence,
+    /// How far back the table may be asked.
+    pub horizon: Horizon,
+}
+
+impl TableView {
+    /// An empty table of `buckets` buckets.
+    pub fn empty(buckets: u32) -> Self {
+        let buckets = (0..buckets).map(|_| Arc::new(BucketView::default())).collect();
+        Self { buckets, through: 0, horizon: Horizon::default() }
+    }
+}
+
+/// What the memtable of a table holds, for deciding when to flush it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemtableSize {
+    /// Bytes of rows that take new rows.
+    pub active_bytes: u64,
+    /// Bytes of rows that are being flushed.
+    pub frozen_bytes: u64,
+    /// The WAL file that holds the oldest active row.
+    pub active_wal: Option<u64>,
+    /// The WAL file that holds the oldest frozen row.
+    pub frozen_wal: Option<u64>,
+    /// When the oldest active row came, by the monotonic clock.
+    pub active_since: Option<Micros>,
+}
+
+/// A table as the engine keeps it.
+#[derive(Debug)]
+pub struct TableState {
+    /// The table's number.
+    pub id: u32,
+    /// Its entity.
+    pub entity: Arc<EntityState>,
+    /// What reads see.
+    pub view: ArcSwap<TableView>,
+    /// Held while the view is replaced.
+    pub edit: Mutex<()>,
+    /// Dirty sets of packs that are being built, per bucket.
+    pub pending: Mutex<HashMap<u32, Arc<DirtySet>>>,
+    /// What the memtable holds.
+    pub size: Mutex<MemtableSize>,
+    /// Features whose columns are of several types, because they were widened.
+    pub mixed: RwLock<HashSet<u32>>,
+}
+
+impl TableState {
+    /// A table that shows `view`.
+    pub fn new(id: u32, entity: Arc<EntityState>, view: TableView) -> Self {
+        Self {
+            id,
+            entity,
+            view: ArcSwap::from_pointee(view),
+            edit: Mutex::new(()),
+            pending: Mutex::default(),
+            size: Mutex::default(),
+            mixed: RwLock::default(),
+        }
+    }
+
+    /// Whether `feature` has columns of several types.
+    pub fn is_mixed(&self, feature: u32) -> bool {
+        self.mixed.read().contains(&feature)
+    }
+
+    /// Replaces the view by what `change` makes of it.
+    pub fn edit_view<T>(&self, change: impl FnOnce(&mut TableView) -> T) -> T {
+        let _guard = self.edit.lock();
+        let mut view = TableView::clone(&self.view.load());
+        let answer = change(&mut view);
+        self.view.store(Arc::new(view));
+        answer
+    }
+
+    /// Marks `ordinals` of `bucket` as written, in the pack that serves and in the one that is being built. The
+    /// caller holds the edit lock, so that no pack begins in between.
+    pub fn mark_dirty(&self, bucket: u32, view: &BucketView, ordinals: impl Iterator<Item = u32>) {
+        let pending = self.pending.lock().get(&bucket).cloned();
+        let serving = view.pack.as_ref().map(|pack| &pack.dirty);
+        for ordinal in ordinals {
+            pending.iter().chain(serving).for_each(|dirty| dirty.mark(ordinal));
+        }
+    }
+}
+
+/// An entity as the engine keeps it.
+#[derive(Debug)]
+pub struct EntityState {
+    /// The entity's number.
+    pub id: u32,
+    /// Key to ordinal, per bucket.
+    pub dictionaries: Vec<Dictionary>,
+    /// What was erased.
+    pub erasures: RwLock<Erasures>,
+}
+
+impl EntityState {
+    /// The ordinals of `bucket` that were erased.
+    pub fn erased(&self, bucket: u32) -> Arc<RoaringBitmap> {
+        self.dictionaries[bucket as usize].erased()
+    }
+}
