@@ -76,7 +76,8 @@ fn read(file: &'static [u8]) -> Result<RecordBatch, ArrowError> {
     let first = batches.first().ok_or_else(|| ArrowError::ParquetError("no rows".to_owned()))?;
     let batch = concat_batches(&first.schema(), &batches)?;
     // What the file says about its columns is of no concern to a server.
-    let fields = batch.schema().fields().iter().map(|field| field.as_ref().clone().with_metadata(Default::default()));
+    let schema = batch.schema();
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(Default::default()));
     RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), batch.columns().to_vec())
 }
 

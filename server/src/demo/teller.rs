@@ -58,7 +58,7 @@ pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut spaced = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             spaced.push(',');
         }
         spaced.push(digit);
