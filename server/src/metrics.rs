@@ -34,7 +34,7 @@ pub struct Failure {
 }
 
 /// Everything that the server counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     /// Requests answered.
     pub requests: Family<Call, Counter>,
@@ -51,6 +51,12 @@ pub struct Metrics {
     seconds: Family<Call, Histogram, fn() -> Histogram>,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// From 10 µs to about 80 s, each bucket twice the one before.
 fn seconds_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.000_01, 2.0, 24))
@@ -59,7 +65,15 @@ fn seconds_histogram() -> Histogram {
 impl Metrics {
     /// Metrics at zero.
     pub fn new() -> Self {
-        Self { seconds: Family::new_with_constructor(seconds_histogram), ..Self::default() }
+        Self {
+            requests: Family::default(),
+            failures: Family::default(),
+            rows: Family::default(),
+            open: Family::default(),
+            connections: Gauge::default(),
+            bad_rows: Counter::default(),
+            seconds: Family::new_with_constructor(seconds_histogram),
+        }
     }
 
     /// Counts an answered request of `rows` rows that took `time`.

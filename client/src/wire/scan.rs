@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"scan":{"table":"weather","columns":["temp"],"as_of":…,"known_at":…,"history":false,"from":…,"to":…,
-//!          "position":"…","schema_version":7,"clock":µs,"status":false,"event_times":false,"max_message_bytes":n}}
+//!          "position":"…","schema_version":7,"clock":µs,"max_message_bytes":n}}
 //! ```
 //! GetFlightInfo answers tickets of the same form with `"part":{"part":0,"parts":4}` and everything fixed. To a
 //! client they are opaque. A ticket without a part reads the whole table.
@@ -36,10 +36,6 @@ pub struct Scan {
     pub schema_version: Option<u64>,
     /// Replaces the clock for ages, µs.
     pub clock: Option<i64>,
-    /// Adds `x__status` after each feature `x`.
-    pub status: bool,
-    /// Adds `x__event_time` after each feature `x`.
-    pub event_times: bool,
     /// The greatest size of one message.
     pub max_message_bytes: Option<u64>,
     /// Which part of the scan.
@@ -84,14 +80,9 @@ impl Scan {
             position: fields.text("position")?,
             schema_version: fields.count("schema_version")?,
             clock: fields.integer("clock")?,
-            status: fields.flag("status")?,
-            event_times: fields.flag("event_times")?,
             max_message_bytes: fields.count("max_message_bytes")?,
             part: Part::decode(&mut fields)?,
         };
-        if scan.history && (scan.status || scan.event_times) {
-            return Err(fields.invalid("`status` and `event_times` belong to a scan without `history`"));
-        }
         fields.finish()?;
         Ok(scan)
     }
@@ -108,8 +99,6 @@ impl Scan {
             ("position", self.position.as_deref().map(Value::from)),
             ("schema_version", self.schema_version.map(Value::from)),
             ("clock", self.clock.map(Value::from)),
-            ("status", flag(self.status)),
-            ("event_times", flag(self.event_times)),
             ("max_message_bytes", self.max_message_bytes.map(Value::from)),
             ("part", self.part.map(Part::encode)),
         ])

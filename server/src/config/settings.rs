@@ -1,7 +1,7 @@
 //! The table of all settings: the one place where each has its name, default, unit, bound and meaning.
 
 use super::parse::{address, count, flag, parse_duration, size};
-use super::{Config, Setting};
+use super::Setting;
 
 const NETWORK: &str = "Network";
 const STORAGE: &str = "Storage";

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use firn_client::wire::{Acknowledgement, BadRow};
-use firn_storage::database::Committed;
+use firn_storage::commit::Committed;
 use firn_storage::error::Result as EngineResult;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,11 +15,11 @@ use tonic::Status;
 use crate::status::{from_error, new};
 
 /// Bad rows that one acknowledgement lists; the count goes on.
-pub const BAD_ROWS_MAX: usize = 1000;
+pub(super) const BAD_ROWS_MAX: usize = 1000;
 
 /// The bad rows of one batch.
 #[derive(Debug, Default)]
-pub struct BadRows {
+pub(super) struct BadRows {
     /// The first ones.
     pub listed: Vec<BadRow>,
     /// How many there are.
@@ -45,14 +45,14 @@ struct State {
 
 /// The acknowledgements of one stream.
 #[derive(Debug, Default)]
-pub struct Acknowledgements {
+pub(super) struct Acknowledgements {
     state: Mutex<State>,
     changed: Notify,
 }
 
 /// What there is to send.
 #[derive(Debug)]
-pub enum Next {
+pub(super) enum Next {
     /// An acknowledgement.
     Acknowledge(Acknowledgement),
     /// The end of the stream.
@@ -61,14 +61,14 @@ pub enum Next {
 
 impl Acknowledgements {
     /// Takes note of the next batch; its number counts from 0.
-    pub fn begin(&self) -> u64 {
+    pub(super) fn begin(&self) -> u64 {
         let mut state = self.state.lock();
         state.batches.push_back(Batch::default());
         state.first + state.batches.len() as u64 - 1
     }
 
     /// Takes note of the bad rows of batch `number`, which is not settled yet.
-    pub fn note_bad_rows(&self, number: u64, bad_rows: BadRows) {
+    pub(super) fn note_bad_rows(&self, number: u64, bad_rows: BadRows) {
         let mut state = self.state.lock();
         if let Some(batch) = state.batch(number) {
             batch.bad_rows = bad_rows;
@@ -76,7 +76,7 @@ impl Acknowledgements {
     }
 
     /// Takes note of what became of batch `number`.
-    pub fn settle(&self, number: u64, outcome: EngineResult<Committed>) {
+    pub(super) fn settle(&self, number: u64, outcome: EngineResult<Committed>) {
         let mut state = self.state.lock();
         if let Some(batch) = state.batch(number) {
             batch.outcome = Some(outcome);
@@ -87,18 +87,18 @@ impl Acknowledgements {
     }
 
     /// Ends the stream after the batches so far; the first end counts.
-    pub fn end(&self, end: Result<(), Status>) {
+    pub(super) fn end(&self, end: Result<(), Status>) {
         self.state.lock().end.get_or_insert(end);
         self.changed.notify_one();
     }
 
     /// Whether a batch was refused.
-    pub fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         matches!(self.state.lock().end, Some(Err(_)))
     }
 
     /// Waits for something to send.
-    pub async fn next(&self) -> Next {
+    pub(super) async fn next(&self) -> Next {
         loop {
             if let Some(next) = self.state.lock().take() {
                 return next;

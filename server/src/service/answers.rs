@@ -30,7 +30,7 @@ const INLINE_BYTES_MAX: u64 = 1 << 20;
 
 /// A lookup or a join, read but not yet planned.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub(super) struct Question {
     /// `lookup` or `join`.
     pub call: &'static str,
     /// What to answer.
@@ -83,7 +83,7 @@ struct Leaving {
 }
 
 /// The answering side of one stream.
-pub struct Answering {
+pub(super) struct Answering {
     shared: Arc<Shared>,
     question: Arc<Question>,
     request: PointRequest,
@@ -105,7 +105,7 @@ pub struct Answering {
 
 impl Answering {
     /// Plans `question` over requests with `schema`; the first message out is the schema of the answers.
-    pub fn new(shared: Arc<Shared>, question: Question, schema: &Schema) -> Result<Self, Status> {
+    pub(super) fn new(shared: Arc<Shared>, question: Question, schema: &Schema) -> Result<Self, Status> {
         let message_bytes = shared.message_bytes(question.options.max_message_bytes)?;
         let request =
             convert::point_request(&question.features, &question.as_of, &question.known_at, &question.options)?;
@@ -135,7 +135,7 @@ impl Answering {
     }
 
     /// Whether another request may be given.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.waiting.is_none()
             && self.leaving.is_none()
             && self.outgoing.is_empty()
@@ -143,12 +143,12 @@ impl Answering {
     }
 
     /// Whether everything given has been answered.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_none() && self.leaving.is_none() && self.outgoing.is_empty() && self.queue.is_empty()
     }
 
     /// Gives the next request.
-    pub fn ask(&mut self, batch: RecordBatch) {
+    pub(super) fn ask(&mut self, batch: RecordBatch) {
         let started = Instant::now();
         let request = self.requests;
         self.requests += 1;
@@ -255,7 +255,7 @@ impl Answering {
     }
 
     /// The next message, if one can be had without waiting for a chunk.
-    pub fn ready(&mut self) -> Result<Option<FlightData>, Status> {
+    pub(super) fn ready(&mut self) -> Result<Option<FlightData>, Status> {
         loop {
             if let Some(message) = self.outgoing.pop_front() {
                 return Ok(Some(message));
@@ -268,7 +268,7 @@ impl Answering {
     }
 
     /// Waits until the next chunk is done; forever if there is none.
-    pub async fn advance(&mut self) -> Result<(), Status> {
+    pub(super) async fn advance(&mut self) -> Result<(), Status> {
         let Some(chunk) = self.queue.next().await else { return std::future::pending().await };
         self.begin_chunks();
         self.leave(chunk)

@@ -11,13 +11,12 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use chrono::{DateTime, NaiveDateTime};
 use firn_client::wire;
-use firn_storage::database::{Database, ScanRequest};
-use firn_storage::model::batch::{Verb, WriteRequest};
+use firn_storage::database::Database;
 use firn_storage::model::catalog::Catalog;
-use firn_storage::model::duration::parse_duration;
-use firn_storage::model::value::array_from_json;
+use firn_storage::model::prove::{Verb, WriteRequest};
+use firn_storage::model::value::{from_json, parse_duration};
 use firn_storage::position::Position;
-use firn_storage::read::{Bound, FeatureReference, PointRequest};
+use firn_storage::read::{Bound, FeatureReference, PointRequest, ScanRequest};
 use firn_storage::time::Micros;
 use tonic::Status;
 
@@ -25,7 +24,7 @@ use crate::config::Limits;
 use crate::status::{from_error, invalid};
 
 /// A lookup or a join as the engine asks for it.
-pub fn point_request(
+pub(super) fn point_request(
     features: &[wire::FeatureReference],
     as_of: &wire::Bound,
     known_at: &wire::Bound,
@@ -54,7 +53,7 @@ fn feature(reference: &wire::FeatureReference) -> FeatureReference {
 }
 
 /// A scan as the engine asks for it.
-pub fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanRequest, Status> {
+pub(super) fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanRequest, Status> {
     // Both ends of `[from, to)` are compared with whole microseconds: rounding up keeps what lies at or after them.
     let end = |name: &str, end: &Option<wire::Time>| end.as_ref().map(|end| time(name, end, true)).transpose();
     Ok(ScanRequest {
@@ -68,14 +67,12 @@ pub fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanRequest, Stat
         position: scan.position.clone(),
         schema_version: scan.schema_version,
         clock: scan.clock,
-        status: scan.status,
-        event_times: scan.event_times,
         parts,
     })
 }
 
 /// A write stream as the engine asks for it.
-pub fn write_request(put: &wire::Put) -> WriteRequest {
+pub(super) fn write_request(put: &wire::Put) -> WriteRequest {
     WriteRequest {
         table: put.table.clone(),
         verb: match &put.verb {
@@ -118,7 +115,7 @@ fn time(name: &str, time: &wire::Time, round_up: bool) -> Result<Micros, Status>
 }
 
 /// What `at_least` asks to wait for, and how long.
-pub fn at_least(
+pub(super) fn at_least(
     database: &Database,
     options: &wire::ReadOptions,
     limits: &Limits,
@@ -161,14 +158,14 @@ fn key_columns(catalog: &Catalog, features: &[wire::FeatureReference]) -> Result
 }
 
 /// The schema of a request that has no more than its keys.
-pub fn request_schema(catalog: &Catalog, features: &[wire::FeatureReference]) -> Result<Schema, Status> {
+pub(super) fn request_schema(catalog: &Catalog, features: &[wire::FeatureReference]) -> Result<Schema, Status> {
     let columns = key_columns(catalog, features)?;
     let fields = columns.into_iter().map(|(name, data_type)| Field::new(name, data_type, true));
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The request batch of a one-shot lookup.
-pub fn entities_batch(
+pub(super) fn entities_batch(
     catalog: &Catalog,
     features: &[wire::FeatureReference],
     entities: &wire::KeyValues,
@@ -186,7 +183,7 @@ pub fn entities_batch(
         let Some((_, values)) = entities.iter().find(|(given, _)| *given == name) else {
             return Err(invalid(format!("entities: the key column `{name}` is missing")));
         };
-        let array = array_from_json(values, &data_type).map_err(|error| from_error(&error.at(format!("entities.{name}"))))?;
+        let array = from_json(&values.iter().collect::<Vec<_>>(), &data_type).map_err(|error| from_error(&error.at(format!("entities.{name}"))))?;
         fields.push(Field::new(name, data_type, true));
         arrays.push(array);
     }
@@ -194,7 +191,7 @@ pub fn entities_batch(
 }
 
 /// Keys of an erase as arrays: the leading key columns of the entity, in its order.
-pub fn erase_keys(
+pub(super) fn erase_keys(
     catalog: &Catalog,
     erase: &wire::Erase,
 ) -> Result<Vec<(String, arrow_array::ArrayRef)>, Status> {
@@ -206,7 +203,7 @@ pub fn erase_keys(
             let (entity, names) = (&erase.entity, names.join(", "));
             return Err(invalid(format!("entities: `{entity}` has no key column `{name}`; it has {names}")));
         };
-        let array = array_from_json(values, &column.data_type);
+        let array = from_json(&values.iter().collect::<Vec<_>>(), &column.data_type);
         keys.push((name.clone(), array.map_err(|error| from_error(&error.at(format!("entities.{name}"))))?));
     }
     Ok(keys)

@@ -40,7 +40,7 @@ struct Exchange {
 }
 
 /// Serves a stream.
-pub fn serve(
+pub(super) fn serve(
     shared: Arc<Shared>,
     input: Streaming<FlightData>,
     permit: OwnedSemaphorePermit,

@@ -14,7 +14,7 @@ use super::{Answers, convert, scan};
 use crate::status::invalid;
 
 /// Serves the ticket.
-pub async fn serve(
+pub(super) async fn serve(
     shared: Arc<Shared>,
     ticket: &[u8],
     permit: OwnedSemaphorePermit,

@@ -9,9 +9,11 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{BadRow, Command, ProducerStep, Put};
-use firn_storage::database::{Committed, Database};
+use firn_storage::commit::Committed;
+use firn_storage::database::Database;
 use firn_storage::error::Error;
-use firn_storage::model::batch::{Producer, Proven, WriteRequest};
+use firn_storage::model::batch::Producer;
+use firn_storage::model::prove::{Proven, WriteRequest};
 use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -23,7 +25,7 @@ use super::exchange::DECODE_INLINE_BYTES_MAX;
 use super::shared::{MemoryPermit, Pool, Shared};
 use crate::framing::{Decoded, Decoder, too_large};
 use crate::metrics::OpenGuard;
-use crate::status::{from_command, from_error, invalid, new, unavailable};
+use crate::status::{from_command, from_error, invalid, unavailable};
 
 /// A batch up to this size is proven on the connection's own task.
 const PROVE_INLINE_BYTES_MAX: usize = 64 << 10;
@@ -33,7 +35,7 @@ const ROW_BYTES: u64 = 96;
 const BATCH_BYTES: u64 = 16 << 10;
 
 /// Serves a stream.
-pub fn serve(
+pub(super) fn serve(
     shared: Arc<Shared>,
     input: Streaming<FlightData>,
     permit: OwnedSemaphorePermit,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
 use firn_client::wire::{Answer, Scan};
-use firn_storage::error::Result as EngineResult;
+use firn_storage::read::Batches;
 use futures::{Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
@@ -17,12 +17,9 @@ use crate::framing::Encoder;
 use crate::metrics::OpenGuard;
 use crate::status::{from_error, unavailable};
 
-/// The rows of one part.
-type Batches = Box<dyn Iterator<Item = EngineResult<RecordBatch>> + Send>;
-
 struct Scanning {
     shared: Arc<Shared>,
-    scan: Arc<firn_storage::database::Scan>,
+    scan: Arc<firn_storage::read::Scan>,
     parts: std::ops::Range<usize>,
     batches: Option<Batches>,
     encoder: Encoder,
@@ -39,7 +36,7 @@ struct Scanning {
 }
 
 /// Serves a scan, or the part of it that its ticket names.
-pub async fn serve(
+pub(super) async fn serve(
     shared: Arc<Shared>,
     scan: Scan,
     permit: OwnedSemaphorePermit,
@@ -61,14 +58,15 @@ pub async fn serve(
     let metadata = Answer {
         request: 0,
         last: false,
-        read_position: Some(found.position().to_string()),
-        clock: Some(found.clock()),
-        schema_version: Some(found.schema_version()),
+        read_position: Some(found.snapshot().position().to_string()),
+        clock: Some(found.snapshot().clock()),
+        schema_version: Some(found.snapshot().schema_version()),
+        erased_since: found.snapshot().erased_since().map(|position| position.to_string()),
         ..Answer::default()
     };
     let scanning = Scanning {
         _open: shared.metrics.open("scan"),
-        scan: Arc::new(found),
+        scan: found,
         shared,
         parts,
         batches: None,

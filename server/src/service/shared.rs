@@ -164,7 +164,7 @@ impl Shared {
 }
 
 /// Application metadata on a message.
-pub fn with_metadata(mut message: FlightData, metadata: Vec<u8>) -> FlightData {
+pub(super) fn with_metadata(mut message: FlightData, metadata: Vec<u8>) -> FlightData {
     message.app_metadata = Bytes::from(metadata);
     message
 }

@@ -1,0 +1,73 @@
+"""FirnDB from Python: one feature store for training and serving.
+
+    import firndb
+
+    client = firndb.connect("grpc://localhost:3476")
+    client.create_entity("airport", {"origin": "utf8"})
+    client.create_table("weather", entity="airport", event_time="observed", features={"temp": "float64"})
+    client.write("weather", frame)
+    client.lookup(["weather.temp"], {"origin": ["EWR"]})
+    client.join(spine, ["weather.temp"], as_of="decided_at", known_at="decided_at")
+
+Data goes in and comes out as pyarrow, pandas or polars. It is not an engine: everything is decided by the server, so
+that every client sees the same answer.
+"""
+
+from .bounds import Before, Bound, Column, before, column
+from .client import Client, connect
+from .declarations import Feature, FeatureReference, select
+from .errors import (
+    AlreadyExists,
+    Cancelled,
+    DataLoss,
+    Exhausted,
+    FirnError,
+    Internal,
+    Invalid,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    Precondition,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+from .exchange import Answer
+from .lookup import Lookups
+from .write import BadRow, Producer, Written
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyExists",
+    "Answer",
+    "BadRow",
+    "Before",
+    "Bound",
+    "Cancelled",
+    "Client",
+    "Column",
+    "DataLoss",
+    "Exhausted",
+    "Feature",
+    "FeatureReference",
+    "FirnError",
+    "Internal",
+    "Invalid",
+    "Lookups",
+    "NotFound",
+    "OutOfRange",
+    "PermissionDenied",
+    "Precondition",
+    "Producer",
+    "TimedOut",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Written",
+    "before",
+    "column",
+    "connect",
+    "select",
+]

@@ -1,0 +1,97 @@
+"""A real `firn serve` process on a port and a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import pyarrow.flight as flight
+
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def binary() -> pathlib.Path:
+    """The binary that FIRN_BINARY names, or a fresh build."""
+    if named := os.environ.get("FIRN_BINARY"):
+        return pathlib.Path(named).resolve()
+    subprocess.run(["cargo", "build", "--release"], cwd=PROJECT, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target"))
+    return target / "release" / "firn"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+class Server:
+    """A server process. It is killed, and its directory removed, when the block ends."""
+
+    def __init__(self, program: pathlib.Path, *arguments: str) -> None:
+        self.program = program
+        self.arguments = arguments
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="firn-test-"))
+        self.port = free_port()
+        self.url = f"grpc://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process and waits until it answers."""
+        self.log = open(self.directory / "log", "ab")
+        self.process = subprocess.Popen(
+            [self.program, "serve", "--data", self.directory / "data", "--listen", f"127.0.0.1:{self.port}",
+             "--metrics", "off", *self.arguments],
+            stdout=self.log,
+            stderr=self.log,
+        )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with flight.FlightClient(self.url) as client:
+                    list(client.do_action(flight.Action("status", b"{}")))
+                return
+            except flight.FlightUnavailableError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the server did not start:\n{self.output()}") from None
+                time.sleep(0.05)
+
+    def output(self) -> str:
+        """Everything that it wrote."""
+        return (self.directory / "log").read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Ends the process as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ends the process as an operator would; answers its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def resident_bytes(self) -> int:
+        """Memory that the process holds now."""
+        assert self.process is not None
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmRSS")
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.log.close()
+        shutil.rmtree(self.directory, ignore_errors=True)

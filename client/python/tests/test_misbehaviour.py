@@ -1,0 +1,187 @@
+"""Clients that misbehave harm nobody else, and what was acknowledged to them stays."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import firndb
+import numpy
+import pyarrow as pa
+import pyarrow.flight as flight
+import pytest
+import raw
+from server import Server
+
+TIME = pa.timestamp("us", "UTC")
+MOMENT = datetime.datetime(2024, 5, 1, tzinfo=datetime.timezone.utc)
+MIB = 1 << 20
+
+
+def create(client: firndb.Client, table: str, features: dict[str, Any]) -> None:
+    client.create_entity(table, {"k": "int64"})
+    client.create_table(table, entity=table, event_time="at", features=features)
+
+
+def rows(count: int, first: int = 0, **features: Any) -> pa.RecordBatch:
+    keys = pa.array(numpy.arange(first, first + count))
+    return pa.record_batch({"k": keys, "at": pa.array([MOMENT] * count, TIME), **features})
+
+
+def test_a_client_that_reads_no_acknowledgement_until_the_end_does_not_hang(server: Server, name: str) -> None:
+    with firndb.connect(server.url) as client:
+        create(client, name, {"x": "float64"})
+    with raw.connect(server.url) as client:
+        batches = [rows(10, 10 * number, x=pa.array([1.0] * 10)) for number in range(4000)]
+        acknowledgements = raw.put(client, {"write": {"table": name}}, batches)
+        assert sum(each["batches"] for each in acknowledgements) == 4000
+        assert sum(each["rows"] for each in acknowledgements) == 40_000
+
+
+def test_a_client_that_stops_reading_answers_is_made_to_wait(fresh: Callable[..., Server], name: str) -> None:
+    server = fresh()
+    with firndb.connect(server.url) as client:
+        create(client, name, {"v": "fixed_size_list<float32>[1024]"})
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(numpy.zeros(1024 * 1024, numpy.float32)), 1024)
+        client.write(name, rows(1024, v=vectors))
+        command = {"lookup": {"features": [f"{name}.v"]}}
+        request = pa.record_batch({"k": pa.array(numpy.arange(1024))})
+        greedy = raw.connect(server.url)
+        writer, reader = greedy.do_exchange(raw.descriptor(command))
+        writer.begin(request.schema)
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
+            try:
+                while sent < 1000:  # 4 MiB of answer each: 4 GiB if nobody stopped it
+                    writer.write_batch(request)
+                    sent += 1
+            except pa.ArrowException:
+                pass
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        held = 0
+        for _ in range(30):
+            time.sleep(0.1)
+            held = max(held, server.resident_bytes())
+            assert client.lookup(f"{name}.v", {"k": [1]}, to="arrow").num_rows == 1
+        assert held < 600 * MIB, f"{held // MIB} MiB are held for a client that does not read"
+        reader.cancel()
+        sender.join(timeout=30)
+        assert not sender.is_alive()
+        assert client.lookup(f"{name}.v", {"k": [1]}, to="arrow").num_rows == 1
+
+
+VANISH = """
+    import json, os, sys
+    sys.path.insert(0, sys.argv[3])
+    import pyarrow as pa, raw, test_misbehaviour as helpers
+    client = raw.connect(sys.argv[1])
+    table = sys.argv[2]
+    writer, reader = client.do_put(raw.descriptor({"write": {"table": table}}), helpers.rows(1, x=pa.array([1.0])).schema)
+    writer.write_batch(helpers.rows(100, x=pa.array([7.0] * 100)))
+    acknowledged = json.loads(reader.read().to_pybytes())
+    writer.write_batch(helpers.rows(100, 100, x=pa.array([7.0] * 100)))
+    asking, answers = client.do_exchange(raw.descriptor({"lookup": {"features": [table + ".x"]}}))
+    asking.begin(pa.schema([("k", pa.int64())]))
+    asking.write_batch(pa.record_batch({"k": [1]}))
+    client.do_get(pa.flight.Ticket(json.dumps({"scan": {"table": table, "history": True}}).encode()))
+    print(acknowledged["rows"], flush=True)
+    os._exit(1)
+"""
+
+
+def test_a_client_that_vanishes_leaves_what_was_acknowledged(server: Server, name: str) -> None:
+    with firndb.connect(server.url) as client:
+        create(client, name, {"x": "float64"})
+        here = str(__import__("pathlib").Path(__file__).parent)
+        for _ in range(3):
+            ran = subprocess.run(
+                [sys.executable, "-c", textwrap.dedent(VANISH), server.url, name, here],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert ran.stdout.strip() == "100", ran.stderr
+        assert client.lookup(f"{name}.x", {"k": [0, 99]}) == {"x": [7.0, 7.0]}
+
+
+@pytest.mark.slow
+def test_a_thousand_idle_connections_do_not_keep_others_out(server: Server, name: str) -> None:
+    with firndb.connect(server.url) as client:
+        create(client, name, {"x": "float64"})
+        client.write(name, rows(1, x=pa.array([1.0])))
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]
+        try:
+            started = time.monotonic()
+            with firndb.connect(server.url) as another:
+                assert another.lookup(f"{name}.x", {"k": [0]}) == {"x": [1.0]}
+            assert client.lookup(f"{name}.x", {"k": [0]}) == {"x": [1.0]}
+            assert time.monotonic() - started < 5
+        finally:
+            for one in idle:
+                one.close()
+        assert client.lookup(f"{name}.x", {"k": [0]}) == {"x": [1.0]}
+
+
+def test_no_message_is_over_four_mebibytes_unless_it_was_asked_for(server: Server, name: str) -> None:
+    """A client with gRPC's usual limit receives answers of any size."""
+    with firndb.connect(server.url) as client:
+        create(client, name, {"v": "fixed_size_list<float32>[1024]"})
+        for first in range(0, 8192, 2048):
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(numpy.ones(1024 * 2048, numpy.float32)), 1024)
+            client.write(name, rows(2048, first, v=vectors))
+    limited = raw.connect(server.url, generic_options=[("grpc.max_receive_message_length", 4 * MIB)])
+    keys = pa.record_batch({"k": pa.array(numpy.arange(8192))})
+    lookup = {"lookup": {"features": [f"{name}.v"]}}
+    answer = raw.exchange(limited, lookup, [keys])
+    assert raw.table(answer).num_rows == 8192 and len(answer) >= 8
+    assert all(said["last"] == (number == len(answer) - 1) for number, (_, said) in enumerate(answer))
+    joined = raw.exchange(limited, {"join": {**lookup["lookup"], "as_of": "latest"}}, [keys])
+    assert raw.table(joined).num_rows == 8192
+    for history in (False, True):
+        information = limited.get_flight_info(raw.descriptor({"scan": {"table": name, "history": history}}))
+        parts = [raw.table(raw.messages(limited.do_get(endpoint.ticket))) for endpoint in information.endpoints]
+        assert sum(part.num_rows for part in parts) == 8192
+    smaller = raw.exchange(limited, {"lookup": {**lookup["lookup"], "max_message_bytes": 64 << 10}}, [keys.slice(0, 64)])
+    assert len(smaller) >= 4 and raw.table(smaller).equals(raw.table(answer).slice(0, 64))
+    with pytest.raises(pa.ArrowInvalid, match="max_message_bytes"):
+        raw.exchange(limited, {"lookup": {**lookup["lookup"], "max_message_bytes": 2048}}, [keys.slice(0, 1)])
+
+
+def test_a_request_in_small_pieces_is_answered_in_order(server: Server, name: str) -> None:
+    """Pipelined requests, some of them refused in band: every answer has its number and its rows."""
+    with firndb.connect(server.url) as client:
+        create(client, name, {"x": "float64"})
+        client.write(name, rows(100, x=pa.array(numpy.arange(100.0))))
+    with raw.connect(server.url) as client:
+        command = {"lookup": {"features": [f"{name}.x"], "errors": "in_band"}}
+        requests = [pa.record_batch({"k": pa.array([None if k % 7 == 3 else k, k], pa.int64())}) for k in range(50)]
+        requests.append(pa.record_batch({"k": pa.array([], pa.int64())}))
+        answers = raw.exchange(client, command, requests)
+        assert [said["request"] for _, said in answers] == list(range(51))
+        for k, (batch, said) in enumerate(answers[:50]):
+            if k % 7 == 3:
+                assert said["error"]["code"] == "INVALID_ARGUMENT" and batch.num_rows == 0
+            else:
+                assert batch.to_pydict() == {"x": [float(k), float(k)]} and json.dumps(said)
+        assert answers[50][0].num_rows == 0 and "error" not in answers[50][1]
+
+
+def test_a_dropped_acknowledgement_stream_is_no_lost_write(server: Server, name: str) -> None:
+    """Without reading acknowledgements, closing the writer still waits for the last one."""
+    with firndb.connect(server.url) as client:
+        create(client, name, {"x": "float64"})
+        with raw.connect(server.url) as careless:
+            writer, _ = careless.do_put(flight.FlightDescriptor.for_path(name), rows(1, x=pa.array([1.0])).schema)
+            writer.write_batch(rows(5, x=pa.array([2.0] * 5)))
+            writer.close()
+        assert client.lookup(f"{name}.x", {"k": [4]}) == {"x": [2.0]}

@@ -1,0 +1,89 @@
+//! How the story is printed: a word, then a sentence with its figures; emphasis only on a terminal.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+/// The width of the words in front.
+const WORD_WIDTH: usize = 10;
+
+/// Prints the story.
+#[derive(Debug)]
+pub(super) struct Teller {
+    coloured: bool,
+}
+
+impl Teller {
+    /// Emphasis if someone is looking who has not asked for none.
+    pub(super) fn new() -> Self {
+        Self { coloured: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// The headline.
+    pub(super) fn title(&self, text: &str) {
+        say(&format!("\n{}\n", self.strong(text)));
+    }
+
+    /// A line of the story.
+    pub(super) fn line(&self, word: &str, text: &str) {
+        let word = format!("{word:<WORD_WIDTH$}");
+        say(&format!("  {}{text}", if self.coloured { format!("\x1b[36m{word}\x1b[0m") } else { word }));
+    }
+
+    /// What to type next.
+    pub(super) fn next(&self, kept: Option<&Path>) {
+        let data = kept.map_or_else(|| "DIR".to_owned(), |path| path.display().to_string());
+        say("");
+        if kept.is_none() {
+            self.line("next", "firn demo --data DIR        the same, keeping the data");
+        }
+        self.line(if kept.is_none() { "" } else { "next" }, &format!("firn serve --data {data}"));
+        self.line("", "pip install ./client/python");
+        self.line("", "python -c 'import firndb; print(firndb.connect().lookup(\"flights.*\", {\"tailnum\": [\"N14228\"]}))'");
+    }
+
+    /// The text, emphasised.
+    pub(super) fn strong(&self, text: &str) -> String {
+        if self.coloured { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// A closed pipe is no reason to end in a panic.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A number with thousands apart.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut spaced = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            spaced.push(',');
+        }
+        spaced.push(digit);
+    }
+    spaced
+}
+
+/// A span of time.
+pub(super) fn seconds(seconds: f64) -> String {
+    if seconds < 0.1 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
+}
+
+/// A share of a whole.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_readable() {
+        assert_eq!([0, 999, 1000, 334_264, 1_234_567].map(count), ["0", "999", "1,000", "334,264", "1,234,567"]);
+        assert_eq!([seconds(0.0123), seconds(1.239)], ["12 ms", "1.24 s"]);
+        assert_eq!(percent(8_456, 334_264), "2.5 %");
+    }
+}

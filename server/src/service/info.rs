@@ -1,0 +1,157 @@
+//! GetFlightInfo, GetSchema, ListFlights: what there is to read, and the tickets to read it with.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket};
+use arrow_ipc::writer::IpcWriteOptions;
+use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
+use bytes::Bytes;
+use firn_client::wire::{Command, Lookup, Part, Put, Scan, Verb};
+use firn_storage::database::Database;
+use firn_storage::model::catalog::{Catalog, Table};
+use tonic::{Code, Status};
+
+use super::convert;
+use super::shared::{Pool, Shared};
+use crate::status::{from_error, invalid, new};
+
+/// Rows or bytes that are not known beforehand, as Flight says it.
+const UNKNOWN: i64 = -1;
+
+/// Answers GetFlightInfo.
+pub(super) async fn flight(shared: &Arc<Shared>, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+    match read(shared, &descriptor)? {
+        Command::Scan(scan) => scan_flight(shared, scan, descriptor).await,
+        Command::Lookup(lookup) => {
+            let schema = lookup_schema(shared, &lookup)?;
+            let command = Command::Lookup(lookup).encode();
+            info(&schema, Some(descriptor), vec![command])
+        }
+        other => {
+            let verb = other.verb();
+            Err(invalid(format!("GetFlightInfo takes `scan` and `lookup` with entities, not `{verb}`")))
+        }
+    }
+}
+
+async fn scan_flight(
+    shared: &Arc<Shared>,
+    mut scan: Scan,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo, Status> {
+    shared.message_bytes(scan.max_message_bytes)?;
+    let request = convert::scan_request(&scan, shared.limits.scan_parts)?;
+    let found = shared.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+    let snapshot = found.snapshot();
+    scan.position = Some(snapshot.position().to_string());
+    scan.clock = Some(snapshot.clock());
+    scan.schema_version = Some(snapshot.schema_version());
+    let parts = found.parts() as u64;
+    let tickets = (0..parts).map(|part| {
+        Command::Scan(Scan { part: Some(Part { part, parts }), ..scan.clone() }).encode()
+    });
+    info(found.schema(), Some(descriptor), tickets.collect())
+}
+
+/// Answers GetSchema: of what a scan or a lookup answers, or of what a write takes.
+pub(super) async fn schema(shared: &Arc<Shared>, descriptor: FlightDescriptor) -> Result<SchemaResult, Status> {
+    let schema = match read(shared, &descriptor)? {
+        Command::Scan(scan) => {
+            let request = convert::scan_request(&scan, 1)?;
+            let found = shared.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+            Schema::clone(found.schema())
+        }
+        Command::Lookup(lookup) => lookup_schema(shared, &lookup)?,
+        Command::Put(put) => write_schema(&shared.database.catalog(), &put)?,
+        Command::Join(_) => return Err(invalid("the schema of a join begins with that of its spine")),
+    };
+    Ok(SchemaResult { schema: ipc(&schema)? })
+}
+
+/// Answers ListFlights: every table as a scan of its latest rows.
+pub(super) async fn list(shared: &Arc<Shared>) -> Result<Vec<FlightInfo>, Status> {
+    let listing = shared.engine(Pool::Waiters, |database: &Database| {
+        let catalog = database.catalog();
+        let tables = catalog.tables.iter().map(|table| {
+            let scan = Scan { table: table.name.clone(), ..Scan::default() };
+            let request = convert::scan_request(&scan, 1).map_err(|status| {
+                firn_storage::error::Error::invalid(status.message().to_owned())
+            })?;
+            Ok((table.name.clone(), Schema::clone(database.scan(&request)?.schema()), scan))
+        });
+        tables.collect::<firn_storage::error::Result<Vec<_>>>()
+    });
+    let flights = listing.await?.into_iter().map(|(table, schema, scan)| {
+        info(&schema, Some(FlightDescriptor::new_path(vec![table])), vec![Command::Scan(scan).encode()])
+    });
+    flights.collect()
+}
+
+/// The command of a descriptor; a path names a table to scan.
+fn read(shared: &Shared, descriptor: &FlightDescriptor) -> Result<Command, Status> {
+    match (descriptor.cmd.is_empty(), descriptor.path.as_slice()) {
+        (false, _) => shared.command(&descriptor.cmd),
+        (true, [table]) => Ok(Command::Scan(Scan { table: table.clone(), ..Scan::default() })),
+        (true, _) => Err(invalid("give a path of one table, such as [\"weather\"], or a command {\"scan\":{…}}")),
+    }
+}
+
+fn lookup_schema(shared: &Shared, lookup: &Lookup) -> Result<Schema, Status> {
+    let request = convert::point_request(&lookup.features, &lookup.as_of, &lookup.known_at, &lookup.options)?;
+    let catalog = shared.database.catalog();
+    let schema = match &lookup.entities {
+        Some(entities) => {
+            Schema::clone(RecordBatch::schema_ref(&convert::entities_batch(&catalog, &lookup.features, entities)?))
+        }
+        None => convert::request_schema(&catalog, &lookup.features)?,
+    };
+    let plan = shared.database.plan(&request, &schema).map_err(|error| from_error(&error))?;
+    Ok(Schema::clone(plan.schema()))
+}
+
+/// The columns that a write, delete or retract may bring.
+fn write_schema(catalog: &Catalog, put: &Put) -> Result<Schema, Status> {
+    let table: &Table = catalog.table(&put.table).map_err(|error| from_error(&error))?;
+    let entity = catalog.entity_of(table);
+    let moment = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let mut fields: Vec<_> =
+        entity.key.iter().map(|key| Field::new(&key.name, key.data_type.clone(), false)).collect();
+    fields.push(Field::new(&table.event_time, moment(), false));
+    if put.verb != Verb::Delete {
+        let nullable = put.verb != Verb::Write;
+        fields.extend(table.row_id.iter().map(|column| Field::new(&column.name, column.data_type.clone(), nullable)));
+    }
+    if put.verb == Verb::Write {
+        fields.extend(table.features.iter().map(|feature| Field::new(&feature.name, feature.data_type.clone(), true)));
+    }
+    fields.extend(put.ingest_time.iter().map(|name| Field::new(name, moment(), false)));
+    Ok(Schema::new(fields))
+}
+
+fn info(schema: &Schema, descriptor: Option<FlightDescriptor>, tickets: Vec<Vec<u8>>) -> Result<FlightInfo, Status> {
+    let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint {
+        ticket: Some(Ticket { ticket: Bytes::from(ticket) }),
+        // No location: read from the server that was asked.
+        location: Vec::new(),
+        expiration_time: None,
+        app_metadata: Bytes::new(),
+    });
+    Ok(FlightInfo {
+        schema: ipc(schema)?,
+        flight_descriptor: descriptor,
+        endpoint: endpoints.collect(),
+        total_records: UNKNOWN,
+        total_bytes: UNKNOWN,
+        ordered: false,
+        app_metadata: Bytes::new(),
+    })
+}
+
+fn ipc(schema: &Schema) -> Result<Bytes, Status> {
+    let options = IpcWriteOptions::default();
+    let encoded: Result<IpcMessage, ArrowError> = SchemaAsIpc::new(schema, &options).try_into();
+    encoded
+        .map(|message| message.0)
+        .map_err(|error| new(Code::Internal, &format!("the schema cannot be encoded: {error}")))
+}

@@ -1,0 +1,524 @@
+//! The wire, end to end: a real server on a free port, driven through Arrow Flight as any client would.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::utils::flight_data_to_batches;
+use arrow_flight::{Action, Empty, FlightData, FlightDescriptor, Ticket};
+use bytes::Bytes;
+use firn_client::wire::{Acknowledgement, Answer, ProducerStep};
+use firn_server::Server;
+use firn_server::config::Config;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+type Client = FlightServiceClient<Channel>;
+
+/// A server over an empty directory, and a client of it.
+struct Harness {
+    server: Server,
+    client: Client,
+    _directory: tempfile::TempDir,
+}
+
+impl Harness {
+    async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::new(directory.path());
+        config.listen = "127.0.0.1:0".parse().unwrap();
+        config.metrics = Some("127.0.0.1:0".parse().unwrap());
+        config.storage.background = false;
+        change(&mut config);
+        let server = Server::start(config).await.unwrap();
+        let client = FlightServiceClient::connect(server.url()).await.unwrap().max_decoding_message_size(usize::MAX);
+        Self { server, client, _directory: directory }
+    }
+
+    async fn act(&self, name: &str, body: Value) -> Result<Value, Status> {
+        let action = Action { r#type: name.to_owned(), body: body.to_string().into() };
+        let mut results = self.client.clone().do_action(action).await?.into_inner();
+        let result = results.message().await?.expect("an action has one result");
+        Ok(serde_json::from_slice(&result.body).unwrap())
+    }
+
+    async fn weather(&self) {
+        self.act("create_entity", json!({"entity":"airport","key":[{"name":"origin","type":"utf8"}],"buckets":2})).await.unwrap();
+        let features = json!([
+            {"name":"temp","type":"float64","max_age":"3h"},
+            {"name":"note","type":"utf8","default":"none"}]);
+        let table = json!({"table":"weather","entity":"airport","event_time":"observed","features":features,
+            "max_future_skew":"none"});
+        self.act("create_table", table).await.unwrap();
+    }
+
+    /// Sends messages and collects what comes back.
+    async fn put(&self, messages: Vec<FlightData>) -> (Vec<Acknowledgement>, Option<Status>) {
+        let sent = futures::stream::iter(messages);
+        let mut results = match self.client.clone().do_put(sent).await {
+            Ok(results) => results.into_inner(),
+            Err(status) => return (Vec::new(), Some(status)),
+        };
+        let mut acknowledgements = Vec::new();
+        loop {
+            match results.message().await {
+                Ok(Some(result)) => acknowledgements.push(Acknowledgement::decode(&result.app_metadata).unwrap()),
+                Ok(None) => return (acknowledgements, None),
+                Err(status) => return (acknowledgements, Some(status)),
+            }
+        }
+    }
+
+    async fn write(&self, batches: &[RecordBatch]) -> Acknowledgement {
+        let (acknowledgements, error) = self.put(messages(&json!({"write":{"table":"weather"}}), batches).await).await;
+        assert!(error.is_none(), "{error:?}");
+        acknowledgements.last().expect("batches are acknowledged").clone()
+    }
+
+    async fn exchange(&self, messages: Vec<FlightData>) -> Result<(Vec<RecordBatch>, Vec<Answer>), Status> {
+        let sent = futures::stream::iter(messages);
+        let received = self.client.clone().do_exchange(sent).await?.into_inner();
+        collect(received.try_collect().await?)
+    }
+
+    async fn get(&self, ticket: &Value) -> Result<(Vec<RecordBatch>, Vec<Answer>), Status> {
+        let ticket = Ticket { ticket: ticket.to_string().into() };
+        let received = self.client.clone().do_get(ticket).await?.into_inner();
+        collect(received.try_collect().await?)
+    }
+}
+
+/// The batches of an answer and the metadata of each.
+fn collect(messages: Vec<FlightData>) -> Result<(Vec<RecordBatch>, Vec<Answer>), Status> {
+    assert!(messages[0].app_metadata.is_empty(), "the schema message carries no metadata");
+    let answers = messages.iter().filter(|message| !message.app_metadata.is_empty());
+    let answers = answers.map(|message| Answer::decode(&message.app_metadata).unwrap()).collect();
+    Ok((flight_data_to_batches(&messages).unwrap(), answers))
+}
+
+async fn messages(command: &Value, batches: &[RecordBatch]) -> Vec<FlightData> {
+    let descriptor = FlightDescriptor::new_cmd(command.to_string());
+    let encoder = FlightDataEncoderBuilder::new()
+        .with_schema(batches[0].schema())
+        .with_flight_descriptor(Some(descriptor))
+        .build(futures::stream::iter(batches.iter().cloned().map(Ok)));
+    encoder.try_collect().await.unwrap()
+}
+
+const HOUR: i64 = 3_600_000_000;
+
+fn times(hours: &[i64]) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(hours.iter().map(|hour| hour * HOUR)).with_timezone("UTC"))
+}
+
+fn rows(origins: &[&str], hours: &[i64], temps: &[Option<f64>]) -> RecordBatch {
+    RecordBatch::try_from_iter([
+        ("origin", Arc::new(StringArray::from_iter_values(origins)) as ArrayRef),
+        ("observed", times(hours)),
+        ("temp", Arc::new(Float64Array::from(temps.to_vec())) as ArrayRef),
+    ])
+    .unwrap()
+}
+
+fn keys(origins: &[&str]) -> RecordBatch {
+    RecordBatch::try_from_iter([("origin", Arc::new(StringArray::from_iter_values(origins)) as ArrayRef)]).unwrap()
+}
+
+fn temps(batch: &RecordBatch) -> Vec<Option<f64>> {
+    batch.column_by_name("temp").unwrap().as_primitive::<Float64Type>().iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_acknowledged_is_looked_up() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let acknowledged = harness.write(&[rows(&["EWR", "JFK"], &[1, 2], &[Some(1.5), None])]).await;
+    assert_eq!((acknowledged.batches, acknowledged.rows, acknowledged.bad_row_count), (1, 2, 0));
+
+    let command = json!({"lookup":{"features":["weather.temp",{"feature":"weather.note","as":"remark"}],
+        "as_of":{"us":3 * HOUR},"status":true,"event_times":true,"digest":true}});
+    let (batches, answers) = harness.exchange(messages(&command, &[keys(&["JFK", "EWR", "LGA"])]).await).await.unwrap();
+    let names: Vec<_> = batches[0].schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["temp", "temp__status", "temp__event_time", "remark", "remark__status", "remark__event_time"]);
+    assert_eq!(temps(&batches[0]), [None, Some(1.5), None]);
+    let statuses = arrow_cast::cast(&batches[0].columns()[1], &arrow_schema::DataType::Utf8).unwrap();
+    assert_eq!(statuses.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["null", "value", "never"]);
+    assert_eq!(batches[0].column(2).as_primitive::<TimestampMicrosecondType>().value(1), HOUR);
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].last && answers[0].request == 0);
+    assert_eq!(answers[0].read_position.as_deref(), Some(acknowledged.read_position.as_str()));
+    assert!(answers[0].digest.is_some() && answers[0].clock.is_some());
+
+    let ticket = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":3 * HOUR},"entities":{"origin":["EWR"]}}});
+    let (batches, _) = harness.get(&ticket).await.unwrap();
+    assert_eq!(temps(&batches[0]), [Some(1.5)]);
+    harness.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_answered_in_order_and_zero_rows_with_zero_rows() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    let command = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR}}});
+    let mut requests: Vec<_> = (0..100).map(|size| keys(&vec!["EWR"; size * 37 % 3000])).collect();
+    requests.push(keys(&[]));
+    let mut sent = messages(&command, &requests[..1]).await;
+    sent.truncate(1);
+    for request in &requests {
+        // The stock encoder sends nothing for zero rows; requests are encoded one by one instead.
+        let mut encoder = firn_server::framing::Encoder::new(request.schema(), 1 << 26);
+        encoder.schema_message();
+        sent.push(encoder.next(request, 0).unwrap().message);
+    }
+    let (batches, answers) = harness.exchange(sent).await.unwrap();
+    assert_eq!(answers.iter().map(|answer| answer.request).collect::<Vec<_>>(), (0..101).collect::<Vec<_>>());
+    for (batch, request) in batches.iter().zip(&requests) {
+        assert_eq!(batch.num_rows(), request.num_rows());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_answers_the_spine_and_the_features_as_of_each_row() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR", "EWR", "JFK"], &[1, 3, 2], &[Some(1.0), Some(3.0), Some(2.0)])]).await;
+    let spine = RecordBatch::try_from_iter([
+        ("label", Arc::new(Float64Array::from(vec![0.0, 1.0, 2.0, 3.0])) as ArrayRef),
+        ("place", Arc::new(StringArray::from_iter_values(["EWR", "EWR", "JFK", "EWR"])) as ArrayRef),
+        ("decided_at", times(&[0, 2, 2, 4])),
+    ])
+    .unwrap();
+    let feature = json!({"feature":"weather.temp","entity":{"origin":"place"}});
+    let command = json!({"join":{"features":[feature],"as_of":{"column":"decided_at"},"digest":true}});
+    let (batches, answers) = harness.exchange(messages(&command, &[spine.clone(), spine.clone()]).await).await.unwrap();
+    assert_eq!(batches.len(), 2);
+    assert_eq!(batches[0].num_columns(), 4);
+    assert_eq!(batches[0].column(0), spine.column(0));
+    assert_eq!(temps(&batches[0]), [None, Some(1.0), Some(2.0), Some(3.0)]);
+    assert_eq!(answers[0].read_position, answers[1].read_position);
+    assert_eq!(answers[0].digest, answers[1].digest, "equal answers have equal digests");
+
+    let exclusive = json!({"join":{"features":[{"feature":"weather.temp","entity":{"origin":"place"}}],
+        "as_of":{"column":"decided_at","exclusive":true}}});
+    let (batches, _) = harness.exchange(messages(&exclusive, &[spine]).await).await.unwrap();
+    assert_eq!(temps(&batches[0]), [None, Some(1.0), None, Some(3.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_spans_messages_below_the_limit_with_the_same_digest() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    let request = keys(&vec!["EWR"; 50_000]);
+    let mut digests = Vec::new();
+    for most in [4096, 4 << 20] {
+        let command = json!({"lookup":{"features":["weather.*"],"as_of":{"us":HOUR},"digest":true,"max_message_bytes":most}});
+        let sent = futures::stream::iter(messages(&command, std::slice::from_ref(&request)).await);
+        let received = harness.client.clone().do_exchange(sent).await.unwrap().into_inner();
+        let messages: Vec<FlightData> = received.try_collect().await.unwrap();
+        assert!(messages.iter().all(|message| prost::Message::encoded_len(message) < most));
+        let (batches, answers) = collect(messages).unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 50_000);
+        let (last, others) = answers.split_last().unwrap();
+        assert!(last.last && others.iter().all(|answer| !answer.last && answer.digest.is_none()));
+        digests.push(last.digest.clone().unwrap());
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_rows_end_the_stream_or_come_in_band() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    let null = RecordBatch::try_new(
+        Arc::new(arrow_schema::Schema::new(vec![arrow_schema::Field::new("origin", arrow_schema::DataType::Utf8, true)])),
+        vec![Arc::new(StringArray::from(vec![Some("EWR"), None]))],
+    )
+    .unwrap();
+    let good = RecordBatch::try_new(null.schema(), keys(&["EWR"]).columns().to_vec()).unwrap();
+    let requests = [good.clone(), null, good];
+    let command = |errors: &str| json!({"lookup":{"features":["weather.temp"],"as_of":{"us":HOUR},"errors":errors}});
+    let error = harness.exchange(messages(&command("status"), &requests).await).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("request 1"), "{error}");
+
+    let (batches, answers) = harness.exchange(messages(&command("in_band"), &requests).await).await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1, 0, 1]);
+    assert_eq!(answers.iter().map(|answer| answer.request).collect::<Vec<_>>(), [0, 1, 2]);
+    let error = answers[1].error.as_ref().unwrap();
+    assert_eq!(error.code, "INVALID_ARGUMENT");
+    assert!(answers[1].last && answers[2].error.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_command_alone_decides_ends_the_stream() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let spine = RecordBatch::try_from_iter([
+        ("origin", Arc::new(StringArray::from_iter_values(["EWR"])) as ArrayRef),
+        ("temp", Arc::new(Float64Array::from(vec![0.0])) as ArrayRef),
+    ])
+    .unwrap();
+    for (command, code, part) in [
+        (json!({"lookup":{"features":["weather.tmp"]}}), Code::NotFound, "tmp"),
+        (json!({"lookup":{"features":["wether.temp"]}}), Code::NotFound, "wether"),
+        (json!({"lookup":{"features":["weather.temp"],"as_of":{"column":"when"}}}), Code::InvalidArgument, "when"),
+        (json!({"lookup":{"features":["weather.temp"],"max_message_bytes":1}}), Code::InvalidArgument, "max_message_bytes"),
+        (json!({"lookup":{"features":["weather.temp"],"position":"x"}}), Code::InvalidArgument, "position"),
+        (json!({"lookup":{"features":["weather.temp"],"entities":{"origin":["x"]}}}), Code::InvalidArgument, "DoGet"),
+        (json!({"lookup":{"features":["weather.temp"],"oops":1}}), Code::InvalidArgument, "lookup: unknown field `oops`"),
+        (json!({"join":{"features":["weather.temp"],"as_of":"latest"}}), Code::InvalidArgument, "\"as\""),
+        (json!({"join":{"features":["weather.temp"],"as_of":"latest","spine":{"table":"x"}}}), Code::Unimplemented, "spine"),
+        (json!({"write":{"table":"weather"}}), Code::InvalidArgument, "DoPut"),
+    ] {
+        let error = harness.exchange(messages(&command, std::slice::from_ref(&spine)).await).await.unwrap_err();
+        assert_eq!(error.code(), code, "{command}: {error}");
+        assert!(error.message().contains(part), "{command}: {error}");
+    }
+    let error = harness.get(&json!("SELECT")).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("Flight SQL"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_cover_all_batches_even_if_read_last() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let batches: Vec<_> = (0..500).map(|hour| rows(&["EWR"; 20], &[hour; 20], &[Some(hour as f64); 20])).collect();
+    let (send, receive) = mpsc::channel(1);
+    let mut results = harness.client.clone().do_put(ReceiverStream::new(receive)).await.unwrap().into_inner();
+    for message in messages(&json!({"write":{"table":"weather"}}), &batches).await {
+        send.send(message).await.unwrap();
+    }
+    drop(send);
+    let (mut count, mut rows) = (0, 0);
+    while let Some(result) = results.message().await.unwrap() {
+        let acknowledgement = Acknowledgement::decode(&result.app_metadata).unwrap();
+        count += acknowledgement.batches;
+        rows += acknowledgement.rows;
+    }
+    assert_eq!((count, rows), (500, 10_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_batch_ends_the_stream_after_earlier_acknowledgements() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let good = |hour| rows(&["EWR"], &[hour], &[Some(1.0)]);
+    let mut sent = messages(&json!({"write":{"table":"weather","producer":"p"}}), &[good(1), good(2), good(3), good(4)]).await;
+    for (message, (producer_seq, previous)) in sent[1..].iter_mut().zip([(1, None), (2, Some(1)), (7, Some(6)), (3, Some(2))]) {
+        message.app_metadata = ProducerStep { producer_seq, previous }.encode().into();
+    }
+    let (acknowledgements, error) = harness.put(sent.clone()).await;
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.batches).sum::<u64>(), 2);
+    let error = error.unwrap();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().starts_with("batch 2:"), "{error}");
+    let status = harness.get(&json!({"scan":{"table":"weather","history":true}})).await.unwrap();
+    assert_eq!(status.0.iter().map(RecordBatch::num_rows).sum::<usize>(), 2, "nothing after the refused batch is applied");
+
+    sent.truncate(3);
+    let (acknowledgements, error) = harness.put(sent).await;
+    assert!(error.is_none());
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.duplicates).sum::<u64>(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_rows_refuse_the_batch_or_are_reported() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let origins: ArrayRef = Arc::new(StringArray::from(vec![Some("EWR"), None, Some("JFK")]));
+    let temps: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+    let fields = vec![
+        arrow_schema::Field::new("origin", arrow_schema::DataType::Utf8, true),
+        arrow_schema::Field::new("observed", times(&[1]).data_type().clone(), true),
+        arrow_schema::Field::new("temp", arrow_schema::DataType::Float64, true),
+    ];
+    let schema = Arc::new(arrow_schema::Schema::new(fields));
+    let bad = RecordBatch::try_new(Arc::clone(&schema), vec![origins, times(&[1, 1, 1]), temps]).unwrap();
+    let good = RecordBatch::try_new(schema, rows(&["EWR"], &[1], &[Some(1.0)]).columns().to_vec()).unwrap();
+
+    let (acknowledgements, error) = harness.put(messages(&json!({"write":{"table":"weather"}}), &[good.clone(), bad.clone()]).await).await;
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.rows).sum::<u64>(), 1);
+    let error = error.unwrap();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("origin"), "{error}");
+
+    let (acknowledgements, error) =
+        harness.put(messages(&json!({"write":{"table":"weather","bad_rows":"report"}}), &[good, bad]).await).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.rows).sum::<u64>(), 3);
+    let bad_rows: Vec<_> = acknowledgements.iter().flat_map(|acknowledgement| &acknowledgement.bad_rows).collect();
+    assert_eq!(bad_rows.len(), 1);
+    assert_eq!((bad_rows[0].batch, bad_rows[0].row, bad_rows[0].column.as_str()), (1, 1, "origin"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_least_waits_and_times_out() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let first = harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    let (log, sequence) = first.read_position.split_once('-').unwrap();
+    let next = u64::from_str_radix(sequence, 16).unwrap() + 1;
+    let future = format!("{log}-{next:x}");
+    let ask = |wait: &str| {
+        let lookup = json!({"features":["weather.temp"],"as_of":{"us":9 * HOUR},"at_least":future,"wait":wait});
+        json!({"lookup":lookup})
+    };
+    let error = harness.exchange(messages(&ask("10ms"), &[keys(&["EWR"])]).await).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    let waiting = ask("20s");
+    let waiting = async { harness.exchange(messages(&waiting, &[keys(&["EWR"])]).await).await };
+    let writing = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        harness.write(&[rows(&["EWR"], &[9], &[Some(9.0)])]).await
+    };
+    let (answered, _) = tokio::join!(waiting, writing);
+    assert_eq!(temps(&answered.unwrap().0[0]), [Some(9.0)]);
+    let position = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR},"position":first.read_position,
+        "clock":9}});
+    let (batches, answers) = harness.exchange(messages(&position, &[keys(&["EWR"])]).await).await.unwrap();
+    assert_eq!(temps(&batches[0]), [Some(1.0)]);
+    assert_eq!(answers[0].clock, Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_is_read_through_its_endpoints_and_history_rebuilds_the_table() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let origins: Vec<String> = (0..100).map(|origin| format!("A{origin}")).collect();
+    let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
+    harness.write(&[rows(&origins, &[1; 100], &[Some(1.0); 100]), rows(&origins[..10], &[2; 10], &[Some(2.0); 10])]).await;
+    let descriptor = FlightDescriptor::new_cmd(json!({"scan":{"table":"weather","columns":["temp"],"as_of":{"us":2 * HOUR}}}).to_string());
+    let info = harness.client.clone().get_flight_info(descriptor).await.unwrap().into_inner();
+    assert_eq!(info.endpoint.len(), 2, "two buckets");
+    harness.write(&[rows(&origins[..1], &[2], &[Some(7.0)])]).await;
+    let (mut total, mut positions) = (0.0, Vec::new());
+    for endpoint in info.endpoint {
+        let ticket: Value = serde_json::from_slice(&endpoint.ticket.unwrap().ticket).unwrap();
+        let (batches, answers) = harness.get(&ticket).await.unwrap();
+        total += batches.iter().flat_map(temps).flatten().sum::<f64>();
+        assert!(answers.last().unwrap().last);
+        positions.push(answers[0].read_position.clone());
+    }
+    assert_eq!(total, 110.0, "every endpoint reads the position of the info");
+    assert_eq!(positions[0], positions[1]);
+    let (batches, _) = harness.get(&json!({"scan":{"table":"weather","history":true}})).await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 111);
+    assert!(batches[0].column_by_name("sequence").is_some());
+    let empty = json!({"scan":{"table":"weather","from":{"us":90 * HOUR},"to":{"us":99 * HOUR}}});
+    let (batches, answers) = harness.get(&empty).await.unwrap();
+    assert_eq!((batches[0].num_rows(), answers.len()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_answer_json_and_name_what_is_wrong() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let described = harness.act("describe_table", json!({"table":"weather"})).await.unwrap();
+    assert_eq!(described["table"], "weather");
+    assert_eq!(described["sealed"], false);
+    assert!(described["schema_version"].is_number());
+    let altered = harness.act("alter_table", json!({"table":"weather","add":[{"name":"wind","type":"int32"}]})).await.unwrap();
+    assert!(altered["features"].as_array().unwrap().iter().any(|feature| feature["name"] == "wind"));
+    harness.act("seal_table", json!({"table":"weather"})).await.unwrap();
+    for action in ["list_tables", "list_entities", "status", "flush", "compact"] {
+        harness.act(action, json!({})).await.unwrap();
+    }
+    let error = harness.act("create_tabel", json!({})).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unimplemented);
+    assert!(error.message().contains("create_table"), "{error}");
+    let error = harness.act("flush", json!({"tabel":"weather"})).await.unwrap_err();
+    assert!(error.message().contains("unknown field `tabel`; the fields are `table`"), "{error}");
+    let error = harness.act("describe_table", json!({"table":"wether"})).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    let listed: Vec<_> = harness.client.clone().list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 14);
+    let flights: Vec<_> = harness
+        .client.clone().list_flights(arrow_flight::Criteria { expression: Bytes::new() }).await.unwrap().into_inner()
+        .try_collect().await.unwrap();
+    assert_eq!(flights.len(), 1);
+    let schema = harness.client.clone().get_schema(FlightDescriptor::new_path(vec!["weather".to_owned()])).await.unwrap();
+    let schema: arrow_schema::Schema = (&schema.into_inner()).try_into().unwrap();
+    assert!(schema.field_with_name("temp").is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_above_the_limit_is_refused_by_name() {
+    let harness = Harness::with(|config| config.limits.message_bytes_max = 100_000).await;
+    harness.weather().await;
+    let large = rows(&vec!["EWR"; 20_000], &vec![1; 20_000], &vec![Some(1.0); 20_000]);
+    let (_, error) = harness.put(messages(&json!({"write":{"table":"weather"}}), &[large]).await).await;
+    let error = error.unwrap();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("message-bytes-max"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_finishes_what_was_asked_and_the_data_is_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = Config::new(directory.path());
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    config.metrics = None;
+    let server = Server::start(config.clone()).await.unwrap();
+    let client = FlightServiceClient::connect(server.url()).await.unwrap();
+    let harness = Harness { server, client, _directory: directory };
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    // A stream that stays open does not hold up the stop.
+    let (send, receive) = mpsc::channel(4);
+    let command = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR}}});
+    for message in messages(&command, &[keys(&["EWR"])]).await {
+        send.send(message).await.unwrap();
+    }
+    let mut open = harness.client.clone().do_exchange(ReceiverStream::new(receive)).await.unwrap().into_inner();
+    for _ in 0..2 {
+        open.next().await.unwrap().unwrap();
+    }
+    let Harness { server, client, _directory } = harness;
+    let stopping = tokio::spawn(server.stop());
+    assert_eq!(open.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    drop((open, client));
+    tokio::time::timeout(Duration::from_secs(20), stopping).await.unwrap().unwrap().unwrap();
+
+    let server = Server::start(config).await.unwrap();
+    let client = FlightServiceClient::connect(server.url()).await.unwrap();
+    let harness = Harness { server, client, _directory };
+    let ticket = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR},"entities":{"origin":["EWR"]}}});
+    assert_eq!(temps(&harness.get(&ticket).await.unwrap().0[0]), [Some(1.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_and_health_are_served_over_http() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let harness = Harness::start().await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    for (path, part) in [
+        ("/metrics", "firn_request_rows_total{call=\"write\"} 1"),
+        ("/metrics", "firn_engine_rows_total 1"),
+        ("/health", "200 OK"),
+        ("/ready", "ready"),
+        ("/else", "404"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(harness.server.metrics_address().unwrap()).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains(part), "{path}: {answer}");
+    }
+}
