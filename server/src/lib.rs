@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod framing;
 pub mod listener;
 pub mod logging;

@@ -1,1 +1,48 @@
-//! commands
+//! The command line of `firn`: one file per kind of command.
+
+mod remote;
+mod serve;
+
+use clap::{ArgMatches, Command};
+
+use crate::demo;
+
+/// Parses the arguments of the process and does what they say.
+pub fn run() -> Result<(), String> {
+    let matches = command().get_matches();
+    match matches.subcommand() {
+        Some(("serve", matches)) => serve::run(matches),
+        Some(("demo", matches)) => run_demo(matches),
+        Some((name, matches)) => block_on(remote::run(name, matches))?,
+        None => unreachable!("clap asks for a subcommand"),
+    }
+}
+
+/// The whole command line.
+pub fn command() -> Command {
+    let command = Command::new("firn")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("FirnDB: ML features, read now, at any past moment, and as they were known then")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve::command())
+        .subcommand(demo_command());
+    remote::commands().into_iter().fold(command, Command::subcommand)
+}
+
+fn demo_command() -> Command {
+    let data = clap::Arg::new("data").long("data").value_name("DIR").help("Load into DIR, which must be empty, and keep it");
+    let keep = clap::Arg::new("keep").long("keep").action(clap::ArgAction::SetTrue).help("Keep the temporary directory");
+    Command::new("demo").about("Tell the story of a year of flights, with a server of its own").arg(data).arg(keep)
+}
+
+fn run_demo(matches: &ArgMatches) -> Result<(), String> {
+    let data = matches.get_one::<String>("data").map(Into::into);
+    block_on(demo::run(demo::Options { data, keep: matches.get_flag("keep") }))?
+}
+
+/// Runs `work` to its end on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    Ok(runtime.map_err(|error| format!("could not start the runtime: {error}"))?.block_on(work))
+}
