@@ -1,6 +1,5 @@
 //! The questions of the story: one plane now and then, and the training set with one bound and with both.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Field, Schema};
+use chrono::DateTime;
 use firn_client::Client;
 use firn_client::wire::{Bound, FeatureReference, Join, Lookup, ReadOptions, Time};
 
@@ -147,18 +147,18 @@ fn witness(batch: &RecordBatch) -> Result<Vec<Option<i64>>> {
 
 /// The vector of the plane in words.
 fn sentence(batch: &RecordBatch) -> Result<String> {
-    let options = FormatOptions::default().with_null("unknown").with_timestamp_tz_format(Some("%-d %b %Y %H:%M"));
+    let options = FormatOptions::default().with_null("unknown");
     let cell = |name: &str| -> Result<String> {
         let column = batch.column_by_name(name).ok_or_else(|| format!("the answer lacks {name}"))?;
         let formatter = ArrayFormatter::try_new(column, &options).map_err(|error| error.to_string())?;
         Ok(formatter.value(0).to_string())
     };
-    let mut text = format!("{PLANE}, {} with {} seats", cell("model")?, cell("seats")?);
-    let flight = format!("{}-{} of {}", cell("origin")?, cell("dest")?, cell("arr_delay__event_time")?);
+    let departure = witness(batch)?.first().copied().flatten().and_then(DateTime::from_timestamp_micros);
+    let departure = departure.map_or("unknown".to_owned(), |time| time.format("%-d %B %Y, %H:%M").to_string());
     let delay = cell("arr_delay")?.parse::<f32>().map_or("unknown".to_owned(), |minutes| match minutes < 0.0 {
         true => format!("{} min early", -minutes),
         false => format!("{minutes} min late"),
     });
-    write!(text, "; last landed: {flight}, {delay}").map_err(|error| error.to_string())?;
-    Ok(text)
+    let plane = format!("{PLANE}, {} with {} seats", cell("model")?, cell("seats")?);
+    Ok(format!("{plane}; last flight {}-{} of {departure}: {delay}", cell("origin")?, cell("dest")?))
 }
