@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::background;
-use crate::commit::{Committed, Done, Job, Prepared, Queue, closed};
+use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, closed};
 use crate::compaction;
 use crate::config::Options;
 use crate::engine::Engine;
@@ -113,8 +113,17 @@ impl Database {
     /// Sends `batch` to the log. Calls of one thread are committed in their order; `done` is called on the log's
     /// thread once the batch is durable and readable, or refused, and must be quick.
     pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
+        self.submit_within(None, batch, done);
+    }
+
+    /// [`Database::submit`] of one batch of a stream: if the log refuses it, it refuses the later ones of `fence` too,
+    /// however many were sent meanwhile.
+    pub fn submit_within(&self, fence: Option<&Fence>, batch: WriteBatch, done: Done<Committed>) {
         match Prepared::new(self.engine(), batch) {
-            Ok(prepared) => self.put(Job::Write(Box::new(prepared), done)),
+            Ok(prepared) => {
+                let prepared = Prepared { fence: fence.cloned(), ..prepared };
+                self.put(Job::Write(Box::new(prepared), done));
+            }
             Err(error) => done(Err(error)),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{BadRow, Command, ProducerStep, Put};
-use firn_storage::commit::Committed;
+use firn_storage::commit::{Committed, Fence};
 use firn_storage::database::Database;
 use firn_storage::error::Error;
 use firn_storage::model::batch::Producer;
@@ -83,6 +83,8 @@ struct WriteStream {
     call: &'static str,
     producer: Option<String>,
     request: Arc<WriteRequest>,
+    /// Keeps what follows a refused batch out of the log.
+    fence: Fence,
     _open: Arc<OpenGuard>,
 }
 
@@ -145,7 +147,7 @@ impl Receiver {
         // An unknown table is refused before the first row.
         self.shared.database.catalog().table(&put.table).map_err(|error| from_error(&error))?;
         let open = Arc::new(self.shared.metrics.open(call));
-        Ok(WriteStream { call, request: Arc::new(convert::write_request(&put)), producer: put.producer, _open: open })
+        Ok(WriteStream { call, request: Arc::new(convert::write_request(&put)), producer: put.producer, fence: Fence::default(), _open: open })
     }
 
     async fn decode(&mut self, message: FlightData) -> Result<Decoded, Status> {
@@ -238,7 +240,7 @@ impl Submission {
             acknowledgements.settle(number, outcome);
             drop(permits);
         };
-        self.database.submit(batch, Box::new(done));
+        self.database.submit_within(Some(&self.stream.fence), batch, Box::new(done));
         Ok(())
     }
 }

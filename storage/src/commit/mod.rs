@@ -10,6 +10,7 @@ mod stage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::Engine;
 use crate::erase::ErasePlan;
@@ -45,6 +46,20 @@ pub struct Committed {
     pub rows: u64,
     /// Whether the batch was a repetition: nothing was applied now.
     pub duplicate: bool,
+}
+
+/// Joins the batches of one stream: once one of them is refused, the log refuses all that come after it.
+#[derive(Debug, Clone, Default)]
+pub struct Fence(Arc<AtomicBool>);
+
+impl Fence {
+    pub(super) fn close(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Answers a job once it is durable and readable, or refused.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Committed, Committer, Done, record};
+use super::{Committed, Committer, Done, Fence, record};
 use crate::engine::Engine;
 use crate::erase::ErasePlan;
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ pub struct Prepared {
     pub places: Vec<Vec<u32>>,
     /// What the WAL keeps; empty in replay.
     pub payload: Vec<u8>,
+    /// The stream that it came in, if a refusal there ends all after it.
+    pub fence: Option<Fence>,
     /// The length of a replayed payload.
     pub replayed_bytes: u64,
 }
@@ -63,7 +65,7 @@ impl Prepared {
             hashes.push(hash);
         }
         let chunk = Arc::new(Chunk { columns: std::mem::take(&mut batch.columns) });
-        Ok(Self { batch, table, chunk, hashes, places, payload, replayed_bytes: 0 })
+        Ok(Self { batch, table, chunk, hashes, places, payload, fence: None, replayed_bytes: 0 })
     }
 
     /// What the batch costs in memory: its cells and what is kept beside each row.
@@ -84,17 +86,24 @@ pub(super) enum Staged {
 
 impl Committer {
     pub(super) fn stage_write(&mut self, prepared: Prepared, done: Done<Committed>, staged: &mut Vec<Staged>) {
+        let fence = prepared.fence.clone();
         match self.place_write(prepared, staged) {
             Ok(Placed::New(prepared, steps, ingest_time)) => {
                 staged.push(Staged::Write { prepared: *prepared, steps, ingest_time, done: Some(done) });
             }
             Ok(Placed::Duplicate) => staged.push(Staged::Duplicate { ingest_time: self.ingest_time, done }),
-            Err(error) => done(Err(error)),
+            Err(error) => {
+                fence.iter().for_each(Fence::close);
+                done(Err(error));
+            }
         }
     }
 
     fn place_write(&mut self, prepared: Prepared, staged: &mut Vec<Staged>) -> Result<Placed> {
         self.check_open()?;
+        if prepared.fence.as_ref().is_some_and(Fence::is_closed) {
+            return Err(Error::precondition("an earlier batch of the same stream was refused, so this one is too"));
+        }
         let batch = &prepared.batch;
         if self.engine.table(batch.table).is_none() {
             return Err(Error::not_found("the batch's table was dropped while the batch was on its way"));

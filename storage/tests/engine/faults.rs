@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::simulated::{Fault, Simulated};
+use firn_storage::model::declare::Change;
 use firn_storage::time::Clock;
+use serde_json::json;
 
 use crate::oracle::Value;
 use crate::types::Type;
@@ -26,6 +28,8 @@ use crate::world::{Batch, Deed, Feature, Outcome, Sent, Setting, Shape, World, p
 enum Work {
     Write(u64),
     Delete(u64),
+    /// Adds a feature.
+    Evolve(u32),
     Flush,
     Compact,
     Read,
@@ -33,7 +37,7 @@ enum Work {
 }
 
 /// Every kind of file comes and goes: logs, segments, dictionaries, packs, manifests.
-const WORKLOAD: [Work; 19] = [
+const WORKLOAD: [Work; 21] = [
     Work::Write(1),
     Work::Write(2),
     Work::Flush,
@@ -42,6 +46,7 @@ const WORKLOAD: [Work; 19] = [
     Work::Delete(4),
     Work::Flush,
     Work::Compact,
+    Work::Evolve(2),
     Work::Write(5),
     Work::Reopen,
     Work::Read,
@@ -49,6 +54,7 @@ const WORKLOAD: [Work; 19] = [
     Work::Flush,
     Work::Write(7),
     Work::Flush,
+    Work::Evolve(3),
     Work::Compact,
     Work::Write(8),
     Work::Read,
@@ -74,6 +80,10 @@ fn batch(work: Work) -> Option<Batch> {
     Some(Batch { table: 0, deed, rows: entities.map(row).collect(), ingest_times: None, producer: None })
 }
 
+fn added(id: u32) -> Feature {
+    Feature::plain(id, &format!("added{id}"), Type::Float64)
+}
+
 /// An empty table to work on.
 fn prepared() -> World {
     let setting = Setting { segment_rows_max: 8, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
@@ -88,6 +98,7 @@ fn prepared() -> World {
 struct Ledger {
     acknowledged: BTreeSet<u64>,
     sent: BTreeMap<u64, Batch>,
+    evolved: BTreeSet<u32>,
 }
 
 impl Ledger {
@@ -99,6 +110,12 @@ impl Ledger {
                 let batch = batch(work).expect("a write has a batch");
                 self.sent.insert(number, batch.clone());
                 world.send(&batch).map(|_| _ = self.acknowledged.insert(number))
+            }
+            Work::Evolve(id) => {
+                let body = json!({"table": "t", "add": [added(id).declaration()]});
+                world.database().change(&Change::parse("alter_table", &body)?)?;
+                self.evolved.insert(id);
+                Ok(())
             }
             Work::Flush => world.database().flush(None),
             Work::Compact => world.database().compact(None),
@@ -128,6 +145,14 @@ impl Ledger {
 
     /// With `torn`, the newest batches may be missing: a log that was cut looks like one that power loss tore.
     fn check_but_torn(&self, world: &mut World, torn: bool) -> Outcome {
+        let there = world.database().catalog();
+        let there = &there.table("t").map_err(|error| error.to_string())?.features;
+        let there = |id: &u32| there.iter().any(|feature| feature.name == added(*id).name);
+        if let Some(lost) = self.evolved.iter().find(|id| !there(id)) {
+            return Err(format!("the acknowledged feature {lost} is lost"));
+        }
+        world.tables[0].shape.features.truncate(2);
+        world.tables[0].shape.features.extend((2..=3).filter(there).map(added));
         let (batches, _) = world.sweep(&Sweep::history(0)).map_err(|error| format!("history scan: {error:?}"))?;
         let mut rows: BTreeMap<u64, (usize, i64)> = BTreeMap::new();
         for batch in &batches {
@@ -313,16 +338,20 @@ fn acknowledged_writes_survive_power_loss_at_every_call() {
     report(failures.into_inner().unwrap());
 }
 
-/// A directory with every kind of file, none of it still being written, and the ledger of what it holds.
-fn whole_directory() -> (World, Ledger) {
+/// A directory with every kind of file and the ledger of what it holds: closed cleanly, or as power loss finds it.
+fn whole_directory(closed: bool) -> (World, Ledger) {
     let mut world = prepared();
     let mut ledger = Ledger::default();
     for work in WORKLOAD {
         assert!(ledger.work(&mut world, work).is_none(), "{work:?} failed on a healthy disk");
     }
     ledger.check(&mut world).expect("an undamaged database answers right");
-    world.close().expect("a healthy disk");
-    (world, ledger)
+    if closed {
+        world.close().expect("a healthy disk");
+        return (world, ledger);
+    }
+    let files = world.files.copy();
+    (world.on(files), ledger)
 }
 
 /// Opens a damaged copy and reads everything: an error must name the damaged file; an answer must be right.
@@ -351,11 +380,11 @@ fn examine(world: &World, ledger: &Ledger, files: Simulated, name: &str, torn: b
     }
 }
 
-#[test]
-fn a_damaged_byte_is_an_error_and_never_a_wrong_answer() {
-    let (world, ledger) = whole_directory();
+/// Flips every byte of every file whose name begins with `prefix`, and cuts it everywhere. The newest batches of the
+/// last log may be missing where it may look torn: where it was cut, and with `open` also where a byte was flipped.
+fn damage_all(world: &World, ledger: &Ledger, prefix: &str, open: bool) {
     let mut damages: Vec<(String, usize, bool)> = Vec::new();
-    for name in world.files.names() {
+    for name in world.files.names().into_iter().filter(|name| name.starts_with(prefix)) {
         let length = world.files.content(&name).len();
         println!("{name}: {length} bytes");
         damages.extend((0..length).flat_map(|at| [(name.clone(), at, false), (name.clone(), at, true)]));
@@ -366,8 +395,8 @@ fn a_damaged_byte_is_an_error_and_never_a_wrong_answer() {
         let Some((name, at, cut)) = damages.get(number) else { return true };
         let files = world.files.copy();
         if *cut { files.truncate(name, *at) } else { files.flip(name, *at) }
-        let torn = *cut && Some(name) == last_log.as_ref();
-        if let Err(error) = examine(&world, &ledger, files, name, torn) {
+        let torn = (*cut || open) && Some(name) == last_log.as_ref();
+        if let Err(error) = examine(world, ledger, files, name, torn) {
             let how = if *cut { "cut at" } else { "flipped at" };
             failures.lock().unwrap().push(format!("{name} {how} {at}: {error}"));
         }
@@ -378,8 +407,20 @@ fn a_damaged_byte_is_an_error_and_never_a_wrong_answer() {
 }
 
 #[test]
+fn a_damaged_byte_is_an_error_and_never_a_wrong_answer() {
+    let (world, ledger) = whole_directory(true);
+    damage_all(&world, &ledger, "", false);
+}
+
+#[test]
+fn a_damaged_log_that_was_not_closed_loses_at_most_its_torn_end() {
+    let (world, ledger) = whole_directory(false);
+    damage_all(&world, &ledger, "wal/", true);
+}
+
+#[test]
 fn a_missing_file_is_an_error_and_never_a_wrong_answer() {
-    let (world, ledger) = whole_directory();
+    let (world, ledger) = whole_directory(true);
     for name in world.files.names() {
         let files = world.files.copy();
         firn_storage::io::Files::remove(&files, &name).expect("the file is there");

@@ -1,7 +1,8 @@
 //! P3: answers equal the oracle's over random histories.
 //!
 //! `FIRN_HISTORIES=n` runs n histories, `FIRN_SEED=s` begins at seed s; a failure prints its seed and the smallest
-//! history found that still fails. Found failures stay below as named tests.
+//! history found that still fails. A failure that was found
+//! becomes a vector of `docs/time.md`, or a test beside the promise that it broke.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

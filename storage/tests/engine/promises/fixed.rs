@@ -6,11 +6,12 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::digest;
+use super::{UNIT, batch, digest, sent, world};
+use crate::oracle::Value;
 use crate::histories::generator::{Choice, History, Question, Size, Step, generate};
 use crate::histories::runner::{ask, begin, run_step};
-use crate::world::World;
-use crate::world::ask::{Limit, Request};
+use crate::world::ask::{Ask, Limit, Request};
+use crate::world::{Deed, World};
 
 const SIZE: Size = Size { steps: 60, rows: 100 };
 
@@ -80,4 +81,59 @@ fn fixed_answers_stay_fixed() {
     let answers: usize = (1..=300).map(check).sum();
     println!("{answers} fixed answers");
     assert!(answers > 1000, "{answers} answers are too few to show anything");
+}
+
+/// Rows in segments, in a pack, written since the pack, and in memory, with tombstones among them.
+fn filled(entities: usize, random: &mut StdRng) -> World {
+    let mut world = world();
+    for round in 0..12 {
+        let deed = match round % 4 {
+            3 => Deed::Delete,
+            _ => Deed::Write { columns: vec![0, 1], nulls_absent: true },
+        };
+        let writes = matches!(deed, Deed::Write { .. });
+        let count = if writes { entities } else { entities / 10 };
+        let mut row = || {
+            let number = random.random_range(0..1000);
+            let text = random.random_bool(0.7).then(|| Value::Text(format!("text {number}")));
+            let cells = if writes { vec![Some(Value::Int(number)), text] } else { Vec::new() };
+            sent(random.random_range(0..entities), random.random_range(0..50), cells)
+        };
+        let rows = (0..count).map(|_| row()).collect();
+        world.clock.advance(10 * UNIT);
+        world.apply(&batch(deed, rows)).expect("a write");
+        match round {
+            2 | 5 => world.flush(None).expect("a flush"),
+            7 => world.compact(None).expect("a compaction"),
+            _ => {}
+        }
+    }
+    world
+}
+
+#[test]
+fn a_long_request_is_answered_as_its_pieces_are() {
+    const ROWS: usize = 20_000;
+    const PIECE: usize = 50;
+    let mut random = StdRng::seed_from_u64(5);
+    let world = filled(400, &mut random);
+    let now = world.answered();
+    let entities: Vec<usize> = (0..ROWS).map(|_| random.random_range(0..410)).collect();
+    let as_of: Vec<i64> = (0..ROWS).map(|_| random.random_range(-1..55) * UNIT).collect();
+    let known_at: Vec<i64> = (0..ROWS).map(|_| now - random.random_range(0..150) * UNIT).collect();
+    let per_row = |micros: &[i64]| Limit::PerRow { micros: micros.to_vec(), exclusive: false };
+    for shape in 0..4 {
+        let ask = |rows: std::ops::Range<usize>| Ask {
+            entities: entities[rows.clone()].to_vec(),
+            as_of: if shape & 1 == 0 { Limit::Open } else { per_row(&as_of[rows.clone()]) },
+            known_at: if shape & 2 == 0 { Limit::Open } else { per_row(&known_at[rows]) },
+            clock: Some(now),
+            ..Ask::latest(&world, 0)
+        };
+        let whole = world.ask(&world.request(&ask(0..ROWS)).expect("features")).expect("an answer").0;
+        for start in (0..ROWS).step_by(PIECE) {
+            let piece = world.ask(&world.request(&ask(start..start + PIECE)).expect("features")).expect("an answer").0;
+            assert_eq!(whole.slice(start, PIECE), piece, "rows from {start} of bounds {shape}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod fixed;
 mod log;
 mod race;
 mod retention;
+mod schema;
 
 use firn_storage::error::{Error, Kind};
 use firn_storage::read::digest::Digest;

@@ -107,7 +107,7 @@ impl World {
         options.clock = Some(Arc::clone(&self.clock) as Arc<dyn Clock>);
         options.map = self.setting.map;
         options.background = false;
-        options.reader_threads = 1;
+        options.reader_threads = 2;
         options.segment_rows_max = self.setting.segment_rows_max;
         options.wal_bytes_max = self.setting.wal_bytes_max;
         options
