@@ -20,7 +20,7 @@ use crate::status::{exhausted, from_command, from_error, invalid, new, unavailab
 const UNIT_BYTES: u64 = 1 << 10;
 
 /// A share of the memory for requests.
-pub type MemoryPermit = OwnedSemaphorePermit;
+pub(crate) type MemoryPermit = OwnedSemaphorePermit;
 
 /// The state behind every call.
 #[derive(Debug)]
