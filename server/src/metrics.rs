@@ -46,6 +46,8 @@ pub struct Metrics {
     pub open: Family<Call, Gauge>,
     /// Connections open now.
     pub connections: Gauge,
+    /// Answers given up because their client took nothing of them.
+    pub stalled_answers: Counter,
     /// Rows refused one by one (`"bad_rows":"report"`).
     pub bad_rows: Counter,
     seconds: Family<Call, Histogram, fn() -> Histogram>,
@@ -71,6 +73,7 @@ impl Metrics {
             rows: Family::default(),
             open: Family::default(),
             connections: Gauge::default(),
+            stalled_answers: Counter::default(),
             bad_rows: Counter::default(),
             seconds: Family::new_with_constructor(seconds_histogram),
         }
@@ -104,6 +107,8 @@ impl Metrics {
         registry.register("request_seconds", "Time from a request to its answer, by call", self.seconds.clone());
         registry.register("open_calls", "Calls and streams open now, by call", self.open.clone());
         registry.register("connections", "Connections open now", self.connections.clone());
+        let given_up = "Answers given up because their client took nothing of them";
+        registry.register("stalled_answers", given_up, self.stalled_answers.clone());
         registry.register("bad_rows", "Rows refused one by one", self.bad_rows.clone());
         registry.register_collector(Box::new(EngineMetrics { database: database.clone() }));
         registry

@@ -95,7 +95,7 @@ def test_pandas_in_pandas_out(client: firndb.Client, name: str) -> None:
         "x": [0.5, float("nan"), 1.5],
         "s": ["a", None, "c"],
         "b": pandas.array([True, None, False], dtype="boolean"),
-        "t": pandas.to_datetime(["2024-05-01T01:02:03.000004", None, "1900-01-01"], utc=True),
+        "t": pandas.to_datetime(["2024-05-01T01:02:03.000004", None, "1900-01-01"], format="ISO8601", utc=True),
     })  # fmt: skip
     assert client.write(name, frame).rows == 3
     entities = pandas.DataFrame({"k": [3, 1, 2]}, index=["c", "a", "b"])

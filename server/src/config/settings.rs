@@ -121,6 +121,8 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.stream_batches_max = count(t, 1, 65536)? as usize),
     setting!(STREAMS, "stream-batch-bytes-max", "SIZE", "64MiB", "Bytes of those; one batch is always let through",
         |c, t| c.limits.stream_batch_bytes_max = size(t, 1, SIZE_MAX)?),
+    setting!(STREAMS, "answer-stall-max", "DURATION", "2m", "How long a client may take nothing of an answer before it is given up",
+        |c, t| c.limits.answer_stall_max = parse_duration(t)?),
     setting!(CONNECTIONS, "connections-max", "COUNT", "1024", "Open connections; further ones wait to be accepted",
         |c, t| c.limits.connections_max = count(t, 1, 1 << 20)? as usize),
     setting!(CONNECTIONS, "streams-per-connection-max", "COUNT", "256", "Calls and streams open at once on one connection",

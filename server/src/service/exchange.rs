@@ -19,7 +19,7 @@ use super::shared::{Pool, Shared};
 use crate::framing::{Decoded, Decoder, too_large};
 use crate::metrics::OpenGuard;
 use crate::shutdown::Told;
-use crate::status::{invalid, unavailable, unimplemented};
+use crate::status::{invalid, unavailable};
 
 /// A message above this size is decoded on a thread of its own.
 pub(super) const DECODE_INLINE_BYTES_MAX: usize = 1 << 20;
@@ -202,6 +202,6 @@ fn question(command: Command) -> Result<Question, Status> {
             options: join.options,
         }),
         Command::Put(_) => Err(invalid("a write goes through DoPut, not DoExchange")),
-        Command::Scan(_) => Err(unimplemented("a scan goes through GetFlightInfo and DoGet, not DoExchange")),
+        Command::Scan(_) => Err(invalid("a scan goes through GetFlightInfo and DoGet, not DoExchange")),
     }
 }

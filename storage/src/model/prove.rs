@@ -88,7 +88,8 @@ pub fn prove(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now
     }
     if request.ingest_time.is_some() && table.sealed {
         return Err(Error::precondition(format!(
-            "table `{}` is sealed: history with its own ingest times is loaded before the first ordinary write",
+            "table `{}` is sealed: history with its own ingest times is loaded before the first ordinary write; leave \
+             \"ingest_time\" out, or load into a new table",
             table.name
         )));
     }

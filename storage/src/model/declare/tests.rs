@@ -260,7 +260,7 @@ fn a_wrong_table_is_refused() {
     let error = refused(&catalog, "create_table", &table("entity", json!("plane")));
     assert_eq!(
         (error.kind(), error.message()),
-        (Kind::NotFound, "there is no entity `plane`; create_entity declares one")
+        (Kind::NotFound, "there is no entity `plane`; list_entities names those there are, create_entity declares one")
     );
 }
 
