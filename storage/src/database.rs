@@ -34,6 +34,7 @@ use crate::read::scan::{self, ScanParts};
 use crate::read::{Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
+use crate::status::{self, Holdings};
 use crate::time::{Micros, Sequence};
 
 /// Which entities to erase.
@@ -214,7 +215,17 @@ impl Database {
 
     /// What the database holds and does now.
     pub fn status(&self) -> Value {
-        crate::status::status(self.engine())
+        status::status(self.engine())
+    }
+
+    /// What the database holds now, for metrics.
+    pub fn holdings(&self) -> Holdings {
+        status::holdings(self.engine())
+    }
+
+    /// Refuses to read on from a snapshot that is older than `snapshot_age_max`.
+    pub fn check_age(&self, snapshot: &Snapshot) -> Result<()> {
+        snapshot.check_age(self.engine().clock.monotonic())
     }
 
     /// Everything published.

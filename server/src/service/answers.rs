@@ -97,6 +97,8 @@ pub(super) struct Answering {
     outgoing: VecDeque<FlightData>,
     /// The one snapshot of a join.
     pinned: Option<Pinned>,
+    /// When it may be used no more.
+    expires: Option<Instant>,
     /// The request that failed: its later chunks are dropped.
     failed: Option<u64>,
     digest: Option<Digest>,
@@ -128,10 +130,16 @@ impl Answering {
             leaving: None,
             outgoing,
             pinned: None,
+            expires: None,
             failed: None,
             digest: None,
             requests: 0,
         })
+    }
+
+    /// When the snapshot of the stream may be used no more; it then holds up the removal of old segments.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.expires
     }
 
     /// Whether another request may be given.
@@ -202,6 +210,7 @@ impl Answering {
         let pinned = pinning.boxed().shared();
         if self.question.is_join() {
             self.pinned = Some(pinned.clone());
+            self.expires = Instant::now().checked_add(self.shared.snapshot_age_max);
         }
         pinned
     }

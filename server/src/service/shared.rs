@@ -1,6 +1,7 @@
 //! What all calls share: the database, the limits, and the permits that keep memory and threads bounded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_flight::FlightData;
 use bytes::Bytes;
@@ -19,8 +20,19 @@ use crate::status::{exhausted, from_command, from_error, invalid, new, unavailab
 /// Memory is counted in units of this size, because permits are counted in 32 bits.
 const UNIT_BYTES: u64 = 1 << 10;
 
-/// A share of the memory for requests.
-pub(crate) type MemoryPermit = OwnedSemaphorePermit;
+/// A share of the memory for requests, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct MemoryPermit {
+    bytes: i64,
+    metrics: Arc<Metrics>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        self.metrics.request_bytes.dec_by(self.bytes);
+    }
+}
 
 /// The state behind every call.
 #[derive(Debug)]
@@ -31,6 +43,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// How long a read's snapshot may be used.
+    pub snapshot_age_max: Duration,
     /// Rings when the server stops.
     pub told: Told,
     calls: Arc<Semaphore>,
@@ -66,6 +80,7 @@ impl Shared {
             readers: Arc::new(Semaphore::new(limits.readers)),
             waiters: Arc::new(Semaphore::new(limits.waiters_max)),
             database,
+            snapshot_age_max: storage.snapshot_age_max,
             limits,
             metrics,
             told,
@@ -88,7 +103,11 @@ impl Shared {
         let most = self.limits.request_bytes_max;
         let acquiring = Arc::clone(&self.memory).acquire_many_owned(units(bytes.min(most)));
         match tokio::time::timeout(self.limits.request_wait_max, acquiring).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => {
+                let bytes = i64::try_from(bytes.min(most)).unwrap_or(i64::MAX);
+                self.metrics.request_bytes.inc_by(bytes);
+                Ok(MemoryPermit { bytes, metrics: Arc::clone(&self.metrics), _permit: permit })
+            }
             _ => Err(exhausted(format!(
                 "requests hold all of {most} bytes (request-bytes-max) and none came free within {:?} (request-wait-max)",
                 self.limits.request_wait_max
@@ -97,7 +116,7 @@ impl Shared {
     }
 
     /// A share of the engine's queue of writes, so that a fast client waits instead of being refused.
-    pub async fn log_queue(&self, bytes: u64, most: u64) -> Result<MemoryPermit, Status> {
+    pub async fn log_queue(&self, bytes: u64, most: u64) -> Result<OwnedSemaphorePermit, Status> {
         let acquiring = Arc::clone(&self.log_queue).acquire_many_owned(units(bytes.min(most)));
         acquiring.await.map_err(|_| unavailable("the server is shutting down"))
     }
