@@ -89,7 +89,7 @@ impl Server {
         }
         let deliveries = Arc::new(Deliveries::new(limits.answer_stall_max, Arc::clone(&metrics)));
         let delivering = tokio::spawn(Arc::clone(&deliveries).watch());
-        let connections = listener::connections(listener, limits.connections_max, metrics);
+        let connections = listener::connections(listener, limits.connections_max, limits.keepalive_timeout, metrics);
         let mut ending = told;
         let ended = async move {
             ending.wait().await;

@@ -34,7 +34,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
     let file = matches.get_one::<String>("config").map(Path::new);
     let given: Vec<(&str, String)> = SETTINGS
         .iter()
-        .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
+        .filter_map(|setting| {
+            let flag = matches.get_one::<String>(setting.name).cloned();
+            Some((setting.name, flag.or_else(|| std::env::var(setting.variable()).ok())?))
+        })
         .collect();
     let config = Config::resolve(file, &given)?;
     logging::start(&config.log)?;

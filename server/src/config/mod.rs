@@ -116,7 +116,7 @@ pub struct Limits {
     pub scan_parts: usize,
     /// How often an idle connection is pinged.
     pub keepalive_interval: Duration,
-    /// How long a ping may go unanswered.
+    /// How long a ping, or the greeting of a new connection, may take.
     pub keepalive_timeout: Duration,
     /// How long accepted requests may take to finish at shutdown.
     pub shutdown_wait_max: Duration,

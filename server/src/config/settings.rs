@@ -129,7 +129,7 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.streams_per_connection_max = count(t, 1, 1 << 20)? as u32),
     setting!(CONNECTIONS, "keepalive-interval", "DURATION", "30s", "How often a connection is pinged",
         |c, t| c.limits.keepalive_interval = parse_duration(t)?),
-    setting!(CONNECTIONS, "keepalive-timeout", "DURATION", "20s", "How long a ping may go unanswered",
+    setting!(CONNECTIONS, "keepalive-timeout", "DURATION", "20s", "How long a ping, or the greeting of a new connection, may take",
         |c, t| c.limits.keepalive_timeout = parse_duration(t)?),
     setting!(CONNECTIONS, "shutdown-wait-max", "DURATION", "30s", "How long accepted requests may take to finish at shutdown",
         |c, t| c.limits.shutdown_wait_max = parse_duration(t)?),

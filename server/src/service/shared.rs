@@ -99,7 +99,7 @@ impl Shared {
     }
 
     /// A share of the memory for requests; what is above the whole budget counts as the whole budget.
-    pub async fn memory(&self, bytes: u64) -> Result<MemoryPermit, Status> {
+    pub(crate) async fn memory(&self, bytes: u64) -> Result<MemoryPermit, Status> {
         let most = self.limits.request_bytes_max;
         let acquiring = Arc::clone(&self.memory).acquire_many_owned(units(bytes.min(most)));
         match tokio::time::timeout(self.limits.request_wait_max, acquiring).await {
