@@ -57,7 +57,7 @@ def test_errors_of_state_and_time(server: Server, client: firndb.Client, name: s
     client.write(name, rows(1))
     position = client.status()["read_position"]
     database, _, sequence = position.rpartition("-")
-    ahead = f"{database}-{int(sequence) + 1_000_000}"
+    ahead = f"{database}-{int(sequence, 16) + 1_000_000:x}"
     with pytest.raises(firndb.OutOfRange, match="at_least"):
         client.lookup(f"{name}.x", {"k": [0]}, position=ahead)
     with pytest.raises(firndb.Unavailable):
@@ -81,7 +81,7 @@ def test_a_server_that_does_not_answer_in_time(fresh: Callable[..., Server]) -> 
 
 
 def test_damage_on_the_disk_is_data_loss(fresh: Callable[..., Server]) -> None:
-    server = fresh("--background", "false")
+    server = fresh("--background=false")
     with firndb.connect(server.url) as client:
         create(client, "t")
         client.write("t", rows(400_000))

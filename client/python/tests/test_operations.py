@@ -57,7 +57,7 @@ def rows(count: int, first: int = 0) -> pa.Table:
 
 def test_every_setting_is_in_the_table_with_its_default(program: pathlib.Path) -> None:
     shown = subprocess.run([program, "serve", "--help"], capture_output=True, text=True, check=True).stdout
-    option = re.compile(r"--([a-z-]+) \[?<\w+>\]? (.*?) \[default: (.*?)\] \[env: FIRN_([A-Z_]+)\]")
+    option = re.compile(r"--([a-z-]+)(?: |\[=)<\w+>\]? (.*?) \[default: (.*?)\] \[env: FIRN_([A-Z_]+)\]")
     settings: dict[str, dict[str, str]] = {}
     for group in re.split(r"\n(?=[A-Z][A-Za-z ]+:\n)", shown)[2:]:
         heading, _, options = group.partition(":\n")
@@ -226,7 +226,7 @@ def files_of_at_most(length: int) -> Callable[[], None]:
 
 
 def test_a_log_that_cannot_be_written_stops_writes_and_nothing_else(fresh: Start) -> None:
-    server = fresh("--background", "false", preexec_fn=files_of_at_most(1 << 20))
+    server = fresh("--background=false", preexec_fn=files_of_at_most(1 << 20))
     with firndb.connect(server.url) as client:
         create(client)
         acknowledged = 0

@@ -273,7 +273,7 @@ fn wrong_columns_refuse_the_batch() {
             bare(),
             "a retract that names features takes back cells of one identity, so it needs the row id column `trip`",
         ),
-        (retract(&["x"]), trips(), "table `trips` has no feature `x`; its features are `temp`, `wind`"),
+        (retract(&["x"]), trips(), "table `trips`: retract.features: there is no feature `x`; the features are `temp`, `wind`"),
         (
             write("weather"),
             with(weather(2), "temp", texts(&["a", "b"])),
