@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -227,3 +228,27 @@ def test_connections_that_say_nothing_lose_their_place(fresh: Start) -> None:
     finally:
         for one in silent:
             one.close()
+
+
+def test_requests_that_wait_for_a_position_keep_nobody_else_waiting(fresh: Start) -> None:
+    server = fresh("--waiters-max", "2")
+    with firndb.connect(server.url) as client, raw.connect(server.url) as plain:
+        create(client)
+        database, _, sequence = client.status()["read_position"].rpartition("-")
+        ahead = f"{database}-{int(sequence, 16) + 1_000_000:x}"
+        command = {"lookup": {"features": ["t.x"], "at_least": ahead, "wait": "60s"}}
+        waiting = [plain.do_exchange(raw.descriptor(command)) for _ in range(3)]
+        for writer, _ in waiting:
+            writer.begin(KEYS.schema)
+            writer.write_batch(KEYS)
+        with ThreadPoolExecutor(3) as pool:
+            answers = [pool.submit(reader.read_chunk) for _, reader in waiting]
+            done, still = wait(answers, timeout=30, return_when=FIRST_COMPLETED)
+            (third,) = done
+            with refused(firndb.Exhausted, "waiters-max"):
+                third.result()
+            assert client.join({"k": [0, 1]}, "t.x", as_of="latest") == {"k": [0, 1], "x": [1.0, 2.0]}
+            sound(client)
+            assert not any(answer.done() for answer in still)
+            for _, reader in waiting:
+                reader.cancel()

@@ -251,3 +251,16 @@ def test_a_stream_without_questions_is_never_given_up(fresh: Callable[..., Serve
             time.sleep(2.5)
             assert lookups.get({"k": [0]}) == {"x": [1.0]}
         assert server.metric("firn_stalled_answers_total") == 0
+
+
+def test_a_request_after_one_that_waited_in_vain_waits_too(server: Server, name: str) -> None:
+    """Found by reading: `at_least` was forgotten after the first request, whether it was reached or not."""
+    with firndb.connect(server.url) as client, raw.connect(server.url) as plain:
+        create(client, name, {"x": "float64"})
+        client.write(name, rows(2000, x=pa.array([1.0] * 2000)))
+        database, _, sequence = client.status()["read_position"].rpartition("-")
+        ahead = f"{database}-{int(sequence, 16) + 1_000_000:x}"
+        command = {"features": [f"{name}.x"], "at_least": ahead, "wait": "1ms", "errors": "in_band"}
+        keys = pa.record_batch({"k": pa.array(numpy.arange(2000))})
+        answers = raw.exchange(plain, {"lookup": command}, [keys, keys, keys.slice(0, 1)])
+        assert [said["error"]["code"] for _, said in answers] == ["UNAVAILABLE"] * 3

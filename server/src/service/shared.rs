@@ -20,6 +20,9 @@ use crate::status::{exhausted, from_command, from_error, invalid, new, unavailab
 /// Memory is counted in units of this size, because permits are counted in 32 bits.
 const UNIT_BYTES: u64 = 1 << 10;
 
+/// Threads of [`Pool::Waiters`] that requests which wait for a position can never take.
+const NOT_WAITING: usize = 64;
+
 /// A share of the memory for requests, counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryPermit {
@@ -52,6 +55,7 @@ pub struct Shared {
     log_queue: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
+    positions: Arc<Semaphore>,
 }
 
 /// Which threads work runs on.
@@ -78,7 +82,8 @@ impl Shared {
             memory: units(limits.request_bytes_max),
             log_queue: units(storage.queue_bytes_max),
             readers: Arc::new(Semaphore::new(limits.readers)),
-            waiters: Arc::new(Semaphore::new(limits.waiters_max)),
+            waiters: Arc::new(Semaphore::new(limits.waiters_max + NOT_WAITING)),
+            positions: Arc::new(Semaphore::new(limits.waiters_max)),
             database,
             snapshot_age_max: storage.snapshot_age_max,
             limits,
@@ -113,6 +118,14 @@ impl Shared {
                 self.limits.request_wait_max
             ))),
         }
+    }
+
+    /// A place among the requests that wait for a position, or a refusal: whoever waited for a place would wait behind
+    /// those that wait for something else.
+    pub(crate) fn wait_for_position(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let most = self.limits.waiters_max;
+        let place = Arc::clone(&self.positions).try_acquire_owned();
+        place.map_err(|_| exhausted(format!("{most} requests wait for a position (waiters-max); try again later")))
     }
 
     /// A share of the engine's queue of writes, so that a fast client waits instead of being refused.
