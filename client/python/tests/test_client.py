@@ -112,10 +112,10 @@ def test_a_bar_that_was_asked_for_counts_every_row(
     create(client, name)
     client.write(name, rows(100_000), progress=True)
     shown = progress_of(capsys)
-    assert shown.startswith("\rwrite:") and re.search(r"100%.*100k/100k .* rows/s\]\n$", shown), shown
+    assert re.search(r"\rwrite: 100%.*100k/100k .* rows/s\]\n", shown), shown
     client.join(pa.table({"k": numpy.arange(100_000)}), f"{name}.x", as_of="latest", progress=True)
     shown = progress_of(capsys)
-    assert shown.startswith("\rjoin:") and re.search(r"100%.*100k/100k .* rows/s\]\n$", shown), shown
+    assert re.search(r"\rjoin: 100%.*100k/100k .* rows/s\]\n", shown), shown
 
 
 def test_bars_show_by_themselves_for_long_work_on_a_terminal_only(
