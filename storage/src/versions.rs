@@ -35,11 +35,10 @@ impl Versions {
 
     /// The schema `version`.
     pub fn at(&self, version: u64) -> Result<&Arc<Catalog>> {
-        self.catalogs.get(version as usize).ok_or_else(|| {
-            Error::invalid(format!(
-                "schema version {version} does not exist; the newest is {}",
-                self.newest().schema_version
-            ))
+        let known = self.catalogs.get(version as usize).filter(|_| version > 0);
+        known.ok_or_else(|| {
+            let newest = self.newest().schema_version;
+            Error::invalid(format!("schema version {version} does not exist; versions go from 1 to {newest}"))
         })
     }
 

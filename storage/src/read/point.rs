@@ -59,7 +59,8 @@ fn bounds_of(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Bo
     if let RowBounds::PerRow(times) = &known_at {
         if let Some(row) = times.iter().position(|&time| time > snapshot.known_at_max()) {
             return Err(Error::invalid(format!(
-                "row {row}: the \"known_at\" bound lies after the server's clock; knowledge of the future cannot be asked"
+                "row {row}: the \"known_at\" bound lies after the server's clock: what will be known cannot be asked; give a \
+                 time that has passed"
             )));
         }
     }
