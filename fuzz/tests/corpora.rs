@@ -35,36 +35,35 @@ fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
     paths.into_iter().map(read).collect()
 }
 
-/// Runs one input. A broken promise, or memory beyond the target's, fails the test and keeps the input.
-fn run(target: &Target, name: &str, bytes: &[u8]) -> Verdict {
+/// Runs one input. A broken promise, or memory beyond the target's, is told, and the input is kept.
+fn run(target: &Target, name: &str, bytes: &[u8]) -> Result<Verdict, String> {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let outcome = contained(target, bytes);
     let taken = MEMORY.peak_usage().saturating_sub(before);
     let finding = match outcome {
-        Ok(verdict) if taken <= target.memory_bytes_max => return verdict,
+        Ok(verdict) if taken <= target.memory_bytes_max => return Ok(verdict),
         Ok(_) => format!("took {taken} bytes of memory, at most {} are allowed", target.memory_bytes_max),
         Err(finding) => finding,
     };
     let kept = std::env::temp_dir().join(format!("firn-fuzz-{}", target.name));
     fs::write(&kept, bytes).expect("a temporary file can be written");
-    panic!("{name} ({} bytes, kept as {}): {finding}", bytes.len(), kept.display());
+    Err(format!("{name} ({} bytes, kept as {}): {finding}", bytes.len(), kept.display()))
 }
 
-fn bounded(name: &str) {
-    let target = target(name);
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let seeds = (target.seeds)();
-    quiet();
+/// Runs everything that there is for a target; what it did, in a sentence.
+fn run_all(target: &Target, seeds: Vec<Vec<u8>>) -> Result<String, String> {
     // Whatever a target makes once is made before memory is measured.
-    drop(contained(&target, &seeds[0]));
+    drop(contained(target, &seeds[0]));
     let mut inputs = Vec::new();
     for (at, seed) in seeds.into_iter().enumerate() {
-        assert_eq!(run(&target, &format!("seed {at}"), &seed), Verdict::Accepted, "seed {at} of {name} is refused");
+        if run(target, &format!("seed {at}"), &seed)? == Verdict::Refused {
+            return Err(format!("seed {at} is refused"));
+        }
         inputs.push(seed);
     }
-    for (path, bytes) in corpus(&target) {
-        run(&target, &path, &bytes);
+    for (path, bytes) in corpus(target) {
+        run(target, &path, &bytes)?;
         inputs.push(bytes);
     }
     let first = number("FIRN_FUZZ_SEED", 1);
@@ -73,12 +72,24 @@ fn bounded(name: &str) {
     let mut accepted = 0;
     for at in 0..mutations {
         let bytes = mutator.next(&inputs);
-        accepted += u64::from(run(&target, &format!("mutation {at} of seed {first}"), &bytes) == Verdict::Accepted);
+        accepted += u64::from(run(target, &format!("mutation {at} of seed {first}"), &bytes)? == Verdict::Accepted);
     }
-    drop(std::panic::take_hook());
-    println!("{name}: {} inputs, then {mutations} mutations of seed {first}, {accepted} accepted", inputs.len());
+    let done = format!("{} inputs, then {mutations} mutations of seed {first}, {accepted} accepted", inputs.len());
     // A target that refuses everything, or nothing, looks at nothing.
-    assert!(accepted * 200 > mutations && accepted < mutations, "{accepted} of {mutations} were accepted");
+    if accepted * 200 > mutations && accepted < mutations { Ok(done) } else { Err(done) }
+}
+
+fn bounded(name: &str) {
+    let target = target(name);
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let seeds = (target.seeds)();
+    quiet();
+    let done = run_all(&target, seeds);
+    drop(std::panic::take_hook());
+    match done {
+        Ok(done) => println!("{name}: {done}"),
+        Err(finding) => panic!("{name}: {finding}"),
+    }
 }
 
 #[test]
