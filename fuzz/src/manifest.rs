@@ -10,11 +10,12 @@ use firn_storage::error::Kind;
 use firn_storage::io::Files;
 use firn_storage::io::simulated::Simulated;
 use firn_storage::manifest::Manifest;
+use serde_json::Value;
 
 use crate::sample::{everything, options, sample};
 use crate::{Verdict, names, seal};
 
-/// As long as a manifest is in these tests.
+/// Where the payload of a manifest begins.
 const PAYLOAD_AT: usize = 32;
 
 pub(crate) fn run(payload: &[u8]) -> Verdict {
@@ -77,5 +78,11 @@ fn newest(disk: &Simulated) -> (u64, Vec<u8>) {
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    vec![newest(&sample().young).1, newest(&sample().old).1]
+    let seed = |disk: &Simulated| {
+        let mut state: Value = serde_json::from_slice(&newest(disk).1).expect("a manifest is JSON");
+        // A random number in every new database.
+        state["database"] = Value::from(7);
+        state.to_string().into_bytes()
+    };
+    vec![seed(&sample().young), seed(&sample().old)]
 }
