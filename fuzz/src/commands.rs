@@ -21,8 +21,8 @@ use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 use tonic::{Code, Request, Response, Status};
 
-use crate::sample::{options, sample, weather};
 use crate::Verdict;
+use crate::sample::{options, sample, weather};
 
 /// Actions that change nothing, so that one server serves all inputs.
 const ACTIONS: [&str; 5] = ["list_entities", "describe_entity", "list_tables", "describe_table", "status"];
@@ -228,9 +228,21 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 /// A table with a feature of every type.
 fn renamed() -> Value {
     let types = BTreeSet::from([
-        "int8", "uint64", "float16", "decimal128(10, 2)", "date32", "time64[us]", "timestamp[us, UTC]", "duration[us]",
-        "fixed_size_binary[4]", "large_utf8", "map<utf8, int64>", "dictionary<values=utf8, indices=int32>",
-        "list<struct<a: int64>>", "binary", "timestamp[ns]",
+        "int8",
+        "uint64",
+        "float16",
+        "decimal128(10, 2)",
+        "date32",
+        "time64[us]",
+        "timestamp[us, UTC]",
+        "duration[us]",
+        "fixed_size_binary[4]",
+        "large_utf8",
+        "map<utf8, int64>",
+        "dictionary<values=utf8, indices=int32>",
+        "list<struct<a: int64>>",
+        "binary",
+        "timestamp[ns]",
     ]);
     let features = types.into_iter().enumerate();
     let mut declaration = weather();

@@ -53,10 +53,28 @@ const MIB: usize = 1 << 20;
 /// Every kind of bytes.
 pub const TARGETS: [Target; 6] = [
     Target { name: "wal", run: wal::run, seeds: wal::seeds, memory_bytes_max: 4 * MIB, mutations: 20_000 },
-    Target { name: "recovery", run: recovery::run, seeds: recovery::seeds, memory_bytes_max: 64 * MIB, mutations: 5_000 },
+    Target {
+        name: "recovery",
+        run: recovery::run,
+        seeds: recovery::seeds,
+        memory_bytes_max: 64 * MIB,
+        mutations: 5_000,
+    },
     Target { name: "segment", run: segment::run, seeds: segment::seeds, memory_bytes_max: 16 * MIB, mutations: 20_000 },
-    Target { name: "manifest", run: manifest::run, seeds: manifest::seeds, memory_bytes_max: 64 * MIB, mutations: 5_000 },
-    Target { name: "commands", run: commands::run, seeds: commands::seeds, memory_bytes_max: 16 * MIB, mutations: 20_000 },
+    Target {
+        name: "manifest",
+        run: manifest::run,
+        seeds: manifest::seeds,
+        memory_bytes_max: 64 * MIB,
+        mutations: 5_000,
+    },
+    Target {
+        name: "commands",
+        run: commands::run,
+        seeds: commands::seeds,
+        memory_bytes_max: 16 * MIB,
+        mutations: 20_000,
+    },
     Target { name: "frames", run: frames::run, seeds: frames::seeds, memory_bytes_max: 16 * MIB, mutations: 20_000 },
 ];
 

@@ -38,6 +38,10 @@ impl Mutator {
             return;
         }
         let at = self.random.random_range(0..bytes.len());
+        // Most changes of a text only make it unreadable; a number that is written out can be any other.
+        if bytes[0] == b'{' && self.random.random_bool(0.6) {
+            return self.digits(bytes, at);
+        }
         match self.random.random_range(0..11) {
             0 | 1 => bytes[at] ^= 1 << self.random.random_range(0..8),
             2 => bytes[at] = self.random.random(),

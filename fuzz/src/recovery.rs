@@ -90,7 +90,8 @@ fn seeds_of(disk: &Simulated, choice: u8) -> Vec<Vec<u8>> {
     let erase = ErasePlan::new(before.entities[0].id, 1, &prefixes, true).encode();
     for (kind, payload) in [(2, version.to_string().into_bytes()), (3, erase)] {
         last += 1;
-        log.append(&Record { kind, first: last, last, ingest_time: 2_000_000_000, payload: &payload }).expect("it fits");
+        log.append(&Record { kind, first: last, last, ingest_time: 2_000_000_000, payload: &payload })
+            .expect("it fits");
     }
     log.close().expect("a healthy disk");
     vec![whole, [vec![choice], disk.content(&name)].concat()]

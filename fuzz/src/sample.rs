@@ -3,12 +3,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::builder::{ListBuilder, StringBuilder};
-use arrow_array::types::Float32Type;
+use arrow_array::builder::{Int64Builder, ListBuilder, MapBuilder, StringBuilder};
+use arrow_array::types::{Float32Type, Int32Type};
 use arrow_array::{
-    ArrayRef, BooleanArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float64Array, Int32Array,
+    Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
+use arrow_schema::{DataType, Field};
 use firn_storage::config::Options;
 use firn_storage::database::Database;
 use firn_storage::error::Result;
@@ -86,9 +87,13 @@ fn declare(database: &Database) {
     let key = json!([{"name": "origin", "type": "utf8"}]);
     change(database, "create_entity", &json!({"entity": "airport", "key": key, "buckets": 2}));
     change(database, "create_table", &weather());
-    change(database, "create_table", &json!({"table": "flights", "entity": "airport", "event_time": "at",
+    change(
+        database,
+        "create_table",
+        &json!({"table": "flights", "entity": "airport", "event_time": "at",
         "row_id": [{"name": "flight", "type": "int64"}], "max_future_skew": "none",
-        "features": [{"name": "delay", "type": "int32"}]}));
+        "features": [{"name": "delay", "type": "int32"}]}),
+    );
     change(database, "alter_table", &json!({"table": "flights", "widen": [{"name": "delay", "type": "int64"}]}));
 }
 
@@ -128,12 +133,18 @@ pub(crate) fn weather_rows(from: i64, count: i64) -> RecordBatch {
         (0..row % 3).for_each(|word| words.values().append_value("w".repeat(word as usize)));
         words.append(row % 5 != 0);
     }
-    let vectors = rows().map(|row| (row % 4 != 0).then(|| (0..3).map(|at| Some((row + at) as f32)).collect::<Vec<_>>()));
+    let vectors =
+        rows().map(|row| (row % 4 != 0).then(|| (0..3).map(|at| Some((row + at) as f32)).collect::<Vec<_>>()));
     let columns: [(&str, ArrayRef); 7] = [
         ("origin", Arc::new(StringArray::from_iter_values(rows().map(airport)))),
         ("observed", times(rows())),
         ("temp", Arc::new(rows().map(every(0)).map(|row| row.map(|row| row as f64 / 4.0)).collect::<Float64Array>())),
-        ("sky", Arc::new(rows().map(every(1)).map(|row| row.map(|row| "sky ".repeat(row as usize % 4))).collect::<StringArray>())),
+        (
+            "sky",
+            Arc::new(
+                rows().map(every(1)).map(|row| row.map(|row| "sky ".repeat(row as usize % 4))).collect::<StringArray>(),
+            ),
+        ),
         ("dry", Arc::new(rows().map(every(2)).map(|row| row.map(|row| row % 2 == 0)).collect::<BooleanArray>())),
         ("words", Arc::new(words.finish())),
         ("vector", Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(vectors, 3))),
@@ -144,11 +155,33 @@ pub(crate) fn weather_rows(from: i64, count: i64) -> RecordBatch {
 /// `count` rows of `flights`.
 pub(crate) fn flight_rows(from: i64, count: i64) -> RecordBatch {
     let rows = || from..from + count;
-    let columns: [(&str, ArrayRef); 4] = [
+    let numbers: ArrayRef = Arc::new(rows().map(|row| (row % 3 != 0).then_some(row)).collect::<Int64Array>());
+    let texts: ArrayRef =
+        Arc::new(rows().map(|row| (row % 4 != 1).then(|| "b".repeat(row as usize % 4))).collect::<StringArray>());
+    let pair = StructArray::from(vec![
+        (Arc::new(Field::new("a", DataType::Int64, true)), numbers),
+        (Arc::new(Field::new("b", DataType::Utf8, true)), texts),
+    ]);
+    let mut counts = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    for row in rows() {
+        (0..row % 3).for_each(|entry| {
+            counts.keys().append_value(format!("key {entry}"));
+            counts.values().append_value(row);
+        });
+        counts.append(row % 5 != 0).expect("as many keys as values");
+    }
+    let codes = rows().map(|row| (row as i32).to_le_bytes());
+    let words: DictionaryArray<Int32Type> =
+        rows().map(|row| ["some", "words"].get(row as usize % 3).copied()).collect();
+    let columns: [(&str, ArrayRef); 8] = [
         ("origin", Arc::new(StringArray::from_iter_values(rows().map(airport)))),
         ("at", times(rows())),
         ("flight", Arc::new(Int64Array::from_iter_values(rows().map(|row| row % 4)))),
         ("delay", Arc::new(Int32Array::from_iter_values(rows().map(|row| row as i32 - 5)))),
+        ("pair", Arc::new(pair)),
+        ("counts", Arc::new(counts.finish())),
+        ("code", Arc::new(FixedSizeBinaryArray::try_from_iter(codes).expect("codes of one width"))),
+        ("word", Arc::new(words)),
     ];
     RecordBatch::try_from_iter(columns).expect("columns of one length")
 }
