@@ -30,6 +30,7 @@ use crate::position::Position;
 use crate::purge::purge;
 use crate::read::plan::{PlannedBound, States, entity_of};
 use crate::read::scan::{self, ScanParts};
+use crate::read::snapshot::ErasedSince;
 use crate::read::{Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
@@ -288,7 +289,7 @@ impl Database {
             clock,
             known_at_max,
             schema_version,
-            erased_since: self.erased_since(tables, pin, sequence),
+            erased_since: self.erases_after(tables, pin, sequence),
             views,
             expires: engine.clock.monotonic().saturating_add(age_max),
         })
@@ -330,23 +331,24 @@ impl Database {
         Ok(bound)
     }
 
-    /// The newest erase after what a fixed bound sees.
-    fn erased_since(&self, tables: &[Arc<Table>], pin: &Pin<'_>, sequence: Sequence) -> Option<Position> {
+    /// The erases of the tables' entities after what a fixed bound sees.
+    fn erases_after(&self, tables: &[Arc<Table>], pin: &Pin<'_>, sequence: Sequence) -> Option<ErasedSince> {
         let engine = self.engine();
         let known_at = match pin.known_at {
             PlannedBound::Time { micros, .. } => Some(*micros),
             _ => None,
         };
-        let mut newest = None;
+        let mut after: Vec<Sequence> = Vec::new();
         for table in tables {
             let Some(state) = engine.table(table.id) else { continue };
             let erasures = state.entity.erasures.read();
-            let after = erasures.receipts.iter().filter(|receipt| {
+            let unseen = erasures.receipts.iter().filter(|receipt| {
                 receipt.sequence > sequence || known_at.is_some_and(|known_at| receipt.ingest_time > known_at)
             });
-            newest = newest.max(after.map(|receipt| receipt.sequence).max());
+            after.extend(unseen.map(|receipt| receipt.sequence));
         }
-        newest.map(|sequence| self.position_of(sequence))
+        let (first, newest) = (after.iter().copied().min()?, after.iter().copied().max()?);
+        Some(ErasedSince { first, newest: self.position_of(newest) })
     }
 
     /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
@@ -356,6 +358,13 @@ impl Database {
         let answer = point::read(plan, snapshot, batch, engine.options.reader_threads)?;
         engine.statistics.rows_read.add(batch.num_rows() as u64);
         Ok(answer)
+    }
+
+    /// The newest erase, after what `snapshot` sees, of an entity that `batch` asks for; `None` if there is none.
+    pub fn erased_since(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Option<Position>> {
+        let Some(since) = snapshot.erased_since else { return Ok(None) };
+        let erased = point::erased_from(plan, since.first, batch)?;
+        Ok(erased.map(|sequence| self.position_of(sequence)))
     }
 
     /// Plans and pins a scan.

@@ -60,9 +60,16 @@ struct Chunk {
     /// How many rows of the request it covers.
     rows: u64,
     started: Instant,
-    outcome: Result<(RecordBatch, Arc<Snapshot>), Status>,
+    outcome: Result<Answered, Status>,
     /// Given back once the chunk has left.
     _memory: Option<MemoryPermit>,
+}
+
+/// The answer of a chunk.
+struct Answered {
+    batch: RecordBatch,
+    snapshot: Arc<Snapshot>,
+    erased_since: Option<Position>,
 }
 
 /// A request whose chunks are not all begun.
@@ -174,8 +181,9 @@ impl Answering {
             self.at_least = None;
         }
         let answered = database.snapshot(&self.plan).and_then(|snapshot| {
-            let answer = database.read(&self.plan, &snapshot, batch)?;
-            Ok((answer, Arc::new(snapshot)))
+            let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
+            let batch = database.read(&self.plan, &snapshot, batch)?;
+            Ok(Answered { batch, snapshot: Arc::new(snapshot), erased_since })
         });
         let outcome = answered.map_err(|error| from_error(&error));
         Some(Chunk { request, last: true, rows: rows as u64, started, outcome, _memory: None })
@@ -244,10 +252,12 @@ impl Answering {
                 let reading = Arc::clone(&snapshot);
                 let database = shared.database.clone();
                 let read = shared.blocking(Pool::Readers, move || {
+                    let erased_since = database.erased_since(&plan, &reading, &slice).map_err(|error| from_error(&error))?;
                     let features = database.read(&plan, &reading, &slice).map_err(|error| from_error(&error))?;
-                    if is_join { extend(schema, &slice, features) } else { Ok(features) }
+                    let batch = if is_join { extend(schema, &slice, features)? } else { features };
+                    Ok(Answered { batch, snapshot: reading, erased_since })
                 });
-                Ok((read.await?, snapshot))
+                read.await
             };
             Chunk { request, last, rows, started, outcome: outcome.await, _memory: Some(memory) }
         };
@@ -281,7 +291,7 @@ impl Answering {
         self.failed = None;
         match std::mem::replace(&mut chunk.outcome, Err(Status::ok(""))) {
             Err(status) => self.fail(chunk.request, status),
-            Ok((batch, snapshot)) => {
+            Ok(Answered { batch, snapshot, erased_since }) => {
                 if self.question.options.digest {
                     let schema = self.encoder.schema();
                     let digest = self.digest.get_or_insert_with(|| Digest::new(schema));
@@ -293,7 +303,7 @@ impl Answering {
                     read_position: Some(snapshot.position().to_string()),
                     clock: Some(snapshot.clock()),
                     schema_version: Some(snapshot.schema_version()),
-                    erased_since: snapshot.erased_since().map(|position| position.to_string()),
+                    erased_since: erased_since.map(|position| position.to_string()),
                     digest: None,
                     error: None,
                 };

@@ -13,8 +13,9 @@ use super::{latest, parallel};
 use crate::column::fixed_width;
 use crate::dictionary::UNKNOWN;
 use crate::error::{Error, Result};
-use crate::model::key;
+use crate::model::key::{self, Keys};
 use crate::model::cast::door_cast;
+use crate::time::Sequence;
 use crate::view::{Horizon, TableView};
 
 /// The bounds of a batch, and the moment its ages are measured from.
@@ -95,8 +96,8 @@ fn stated_times(bound: &super::plan::PlannedBound, batch: &RecordBatch, which: &
     row_bounds(&stated, batch, which)
 }
 
-/// The rows of `batch` whose entity is known, per bucket.
-fn group_items(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<Vec<Item>>> {
+/// The encoded key of each row of `batch`.
+fn group_keys(group: &KeyGroup, batch: &RecordBatch) -> Result<Keys> {
     let mut arrays = Vec::with_capacity(group.columns.len());
     for (key, &index) in group.entity.key.iter().zip(&group.columns) {
         let column = batch.column(index);
@@ -111,7 +112,27 @@ fn group_items(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<Vec<Item>>> 
         let cast = door_cast(column, &key.data_type).and_then(|cast| cast.into_whole(column.as_ref(), &key.data_type));
         arrays.push(cast.map_err(|error| error.at(format!("column {name:?}")))?);
     }
-    let keys = key::encode(&group.entity.key, &arrays)?;
+    key::encode(&group.entity.key, &arrays)
+}
+
+/// The newest commit, at or after `first`, that erased an entity which `batch` asks for.
+pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> Result<Option<Sequence>> {
+    let mut newest = None;
+    for group in &plan.groups {
+        let erasures = group.state.erasures.read();
+        if erasures.is_empty() {
+            continue;
+        }
+        let keys = group_keys(group, batch)?;
+        let erased = (0..keys.len()).filter_map(|row| erasures.erased_at(keys.get(row)));
+        newest = newest.max(erased.filter(|&sequence| sequence >= first).max());
+    }
+    Ok(newest)
+}
+
+/// The rows of `batch` whose entity is known, per bucket.
+fn group_items(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<Vec<Item>>> {
+    let keys = group_keys(group, batch)?;
     let mut places: Vec<Vec<u32>> = vec![Vec::new(); group.entity.buckets as usize];
     let mut hashes: Vec<u64> = Vec::with_capacity(keys.len());
     for row in 0..keys.len() {

@@ -211,9 +211,8 @@ fn history_brings_its_ingest_times() {
     let same = WriteRequest { ingest_time: Some("observed".to_owned()), ..request("weather") };
     assert_eq!(written(&same, &weather(3)).ingest_times.expect("they were sent")[..], [0, 1, 2]);
     let sealed = apply(&catalog(), "seal_table", &json!({"table": "weather"}));
-    let error = prove(&sealed, &history, &batch_of(&columns), NOW).expect_err("sealed");
-    assert_eq!(error.kind(), Kind::Precondition);
-    assert!(error.message().contains("table `weather` is sealed"), "{error}");
+    // The log refuses it, not the door: a repetition of what was written before the sealing is a duplicate.
+    assert!(prove(&sealed, &history, &batch_of(&columns), NOW).is_ok());
     // An event may be at most the skew after its own ingest time.
     let late = with(with(weather(2), "observed", times(&[300_000_005, 300_000_006])), "landed", times(&[5, 5]));
     let error = refused(&history, &late);
