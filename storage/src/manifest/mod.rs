@@ -60,6 +60,11 @@ impl Manifest {
         Ok(())
     }
 
+    /// The name of the file.
+    pub fn file_name(&self) -> String {
+        name(self.number)
+    }
+
     /// Removes every manifest but the newest.
     pub fn sweep(&self) -> Result<()> {
         for number in numbers(&self.files)? {
