@@ -1,5 +1,6 @@
 //! Seeded data: tables of float64 features over int64 users, the same in every run.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
@@ -93,7 +94,8 @@ pub(crate) fn assemble(
     (time, times): (&str, Vec<i64>),
     features: Vec<(String, ArrayRef)>,
 ) -> RecordBatch {
-    let keys = keys.iter().map(|(name, values)| ((*name).to_owned(), Arc::new(Int64Array::from(values.clone())) as ArrayRef));
+    let keys =
+        keys.iter().map(|(name, values)| ((*name).to_owned(), Arc::new(Int64Array::from(values.clone())) as ArrayRef));
     let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
     let columns = keys.chain([(time.to_owned(), times)]).chain(features);
     RecordBatch::try_from_iter(columns).expect("columns of one length")
@@ -103,4 +105,29 @@ pub(crate) fn assemble(
 pub(crate) fn cut(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
     let starts = (0..batch.num_rows()).step_by(rows);
     starts.map(|start| batch.slice(start, rows.min(batch.num_rows() - start))).collect()
+}
+
+/// A history in which every user has a row per version, each version later than the one before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Versions {
+    /// How many users.
+    pub users: usize,
+    /// The time between two versions, µs.
+    pub span: i64,
+}
+
+impl Versions {
+    /// The rows of these versions, in order, in batches of [`BATCH_ROWS`]. The features repeat from batch to batch.
+    pub(crate) fn rows(self, versions: Range<usize>, features: usize) -> impl Iterator<Item = RecordBatch> {
+        let mut source = Source::new(versions.start as u64);
+        let values = source.features(BATCH_ROWS, "f", features);
+        let starts =
+            versions.flat_map(move |version| (0..self.users).step_by(BATCH_ROWS).map(move |start| (version, start)));
+        starts.map(move |(version, start)| {
+            let users: Vec<i64> = (start..self.users.min(start + BATCH_ROWS)).map(|user| user as i64).collect();
+            let rows = users.len();
+            let values = values.iter().map(|(name, column)| (name.clone(), column.slice(0, rows))).collect();
+            assemble(&[("user", users)], ("at", vec![EPOCH + version as i64 * self.span; rows]), values)
+        })
+    }
 }

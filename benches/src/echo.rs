@@ -169,9 +169,10 @@ impl FlightService for EchoService {
             Acknowledgement { batches: 1, rows: 1, read_position: POSITION.to_owned(), ..Acknowledgement::default() };
         let metadata = bytes::Bytes::from(acknowledgement.encode());
         // The first message is the schema.
-        let acknowledged = request.into_inner().skip(1).map(move |message| {
-            message.map(|_| PutResult { app_metadata: metadata.clone() })
-        });
+        let acknowledged = request
+            .into_inner()
+            .skip(1)
+            .map(move |message| message.map(|_| PutResult { app_metadata: metadata.clone() }));
         Ok(Response::new(acknowledged.boxed()))
     }
 
@@ -195,7 +196,10 @@ impl FlightService for EchoService {
         unserved()
     }
 
-    async fn list_flights(&self, _: Request<Criteria>) -> std::result::Result<Response<Self::ListFlightsStream>, Status> {
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> std::result::Result<Response<Self::ListFlightsStream>, Status> {
         unserved()
     }
 

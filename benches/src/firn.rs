@@ -105,8 +105,7 @@ impl Firn {
 /// A connection to `url`, tried until a server that has just been started is there.
 pub(crate) async fn connect(url: &str) -> firn_client::Result<Client> {
     let mut options = Options::new(url);
-    options.retry =
-        Retry { attempts: 3000, first_wait: Duration::from_millis(5), wait_max: Duration::from_millis(20) };
+    options.retry = Retry { attempts: 3000, first_wait: Duration::from_millis(5), wait_max: Duration::from_millis(20) };
     Client::connect_with(&options).await
 }
 
@@ -168,4 +167,3 @@ pub(crate) fn join(tables: &[&str]) -> Join {
 fn all_features(tables: &[&str]) -> Vec<FeatureReference> {
     tables.iter().map(|table| FeatureReference::new(*table, "*")).collect()
 }
-

@@ -3,6 +3,7 @@
 //! Systems that are compared work in turn, round by round, so that whatever else the machine does meets all of them.
 //! Every figure is the median of its rounds. The first round of each is thrown away: it warms caches.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::Runtime;
@@ -69,6 +70,7 @@ pub(crate) struct Harness {
     /// Where client code runs.
     pub runtime: Runtime,
     bench: &'static str,
+    kept: BTreeMap<&'static str, tempfile::TempDir>,
 }
 
 impl Harness {
@@ -76,7 +78,7 @@ impl Harness {
     pub(crate) fn new(settings: Settings) -> Result<Self> {
         std::fs::create_dir_all(&settings.output)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(Self { settings, report: Report::default(), runtime, bench: "" })
+        Ok(Self { settings, report: Report::default(), runtime, bench: "", kept: BTreeMap::new() })
     }
 
     /// Begins the bench `name`, to which the following figures belong.
@@ -129,7 +131,8 @@ impl Harness {
     /// Reports a figure that needs no rounds.
     pub(crate) fn record(&mut self, system: &str, reading: Reading) {
         let Reading { metric, unit, value } = reading;
-        let figure = Figure { bench: self.bench.to_owned(), system: system.to_owned(), metric, unit: unit.to_owned(), value };
+        let figure =
+            Figure { bench: self.bench.to_owned(), system: system.to_owned(), metric, unit: unit.to_owned(), value };
         println!("{figure}");
         self.report.figures.push(figure);
     }
@@ -150,16 +153,24 @@ impl Harness {
         self.report.target(bench, what, measured, bound);
     }
 
-    /// Where peers are installed.
-    pub(crate) fn peers_directory(&self) -> PathBuf {
-        self.settings.output.join("peers")
+    /// The data directory `name` that an earlier bench of this run left, if one did.
+    pub(crate) fn kept(&self, name: &str) -> Option<PathBuf> {
+        self.kept.get(name).map(|directory| directory.path().to_owned())
+    }
+
+    /// Keeps a data directory until the end of the run; where it is.
+    pub(crate) fn keep(&mut self, name: &'static str, directory: tempfile::TempDir) -> PathBuf {
+        let path = directory.path().to_owned();
+        self.kept.insert(name, directory);
+        path
     }
 }
 
 /// The medians over rounds, metric by metric in the order of the first round.
 fn middle(rounds: &[Vec<Reading>]) -> Vec<Reading> {
     let Some(first) = rounds.first() else { return Vec::new() };
-    let of = |metric: &str| rounds.iter().flatten().filter(|reading| reading.metric == metric).map(|r| r.value).collect();
+    let of =
+        |metric: &str| rounds.iter().flatten().filter(|reading| reading.metric == metric).map(|r| r.value).collect();
     first.iter().map(|reading| Reading { value: median(of(&reading.metric)), ..reading.clone() }).collect()
 }
 
@@ -172,4 +183,19 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
         return Err(format!("{place} is missing; build it with `cargo build --release --workspace`").into());
     }
     Ok(found)
+}
+
+/// Copies all files of `from` into `to`.
+pub(crate) fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use firn_client::wire::Lookup;
+use firn_client::wire::{Lookup, Put};
 use firn_client::{Answers, Client};
 
 use crate::harness::Result;
@@ -29,7 +29,12 @@ impl Load {
 }
 
 /// Sends `requests` over one exchange, `in_flight` at a time.
-pub(crate) async fn closed(client: &Client, lookup: &Lookup, requests: &[RecordBatch], in_flight: usize) -> Result<Load> {
+pub(crate) async fn closed(
+    client: &Client,
+    lookup: &Lookup,
+    requests: &[RecordBatch],
+    in_flight: usize,
+) -> Result<Load> {
     let Some(first) = requests.first() else { return Err("there are no requests".into()) };
     let (mut asking, mut answers) = client.lookups(lookup.clone(), first.schema()).await?;
     // Whatever happens once per stream happens here.
@@ -73,7 +78,7 @@ pub(crate) async fn open(
     let requests: Vec<RecordBatch> = requests.iter().cycle().take(count).cloned().collect();
     let sending = requests.clone();
     // A thread of its own: the timers of the runtime are too coarse.
-    let pace = std::thread::spawn(move || {
+    let pace = tokio::task::spawn_blocking(move || {
         for (number, request) in sending.iter().enumerate() {
             std::thread::sleep(due(number).saturating_duration_since(Instant::now()));
             // The answers say why a stream has ended.
@@ -88,8 +93,37 @@ pub(crate) async fn open(
         rows += answered(&mut answers, request).await?;
         waits.push(due(number).elapsed());
     }
-    pace.join().map_err(|_| "the sending thread panicked")?;
+    pace.await?;
     Ok(Load { elapsed: started.elapsed(), waits, rows })
+}
+
+/// Writes `batches` over one stream, `per_second` of them, and waits until all are acknowledged. Calls `sent` after each
+/// has been handed to the connection. Answers the rows that were acknowledged per second.
+pub(crate) async fn paced_writes(
+    client: &Client,
+    table: &str,
+    batches: Vec<RecordBatch>,
+    per_second: f64,
+    sent: impl Fn(usize) + Send + 'static,
+) -> Result<f64> {
+    let Some(first) = batches.first() else { return Err("there is nothing to write".into()) };
+    let mut writer = client.writer(Put::write(table), first.schema());
+    let started = Instant::now();
+    let sending = tokio::task::spawn_blocking(move || {
+        for (number, batch) in batches.iter().enumerate() {
+            let due = started + Duration::from_secs_f64(number as f64 / per_second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            // The end of the stream says why it has ended.
+            if futures::executor::block_on(writer.send(batch)).is_err() {
+                break;
+            }
+            sent(number);
+        }
+        writer
+    });
+    let (written, end) = sending.await?.finish().await;
+    end?;
+    Ok(written.rows as f64 / started.elapsed().as_secs_f64())
 }
 
 /// Waits for the answer to `request`; how many rows it has.

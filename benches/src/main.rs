@@ -1,12 +1,16 @@
 //! Measures FirnDB, its peers and the limits on the same work in the same run, and prints one table.
 
 mod bench;
+mod chart;
 mod data;
 mod echo;
+mod engine;
 mod firn;
 mod harness;
 mod load;
+mod peers;
 mod process;
+mod redis;
 mod report;
 mod statistics;
 
@@ -94,6 +98,7 @@ fn measure(arguments: Arguments) -> Result<()> {
     let mut harness = Harness::new(settings)?;
     let failed = bench::run(&mut harness, &arguments.only)?;
     harness.report.write(&report)?;
+    chart::write_all(&harness.report, &harness.settings.output)?;
     println!("\n{}", harness.report);
     println!("{} targets missed; the figures are in {}", harness.report.missed(), report.display());
     match failed.is_empty() {

@@ -1,7 +1,14 @@
 //! The benches, one per file. Each loads its data, measures its systems in turn, and says what its targets are.
 
+mod as_of;
+mod freshness;
+mod growth;
 mod ingest;
+mod join;
 mod lookup;
+mod open;
+mod serving;
+mod space;
 
 use std::time::Instant;
 
@@ -16,7 +23,20 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench { name: "lookup", about: "latest vectors over the wire, against the echo and Redis", run: lookup::run },
+    Bench {
+        name: "serving", about: "one call at a time at a steady rate, and a user × 500 offers", run: serving::run
+    },
+    Bench {
+        name: "freshness",
+        about: "from a write to a lookup that sees it, on another connection",
+        run: freshness::run,
+    },
     Bench { name: "ingest", about: "durable writes over the wire, against the raw log and Redis", run: ingest::run },
+    Bench { name: "join", about: "1 M × 10 M rows as of each row's time, against four peers", run: join::run },
+    Bench { name: "as_of", about: "lookups of the past by the number of runs, in the engine", run: as_of::run },
+    Bench { name: "growth", about: "more entities, versions, repeats and late rows, in the engine", run: growth::run },
+    Bench { name: "open", about: "opening 10 M entities, and replaying a log", run: open::run },
+    Bench { name: "space", about: "bytes on disk, and bytes written", run: space::run },
 ];
 
 /// Runs the benches named in `only`, or all; answers the names of those that failed.

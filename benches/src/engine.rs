@@ -1,0 +1,142 @@
+//! The engine under test, in this process, on the doors that the server calls.
+
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use firn_storage::config::Options;
+use firn_storage::database::Database;
+use firn_storage::model::declare::Change;
+use firn_storage::model::prove::{Verb, WriteRequest};
+use firn_storage::read::{Bound, FeatureReference, PointRequest};
+use serde_json::json;
+
+use crate::harness::Result;
+
+/// Batches on their way to the log at once.
+const IN_FLIGHT: usize = 64;
+/// Background work counts as done when nothing has changed for this long.
+const QUIET: Duration = Duration::from_millis(1500);
+/// Tables are flushed when their oldest row in memory is this old; see `firn.rs`.
+const FLUSH_AGE: Duration = Duration::from_secs(2);
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// It.
+    pub database: Database,
+}
+
+impl Engine {
+    /// Opens `directory` with default settings, but flushes soon.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        Self::open_with(directory, |_| ())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn open_with(directory: &Path, change: impl FnOnce(&mut Options)) -> Result<Self> {
+        let mut options = Options::new(directory);
+        options.wal_age_max = FLUSH_AGE;
+        change(&mut options);
+        Ok(Self { database: Database::open(options)? })
+    }
+
+    /// Declares the entity `user` and `table`, with `features` float64 features `f0`, `f1`, ….
+    pub(crate) fn declare(&self, table: &str, features: usize) -> Result<()> {
+        if self.database.catalog().entity("user").is_err() {
+            let entity = json!({"entity": "user", "key": [{"name": "user", "type": "int64"}], "buckets": 8});
+            self.database.change(&Change::parse("create_entity", &entity)?)?;
+        }
+        let features: Vec<_> =
+            (0..features).map(|index| json!({"name": format!("f{index}"), "type": "float64"})).collect();
+        let body = json!({"table": table, "entity": "user", "event_time": "at", "features": features, "max_future_skew": "none"});
+        self.database.change(&Change::parse("create_table", &body)?)?;
+        Ok(())
+    }
+
+    /// Writes `batches`, many at once, and waits until all are durable and readable; how many rows.
+    pub(crate) fn write(&self, table: &str, batches: impl IntoIterator<Item = RecordBatch>) -> Result<usize> {
+        let request = WriteRequest {
+            table: table.to_owned(),
+            verb: Verb::Write,
+            nulls_absent: false,
+            ingest_time: None,
+            report_bad_rows: false,
+        };
+        let (acknowledge, acknowledged) = channel();
+        let (mut waiting, mut rows) = (0, 0);
+        for batch in batches {
+            let proven = self.database.prove(&request, &batch)?;
+            let acknowledge = acknowledge.clone();
+            let done = Box::new(move |answer: firn_storage::error::Result<_>| drop(acknowledge.send(answer.map(drop))));
+            self.database.submit(proven.batch.ok_or("the batch has no good row")?, done);
+            rows += batch.num_rows();
+            waiting += 1;
+            if waiting >= IN_FLIGHT {
+                acknowledged.recv()??;
+                waiting -= 1;
+            }
+        }
+        for _ in 0..waiting {
+            acknowledged.recv()??;
+        }
+        Ok(rows)
+    }
+
+    /// Reads `batches` one by one; how many rows were answered, and in which time.
+    pub(crate) fn read(&self, request: &PointRequest, batches: &[RecordBatch]) -> Result<(usize, Duration)> {
+        let Some(first) = batches.first() else { return Err("there is nothing to read".into()) };
+        let plan = self.database.plan(request, &first.schema())?;
+        let started = Instant::now();
+        let mut rows = 0;
+        for batch in batches {
+            let snapshot = self.database.snapshot(&plan)?;
+            rows += self.database.read(&plan, &snapshot, batch)?.num_rows();
+        }
+        Ok((rows, started.elapsed()))
+    }
+
+    /// Waits until flush, compaction and packs have nothing left to do by themselves.
+    pub(crate) fn settle(&self) {
+        let statistics = self.database.statistics();
+        let state = || {
+            let counters =
+                [&statistics.flushes, &statistics.compactions, &statistics.packs, &statistics.memtable_bytes];
+            counters.map(firn_storage::statistics::Counter::get)
+        };
+        let (mut seen, mut since) = (state(), Instant::now());
+        while since.elapsed() < QUIET || seen[3] > 0 {
+            std::thread::sleep(Duration::from_millis(50));
+            let now = state();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Closes the database.
+    pub(crate) fn close(self) -> Result<()> {
+        Ok(self.database.close()?)
+    }
+}
+
+/// All features of `table` at latest.
+pub(crate) fn latest(table: &str) -> PointRequest {
+    let all = FeatureReference { table: table.to_owned(), feature: "*".to_owned(), ..FeatureReference::default() };
+    PointRequest { features: vec![all], ..PointRequest::default() }
+}
+
+/// All features of `table`, each row as of its `decided_at`.
+pub(crate) fn as_of(table: &str) -> PointRequest {
+    PointRequest { as_of: column("decided_at"), ..latest(table) }
+}
+
+/// The same, also as it was known at its `known_at`.
+pub(crate) fn as_known(table: &str) -> PointRequest {
+    PointRequest { known_at: column("known_at"), ..as_of(table) }
+}
+
+fn column(name: &str) -> Bound {
+    Bound::Column { name: name.to_owned(), exclusive: false }
+}
