@@ -11,7 +11,7 @@ PYTHON_PENDING := --ignore tests/test_bad_requests.py \
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-python soak bench docs check
+.PHONY: demo test test-rust test-python soak bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
@@ -35,8 +35,12 @@ $(VENV)/ready: client/python/requirements-test.txt client/python/pyproject.toml
 soak:  ## As long as you like: FIRN_HISTORIES random histories, FIRN_KILL_ROUNDS kills.
 	FIRN_HISTORIES=$${FIRN_HISTORIES:-1000000} FIRN_KILL_ROUNDS=$${FIRN_KILL_ROUNDS:-1000} cargo test --release --workspace
 
-bench:  ## What everything costs: one line per figure.
-	cargo run --release -p firn-benches -- $(if $(ONLY),--only $(ONLY))
+bench:  ## FirnDB, its peers and the limits on the same work; ONLY=join,ingest for some of it.
+	cargo build --release --workspace
+	$(abspath $(CARGO_TARGET_DIR))/release/firn-bench $(if $(ONLY),--only $(ONLY)) $(BENCH_FLAGS)
+
+bench-full:  ## The same, and what takes long: 100 M rows, data beyond memory, Feast.
+	$(MAKE) bench BENCH_FLAGS=--full
 
 docs:  ## The API documentation.
 	cargo doc --no-deps --workspace

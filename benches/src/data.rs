@@ -26,6 +26,11 @@ impl Source {
         Self { random: SmallRng::seed_from_u64(seed) }
     }
 
+    /// A random number from 0 to below 1.
+    pub(crate) fn share(&mut self) -> f64 {
+        self.random.random()
+    }
+
     /// `count` random users below `users`.
     pub(crate) fn users(&mut self, count: usize, users: usize) -> Vec<i64> {
         (0..count).map(|_| self.random.random_range(0..users as i64)).collect()

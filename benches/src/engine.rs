@@ -12,34 +12,31 @@ use firn_storage::model::prove::{Verb, WriteRequest};
 use firn_storage::read::{Bound, FeatureReference, PointRequest};
 use serde_json::json;
 
-use crate::harness::Result;
+use crate::harness::{Result, Settings};
 
 /// Batches on their way to the log at once.
 const IN_FLIGHT: usize = 64;
-/// Background work counts as done when nothing has changed for this long.
-const QUIET: Duration = Duration::from_millis(1500);
-/// Tables are flushed when their oldest row in memory is this old; see `firn.rs`.
-const FLUSH_AGE: Duration = Duration::from_secs(2);
 
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Engine {
     /// It.
     pub database: Database,
+    quiet: Duration,
 }
 
 impl Engine {
     /// Opens `directory` with default settings, but flushes soon.
-    pub(crate) fn open(directory: &Path) -> Result<Self> {
-        Self::open_with(directory, |_| ())
+    pub(crate) fn open(settings: &Settings, directory: &Path) -> Result<Self> {
+        Self::open_with(settings, directory, |_| ())
     }
 
     /// The same with other settings.
-    pub(crate) fn open_with(directory: &Path, change: impl FnOnce(&mut Options)) -> Result<Self> {
+    pub(crate) fn open_with(settings: &Settings, directory: &Path, change: impl FnOnce(&mut Options)) -> Result<Self> {
         let mut options = Options::new(directory);
-        options.wal_age_max = FLUSH_AGE;
+        options.wal_age_max = settings.flush_age();
         change(&mut options);
-        Ok(Self { database: Database::open(options)? })
+        Ok(Self { database: Database::open(options)?, quiet: settings.quiet() })
     }
 
     /// Declares the entity `user` and `table`, with `features` float64 features `f0`, `f1`, ….
@@ -106,7 +103,7 @@ impl Engine {
             counters.map(firn_storage::statistics::Counter::get)
         };
         let (mut seen, mut since) = (state(), Instant::now());
-        while since.elapsed() < QUIET || seen[3] > 0 {
+        while since.elapsed() < self.quiet || seen[3] > 0 {
             std::thread::sleep(Duration::from_millis(50));
             let now = state();
             if now != seen {

@@ -14,13 +14,8 @@ use firn_client::{Client, EntityDeclaration, FeatureDeclaration, Options, Retry,
 use crate::harness::{Harness, Result, program};
 use crate::process::{Process, free_port};
 
-/// Background work counts as done when nothing has changed for this long.
-const QUIET: Duration = Duration::from_millis(1500);
 /// How long background work may take to be done.
 const SETTLE_WAIT_MAX: Duration = Duration::from_secs(300);
-/// Tables are flushed when their oldest row in memory is this old, so that a bench need not wait ten minutes for what
-/// a server does by itself. Everything else is as it is by default.
-const FLUSH_AGE: &str = "2s";
 
 /// A running `firn serve`.
 #[derive(Debug)]
@@ -28,6 +23,7 @@ pub(crate) struct Firn {
     process: Process,
     url: String,
     metrics: SocketAddr,
+    quiet: Duration,
 }
 
 impl Firn {
@@ -38,7 +34,8 @@ impl Firn {
 
     /// Serves `data`, which is flushed soon after it was written.
     pub(crate) fn start_loading(harness: &Harness, data: &Path) -> Result<Self> {
-        Self::start_with(harness, data, &["--wal-age-max", FLUSH_AGE])
+        let age = format!("{}ms", harness.settings.flush_age().as_millis());
+        Self::start_with(harness, data, &["--wal-age-max", &age])
     }
 
     fn start_with(harness: &Harness, data: &Path, settings: &[&str]) -> Result<Self> {
@@ -48,7 +45,8 @@ impl Firn {
         command.args(["--metrics", &format!("127.0.0.1:{metrics}")]).args(settings);
         let process = Process::start(&mut command, &harness.log("firn"))?;
         let url = format!("grpc://127.0.0.1:{port}");
-        let firn = Self { process, url, metrics: SocketAddr::from(([127, 0, 0, 1], metrics)) };
+        let metrics = SocketAddr::from(([127, 0, 0, 1], metrics));
+        let firn = Self { process, url, metrics, quiet: harness.settings.quiet() };
         harness.runtime.block_on(async { firn.client().await?.status().await })?;
         Ok(firn)
     }
@@ -88,7 +86,7 @@ impl Firn {
         };
         let started = Instant::now();
         let (mut seen, mut since) = (state()?, Instant::now());
-        while since.elapsed() < QUIET || seen.last().is_some_and(|bytes| *bytes > 0.0) {
+        while since.elapsed() < self.quiet || seen.last().is_some_and(|bytes| *bytes > 0.0) {
             if started.elapsed() > SETTLE_WAIT_MAX {
                 return Err(format!("background work was not done after {SETTLE_WAIT_MAX:?}").into());
             }

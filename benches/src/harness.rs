@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -27,6 +28,24 @@ pub(crate) struct Settings {
     pub full: bool,
     /// Where data, logs, charts and the report go.
     pub output: PathBuf,
+}
+
+impl Settings {
+    /// Tables are flushed when their oldest row in memory is this old, so that a bench need not wait ten minutes for
+    /// what a database does by itself.
+    pub(crate) fn flush_age(&self) -> Duration {
+        if self.is_tiny() { Duration::from_millis(100) } else { Duration::from_secs(2) }
+    }
+
+    /// Background work counts as done when nothing has changed for this long.
+    pub(crate) fn quiet(&self) -> Duration {
+        if self.is_tiny() { Duration::from_millis(500) } else { Duration::from_millis(1500) }
+    }
+
+    /// Whether figures mean nothing, because only the harness itself is tried.
+    pub(crate) fn is_tiny(&self) -> bool {
+        self.shrink >= 100
+    }
 }
 
 /// A system under test: one round of it does the bench's work once and says what it measured.

@@ -8,6 +8,7 @@ mod engine;
 mod firn;
 mod harness;
 mod load;
+mod machine;
 mod peers;
 mod process;
 mod redis;
@@ -96,6 +97,7 @@ fn measure(arguments: Arguments) -> Result<()> {
     };
     let report = settings.output.join("report.json");
     let mut harness = Harness::new(settings)?;
+    println!("{}\n", machine::description()?);
     let failed = bench::run(&mut harness, &arguments.only)?;
     harness.report.write(&report)?;
     chart::write_all(&harness.report, &harness.settings.output)?;

@@ -24,7 +24,7 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     let mut kept = Vec::new();
     for runs in [1, 4, 8] {
         let directory = harness.directory()?;
-        let engine = Engine::open_with(directory.path(), quiet)?;
+        let engine = Engine::open_with(&harness.settings, directory.path(), quiet)?;
         engine.declare("t", FEATURES)?;
         let versions = Versions { users, span: SPAN / VERSIONS as i64 };
         for run in 0..runs {

@@ -25,11 +25,12 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
 fn more_entities(harness: &mut Harness) -> Result<()> {
     let users = harness.sized(1_000_000, 1000);
     let directory = harness.directory()?;
-    let few = Engine::open(directory.path())?;
+    let few = Engine::open(&harness.settings, directory.path())?;
     few.declare("t", 50)?;
     few.write("t", Versions { users, span: 1 }.rows(0..1, 50))?;
     few.settle();
-    let many = Engine::open(&entities(harness)?)?;
+    let entities = entities(harness)?;
+    let many = Engine::open(&harness.settings, &entities)?;
     let batches = harness.sized(300, 2);
     let (of_few, of_many) =
         (Source::new(31).requests(batches, BATCH, users), Source::new(32).requests(batches, BATCH, users * 10));
@@ -53,7 +54,7 @@ fn more_versions(harness: &mut Harness) -> Result<()> {
     let requests = cut(&Source::new(33).spine(harness.sized(200, 2) * BATCH, users), BATCH);
     let loaded = |versions: usize| -> Result<(Engine, tempfile::TempDir)> {
         let directory = harness.directory()?;
-        let engine = Engine::open(directory.path())?;
+        let engine = Engine::open(&harness.settings, directory.path())?;
         engine.declare("t", FEATURES)?;
         engine.write("t", Versions { users, span: SPAN / versions as i64 }.rows(0..versions, FEATURES))?;
         engine.settle();
@@ -86,7 +87,7 @@ fn same_rows(harness: &mut Harness) -> Result<()> {
     let (users, versions) = (harness.sized(100_000, 200), 10);
     let requests = cut(&Source::new(35).spine(harness.sized(100, 2) * BATCH, users), BATCH);
     let directory = harness.directory()?;
-    let engine = Engine::open(directory.path())?;
+    let engine = Engine::open(&harness.settings, directory.path())?;
     engine.declare("t", FEATURES)?;
     let rows: Vec<_> = Versions { users, span: SPAN / versions as i64 }.rows(0..versions, FEATURES).collect();
     for time in 1..=10 {

@@ -108,8 +108,10 @@ fn batches(harness: &mut Harness, firn: &Firn, client: &Client) -> Result<()> {
     let limit = System::new(LOG, || Ok(vec![Reading::new(BATCHES, "rows/s", logged.get().repeat(&raw)?)]));
     let mut systems = vec![ours, limit];
     if harness.settings.peers {
-        let count = harness.sized(200_000, 400);
-        for (name, persistence) in [(EVERY_SECOND, Persistence::EverySecond), (ALWAYS, Persistence::Always)] {
+        for (name, persistence, rows) in
+            [(EVERY_SECOND, Persistence::EverySecond, 200_000), (ALWAYS, Persistence::Always, 40_000)]
+        {
+            let count = harness.sized(rows, 400);
             let data = harness.directory()?;
             let redis = Redis::start(harness, data.path(), persistence)?;
             systems.push(System::new(name, move || {

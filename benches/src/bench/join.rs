@@ -52,7 +52,7 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     loading.stop()?;
     copy_directory(served.path(), copied.path())?;
     let server = Firn::start(harness, served.path())?;
-    let engine = Engine::open(copied.path())?;
+    let engine = Engine::open(&harness.settings, copied.path())?;
     compare(harness, &server, &engine, &history, &spine)?;
     server.stop()?;
     drop(history);
@@ -251,7 +251,8 @@ fn processor_seconds() -> Result<f64> {
     Ok(ticks / 100.0)
 }
 
-fn write_parquet(path: &Path, batches: &[RecordBatch]) -> Result<()> {
+/// Writes `batches` to a Parquet file.
+pub(super) fn write_parquet(path: &Path, batches: &[RecordBatch]) -> Result<()> {
     let mut writer = ArrowWriter::try_new(File::create(path)?, batches[0].schema(), None)?;
     for batch in batches {
         writer.write(batch)?;

@@ -17,9 +17,10 @@ const ENTITIES: &str = "entities";
 pub(super) fn run(harness: &mut Harness) -> Result<()> {
     let directory = entities(harness)?;
     let request = Source::new(40).requests(1, 1, harness.sized(10_000_000, 10_000));
+    let settings = harness.settings.clone();
     let opening = System::new(FIRN, || {
         let started = Instant::now();
-        let engine = Engine::open(&directory)?;
+        let engine = Engine::open(&settings, &directory)?;
         engine.read(&engine::latest("t"), &request)?;
         let seconds = started.elapsed().as_secs_f64();
         engine.close()?;
@@ -37,7 +38,7 @@ pub(super) fn entities(harness: &mut Harness) -> Result<PathBuf> {
     }
     let users = harness.sized(10_000_000, 10_000);
     let directory = harness.directory()?;
-    let engine = Engine::open(directory.path())?;
+    let engine = Engine::open(&harness.settings, directory.path())?;
     engine.declare("t", 50)?;
     engine.write("t", Versions { users, span: 1 }.rows(0..1, 50))?;
     engine.settle();
@@ -53,17 +54,18 @@ fn replay(harness: &mut Harness) -> Result<()> {
         options.memory_bytes_max = 16 << 30;
         options.flush_bytes_max = 16 << 30;
     };
-    let engine = Engine::open_with(written.path(), in_memory)?;
+    let engine = Engine::open_with(&harness.settings, written.path(), in_memory)?;
     engine.declare("t", 10)?;
     engine.write("t", Source::new(41).history(rows, users, 10))?;
     // Files as they are while the database is open are what a crash leaves.
     copy_directory(written.path(), crashed.path())?;
     engine.close()?;
+    let settings = harness.settings.clone();
     let system = System::new(FIRN, || {
         let copy = tempfile::tempdir_in(crashed.path().parent().unwrap_or(crashed.path()))?;
         copy_directory(crashed.path(), copy.path())?;
         let started = Instant::now();
-        let engine = Engine::open_with(copy.path(), in_memory)?;
+        let engine = Engine::open_with(&settings, copy.path(), in_memory)?;
         let seconds = started.elapsed().as_secs_f64();
         engine.close()?;
         Ok(vec![Reading::new(REPLAY, "rows/s", rows as f64 / seconds)])

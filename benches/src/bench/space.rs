@@ -26,7 +26,7 @@ fn history(harness: &mut Harness) -> Result<()> {
     let rows = harness.sized(if harness.settings.full { 100_000_000 } else { 20_000_000 }, BATCH_ROWS * 16);
     let users = harness.sized(100_000, 100);
     let directory = harness.directory()?;
-    let engine = Engine::open(directory.path())?;
+    let engine = Engine::open(&harness.settings, directory.path())?;
     engine.declare("t", FEATURES)?;
     let mut source = Source::new(50);
     let mut written = 0;
@@ -60,7 +60,7 @@ fn history(harness: &mut Harness) -> Result<()> {
 fn dictionary(harness: &mut Harness) -> Result<()> {
     let users = harness.sized(20_000_000, 100_000);
     let directory = harness.directory()?;
-    let engine = Engine::open(directory.path())?;
+    let engine = Engine::open(&harness.settings, directory.path())?;
     engine.declare("t", 1)?;
     engine.write("t", Versions { users, span: 1 }.rows(0..1, 1))?;
     engine.settle();
