@@ -1,6 +1,6 @@
 //! A chart per bench: for each metric one bar per system, drawn as SVG by hand, for a bar chart needs no library.
 //!
-//! Bars of one metric share a scale; metrics do not, for they have different units.
+//! All bars of one unit share a scale.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -39,9 +39,10 @@ fn draw(bench: &str, figures: &[&Figure]) -> String {
     let mut y = MARGIN;
     for metric in metrics {
         let bars: Vec<&&Figure> = figures.iter().filter(|figure| figure.metric == metric).collect();
-        let most = bars.iter().map(|figure| figure.value).fold(f64::MIN_POSITIVE, f64::max);
-        y += HEADING_HEIGHT;
         let unit = bars.first().map_or("", |figure| figure.unit.as_str());
+        let of_unit = figures.iter().filter(|figure| figure.unit == unit);
+        let most = of_unit.map(|figure| figure.value).fold(f64::MIN_POSITIVE, f64::max);
+        y += HEADING_HEIGHT;
         text(&mut body, MARGIN, y - 10.0, "start", "bold", &format!("{metric} ({unit})"));
         for figure in bars {
             let width = (figure.value / most * BAR_WIDTH).max(1.0);

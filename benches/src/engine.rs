@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::harness::{Result, Settings};
 
-/// Batches on their way to the log at once.
-const IN_FLIGHT: usize = 64;
+/// Batches on their way to the log at once; of 50 features they stay below what the queue takes.
+const IN_FLIGHT: usize = 16;
 
 /// An open database.
 #[derive(Debug)]

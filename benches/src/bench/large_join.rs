@@ -78,11 +78,13 @@ fn join(harness: &Harness, firn: &Firn, client: &Client, table: &str, spine: &[R
     let (watched, process) = (Arc::clone(&done), firn.process());
     let watching = std::thread::spawn(move || {
         let mut most = 0.0_f64;
-        while !watched.load(Ordering::Relaxed) {
+        loop {
             most = most.max(own_bytes(process).unwrap_or(0.0));
+            if watched.load(Ordering::Relaxed) {
+                return most;
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
-        most
     });
     let started = Instant::now();
     let joined = harness.runtime.block_on(stream(client, table, spine));

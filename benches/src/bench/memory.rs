@@ -19,7 +19,7 @@ use crate::load;
 use crate::report::{Bound, FIRN};
 use crate::statistics::latencies;
 
-const WORK: &str = "Zipf 0.99 over 10 M entities, 50 features, data 4 × memory";
+const WORK: &str = "Zipf 0.99, data 4 × memory";
 const EXPONENT: f64 = 0.99;
 /// What the server takes beside the page cache.
 const SERVER_BYTES: u64 = 256 << 20;
