@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-python soak fuzz asan bench docs check
+.PHONY: demo test test-rust test-python soak fuzz asan bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
@@ -53,8 +53,12 @@ asan:  ## The engine's own tests and random histories under AddressSanitizer.
 		FIRN_HISTORIES=$${FIRN_ASAN_HISTORIES:-500} cargo test --package firn-storage --target $(HOST) \
 		--lib --test engine -- --skip kill --skip faults
 
-bench:  ## What everything costs: one line per figure.
-	cargo run --release -p firn-benches -- $(if $(ONLY),--only $(ONLY))
+bench:  ## FirnDB, its peers and the limits on the same work; ONLY=join,ingest for some of it.
+	cargo build --release --workspace
+	$(abspath $(CARGO_TARGET_DIR))/release/firn-bench $(if $(ONLY),--only $(ONLY)) $(BENCH_FLAGS)
+
+bench-full:  ## The same, and what takes long: 100 M rows, data beyond memory, Feast.
+	$(MAKE) bench BENCH_FLAGS=--full
 
 docs:  ## The API documentation.
 	cargo doc --no-deps --workspace
