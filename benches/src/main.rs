@@ -18,6 +18,10 @@ mod statistics;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// A request makes many small allocations on many threads, which the allocator of libc serves slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::{Parser, Subcommand};
 
 use harness::{Harness, Result, Settings};
