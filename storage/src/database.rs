@@ -396,7 +396,8 @@ impl Database {
         let known_at = scan::planned(&request.known_at);
         let pin = Pin { known_at: &known_at, position, clock: request.clock };
         let snapshot = self.pin(&[Arc::clone(&table)], &pin, catalog.schema_version)?;
-        let scan = scan::plan(request, ScanParts { table, entity, state, table_state, snapshot })?;
+        let engine = Arc::clone(engine);
+        let scan = scan::plan(request, ScanParts { engine, table, entity, state, table_state, snapshot })?;
         Ok(Arc::new(scan))
     }
 }

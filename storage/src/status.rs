@@ -55,6 +55,8 @@ pub(crate) fn status(engine: &Engine) -> Value {
             "packs": statistics.packs.get(),
             "pack_bytes": statistics.pack_bytes.get(),
             "stalls": statistics.stalls.get(),
+            "scrubs": statistics.scrubs.get(),
+            "scrub_damages": statistics.scrub_damages.get(),
             "background_errors": statistics.background_errors.get(),
         },
     })

@@ -49,6 +49,9 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.segment_groups_max = count(t, 8, 1 << 16)? as usize),
     setting!(STORAGE, "compaction-bytes-per-second", "SIZE", "0", "Bytes per second that compaction may write; 0 is unlimited",
         |c, t| c.storage.compaction_bytes_per_second = size(t, 0, SIZE_MAX)?),
+    setting!(STORAGE, "scrub-bytes-per-second", "SIZE", "8MiB",
+        "Bytes per second at which files are read again in search of damage; 0 turns it off",
+        |c, t| c.storage.scrub_bytes_per_second = size(t, 0, SIZE_MAX)?),
     setting!(STORAGE, "reader-threads", "COUNT", "0", "Threads that joins and scans use; 0 is one per core",
         |c, t| match count(t, 0, 1024)? {
             0 => c.storage.reader_threads = std::thread::available_parallelism().map_or(2, usize::from),

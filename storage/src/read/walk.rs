@@ -3,11 +3,12 @@
 //! [`newest`] is the fast way for the common case: one look into each run that could beat the best row so far.
 //! [`walk`] is the whole rule for everything else: tombstones, partial rows, ties.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::resolve::{GroupRow, Settled, settle, sort_group};
 use crate::error::Result;
-use crate::rows::RowKind;
+use crate::rows::{RowKind, StepBound};
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
 
@@ -22,13 +23,13 @@ pub struct PointBounds {
     pub position: Sequence,
 }
 
-/// A run and what of it is visible to a whole batch whose knowledge bound is constant.
+/// A run and what of it is visible.
 #[derive(Debug)]
 pub struct BoundedRun<'a> {
     /// The run.
     pub run: &'a Arc<Run>,
-    /// The first step that is not visible.
-    pub step_end: u32,
+    /// The steps that are visible.
+    pub steps: StepBound,
 }
 
 impl BoundedRun<'_> {
@@ -44,10 +45,42 @@ pub fn bound_runs<'a>(
     known_at: Micros,
     position: Sequence,
 ) -> Vec<BoundedRun<'a>> {
-    let bounded = runs.map(|run| BoundedRun { run, step_end: run.rows.steps.end(known_at, position) });
-    let mut bounded: Vec<_> = bounded.filter(|bounded| bounded.step_end > 0).collect();
+    let bounded = runs.map(|run| BoundedRun { run, steps: run.rows.steps.bound(known_at, position) });
+    let mut bounded: Vec<_> = bounded.filter(|bounded| !bounded.steps.is_empty()).collect();
     bounded.sort_by_key(|bounded| std::cmp::Reverse(bounded.run.rows.event_time_range.1));
     bounded
+}
+
+/// The rows of one entity in each run, looked up when they are first asked for. Questions about many entities come in
+/// the order of their ordinals, if in any.
+#[derive(Debug)]
+pub struct EntityRows {
+    ordinal: u32,
+    ranges: Vec<Option<Range<u32>>>,
+    hints: Vec<u32>,
+}
+
+impl EntityRows {
+    /// For questions over `runs` runs.
+    pub fn new(runs: usize) -> Self {
+        Self { ordinal: 0, ranges: vec![None; runs], hints: vec![0; runs] }
+    }
+
+    /// Goes to another entity.
+    pub fn turn_to(&mut self, ordinal: u32) {
+        self.ordinal = ordinal;
+        self.ranges.fill(None);
+    }
+
+    /// The entity's rows in `run`, which has this `index`.
+    fn of(&mut self, index: usize, run: &Run) -> Result<Range<u32>> {
+        if let Some(range) = &self.ranges[index] {
+            return Ok(range.clone());
+        }
+        let range = run.rows.range_from(&mut self.hints[index], self.ordinal)?;
+        self.ranges[index] = Some(range.clone());
+        Ok(range)
+    }
 }
 
 /// What the fast way found.
@@ -66,8 +99,8 @@ pub enum Newest {
     Walk,
 }
 
-/// The newest visible row of `ordinal`.
-pub fn newest(runs: &[BoundedRun<'_>], ordinal: u32, bounds: &PointBounds) -> Result<Newest> {
+/// The newest visible row of `entity`.
+pub fn newest(runs: &[BoundedRun<'_>], entity: &mut EntityRows, bounds: &PointBounds) -> Result<Newest> {
     let mut best: Option<(Micros, u32, u32)> = None;
     for (index, bounded) in runs.iter().enumerate() {
         let rows = &bounded.run.rows;
@@ -78,7 +111,7 @@ pub fn newest(runs: &[BoundedRun<'_>], ordinal: u32, bounds: &PointBounds) -> Re
         if rows.event_time_range.0 > bounds.as_of {
             continue;
         }
-        let range = rows.range(ordinal)?;
+        let range = entity.of(index, bounded.run)?;
         if range.is_empty() {
             continue;
         }
@@ -86,7 +119,7 @@ pub fn newest(runs: &[BoundedRun<'_>], ordinal: u32, bounds: &PointBounds) -> Re
             return Ok(Newest::Walk);
         }
         let end = range.end;
-        let row = rows.skip_unknown(rows.seek(range, bounded.reach(bounds)), end, bounded.step_end);
+        let row = rows.skip_unknown(rows.seek(range, bounded.reach(bounds)), end, &bounded.steps);
         if row == end {
             continue;
         }
@@ -197,7 +230,7 @@ fn cursors<'a>(runs: &'a [BoundedRun<'a>], ordinal: u32, bounds: &PointBounds) -
         let range = rows.range(ordinal)?;
         let end = range.end;
         let start = rows.seek(range, bounded.reach(bounds));
-        let next = rows.skip_unknown(start, end, bounded.step_end);
+        let next = rows.skip_unknown(start, end, &bounded.steps);
         if next < end {
             cursors.push(Cursor { index: index as u32, bounded, next, end });
         }
@@ -220,7 +253,7 @@ fn take_group<'a>(cursors: &mut Vec<Cursor<'a>>, time: Micros, group: &mut Vec<G
                 place: rows.places[row as usize],
                 retracted: rows.retracted_features(row),
             });
-            cursor.next = rows.skip_unknown(row + 1, cursor.end, cursor.bounded.step_end);
+            cursor.next = rows.skip_unknown(row + 1, cursor.end, &cursor.bounded.steps);
         }
     }
     cursors.retain(|cursor| cursor.next < cursor.end);
