@@ -208,12 +208,18 @@ impl Rows {
 
     /// The rows of `ordinal`, their bytes checked; empty if it has none.
     pub fn range(&self, ordinal: u32) -> Result<Range<u32>> {
-        self.range_from(&mut 0, ordinal)
+        self.entity_from(&mut 0, ordinal)?.map_or(Ok(0..0), |entity| self.rows_of(entity))
     }
 
-    /// [`Rows::range`] for questions in the order of their ordinals, which share a `hint` that starts at 0.
-    pub fn range_from(&self, hint: &mut u32, ordinal: u32) -> Result<Range<u32>> {
-        let range = self.directory.range_from(hint, ordinal, self.checks.as_ref())?;
+    /// Which of the entities `ordinal` is, if it has rows. Questions in the order of their ordinals share a `hint`,
+    /// which starts at 0.
+    pub fn entity_from(&self, hint: &mut u32, ordinal: u32) -> Result<Option<u32>> {
+        self.directory.entity_from(hint, ordinal, self.checks.as_ref())
+    }
+
+    /// The rows of one of the entities, their bytes checked.
+    pub fn rows_of(&self, entity: u32) -> Result<Range<u32>> {
+        let range = self.directory.rows_of(entity as usize, self.checks.as_ref())?;
         if let Some(checks) = &self.checks {
             checks.rows(range.clone())?;
         }

@@ -7,6 +7,7 @@ pub(crate) mod fixed;
 pub(crate) mod history;
 pub(crate) mod latest;
 pub(crate) mod latest_rows;
+pub(crate) mod newest;
 pub(crate) mod parallel;
 pub(crate) mod picked;
 pub(crate) mod plan;

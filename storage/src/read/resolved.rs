@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bounds::RowBounds;
-use super::walk::{BoundedRun, EntityRows, Newest, PointBounds, Standing, Walked, Winner, bound_runs, newest, walk};
+use super::newest::{Knowledge, Newest, Question, newest};
+use super::walk::{BoundedRun, PointBounds, Standing, Walked, Winner, bound_runs, walk};
 use crate::column::Column;
 use crate::error::Result;
-use crate::rows::StepSamples;
 use crate::run::Chunk;
 use crate::time::{Micros, Sequence};
 use crate::view::BucketView;
@@ -78,8 +78,6 @@ pub(crate) struct Wanted<'a> {
 
 /// Rows from which sorting a request by entity pays.
 const SORT_ROWS_MIN: usize = 64;
-/// Rows with bounds of their own from which sampling the steps of all runs pays.
-const SAMPLE_ROWS_MIN: usize = 1024;
 
 /// Resolves `items` against `view`.
 pub(crate) fn resolve(
@@ -89,36 +87,36 @@ pub(crate) fn resolve(
     wanted: Wanted<'_>,
 ) -> Result<Resolved> {
     let known_at = bounds.known_at.constant();
-    let mut runs = bound_runs(view.runs(), known_at.unwrap_or(i64::MAX), bounds.position);
-    let samples: Vec<StepSamples> = match known_at {
-        None if items.len() >= SAMPLE_ROWS_MIN => {
-            runs.iter().map(|bounded| StepSamples::new(&bounded.run.rows.steps, bounds.position)).collect()
-        }
-        _ => Vec::new(),
-    };
+    let runs = bound_runs(view.runs(), known_at.unwrap_or(i64::MAX), bounds.position);
+    let knowledge = Knowledge::new(&runs, bounds.position, known_at.is_some(), items.len());
     if items.len() >= SORT_ROWS_MIN {
         items = by_ordinal(items);
     }
-    let mut resolving = Resolving { wanted, sources: Sources::default(), walked: Vec::new() };
-    let mut entity = EntityRows::new(runs.len());
-    let mut turned_to = None;
-    for item in items {
-        let point = bounds.of(item.place);
-        if turned_to.replace(item.ordinal) != Some(item.ordinal) {
-            entity.turn_to(item.ordinal);
-        }
-        if known_at.is_none() {
-            for (index, bounded) in runs.iter_mut().enumerate() {
-                bounded.steps = match samples.get(index) {
-                    Some(samples) => samples.bound(point.known_at),
-                    None => bounded.run.rows.steps.bound(point.known_at, point.position),
-                };
+    let mut sources = Sources::default();
+    let mut walked = Vec::new();
+    for items in items.chunks(PIECE_ROWS) {
+        let questions: Vec<Question> =
+            items.iter().map(|item| Question { ordinal: item.ordinal, point: bounds.of(item.place) }).collect();
+        let found = newest(&runs, &knowledge, &questions)?;
+        for ((item, question), newest) in items.iter().zip(&questions).zip(found) {
+            match newest {
+                Newest::None => {}
+                Newest::Row { run, row } if sources.is_complete(&runs, run, row, wanted.features) => {
+                    sources.pick(&runs, item.place, (run, row), wanted.event_times);
+                }
+                Newest::Row { .. } | Newest::Walk => {
+                    let seen = knowledge.seen_from(&runs, &question.point);
+                    let found = walk(&seen, item.ordinal, &question.point, wanted.features, Standing::Ignored)?;
+                    walked.push(sources.walked_item(item.place, &found, &seen));
+                }
             }
         }
-        resolving.resolve(&runs, &mut entity, item, &point)?;
     }
-    Ok(Resolved { sources: resolving.sources.sources, walked: resolving.walked })
+    Ok(Resolved { sources: sources.sources, walked })
 }
+
+/// Rows whose questions are held at once.
+const PIECE_ROWS: usize = 4096;
 
 /// `items` in the order of their ordinals, so that each entity's rows are looked up once and all are met in storage
 /// order. Counted, not compared, unless the ordinals lie far apart.
@@ -144,40 +142,6 @@ fn by_ordinal(mut items: Vec<Item>) -> Vec<Item> {
         *start += 1;
     }
     sorted
-}
-
-/// What was resolved so far.
-struct Resolving<'a> {
-    wanted: Wanted<'a>,
-    sources: Sources,
-    walked: Vec<WalkedItem>,
-}
-
-impl Resolving<'_> {
-    fn resolve(
-        &mut self,
-        runs: &[BoundedRun<'_>],
-        entity: &mut EntityRows,
-        item: Item,
-        point: &PointBounds,
-    ) -> Result<()> {
-        match newest(runs, entity, point)? {
-            Newest::None => {}
-            Newest::Row { run, row } if self.sources.is_complete(runs, run, row, self.wanted.features) => {
-                let (source, row, event_time) = self.sources.locate(runs, run, row);
-                let source = &mut self.sources.sources[source as usize];
-                source.picks.push(Pick { place: item.place, row });
-                if self.wanted.event_times {
-                    source.event_times.push(event_time);
-                }
-            }
-            Newest::Row { .. } | Newest::Walk => {
-                let walked = walk(runs, item.ordinal, point, self.wanted.features, Standing::Ignored)?;
-                self.walked.push(self.sources.walked_item(item.place, &walked, runs));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The chunks in which winners were found, numbered as they are met.
@@ -233,6 +197,16 @@ impl Sources {
         let in_run = runs[run as usize].run;
         let origin = in_run.origin(row);
         (self.number(runs, run, origin.chunk), origin.row, in_run.rows.event_times[row as usize])
+    }
+
+    /// Notes that a row of a run wins for every feature at `place`.
+    fn pick(&mut self, runs: &[BoundedRun<'_>], place: u32, (run, row): (u32, u32), event_time: bool) {
+        let (source, row, time) = self.locate(runs, run, row);
+        let source = &mut self.sources[source as usize];
+        source.picks.push(Pick { place, row });
+        if event_time {
+            source.event_times.push(time);
+        }
     }
 
     pub(crate) fn walked_item(&mut self, place: u32, walked: &Walked, runs: &[BoundedRun<'_>]) -> WalkedItem {

@@ -1,9 +1,7 @@
 //! One entity's visible rows across the runs of its bucket, newest event time first.
 //!
-//! [`newest`] is the fast way for the common case: one look into each run that could beat the best row so far.
-//! [`walk`] is the whole rule for everything else: tombstones, partial rows, ties.
+//! [`walk`] is the whole rule: tombstones, partial rows, ties. `newest.rs` is the fast way where none of these matter.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::resolve::{GroupRow, Settled, settle, sort_group};
@@ -34,7 +32,7 @@ pub struct BoundedRun<'a> {
 
 impl BoundedRun<'_> {
     /// The event bound that can find anything: what is known at S lies at most the run's lead after S.
-    fn reach(&self, bounds: &PointBounds) -> Micros {
+    pub(super) fn reach(&self, bounds: &PointBounds) -> Micros {
         bounds.as_of.min(bounds.known_at.saturating_add(self.run.rows.lead_max))
     }
 }
@@ -49,91 +47,6 @@ pub fn bound_runs<'a>(
     let mut bounded: Vec<_> = bounded.filter(|bounded| !bounded.steps.is_empty()).collect();
     bounded.sort_by_key(|bounded| std::cmp::Reverse(bounded.run.rows.event_time_range.1));
     bounded
-}
-
-/// The rows of one entity in each run, looked up when they are first asked for. Questions about many entities come in
-/// the order of their ordinals, if in any.
-#[derive(Debug)]
-pub struct EntityRows {
-    ordinal: u32,
-    ranges: Vec<Option<Range<u32>>>,
-    hints: Vec<u32>,
-}
-
-impl EntityRows {
-    /// For questions over `runs` runs.
-    pub fn new(runs: usize) -> Self {
-        Self { ordinal: 0, ranges: vec![None; runs], hints: vec![0; runs] }
-    }
-
-    /// Goes to another entity.
-    pub fn turn_to(&mut self, ordinal: u32) {
-        self.ordinal = ordinal;
-        self.ranges.fill(None);
-    }
-
-    /// The entity's rows in `run`, which has this `index`.
-    fn of(&mut self, index: usize, run: &Run) -> Result<Range<u32>> {
-        if let Some(range) = &self.ranges[index] {
-            return Ok(range.clone());
-        }
-        let range = run.rows.range_from(&mut self.hints[index], self.ordinal)?;
-        self.ranges[index] = Some(range.clone());
-        Ok(range)
-    }
-}
-
-/// What the fast way found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Newest {
-    /// No row is visible.
-    None,
-    /// This row is the newest by the whole order, and no tombstone is near it.
-    Row {
-        /// Index of the run.
-        run: u32,
-        /// Row of the run.
-        row: u32,
-    },
-    /// A run that holds the entity has tombstones: the whole rule must be walked.
-    Walk,
-}
-
-/// The newest visible row of `entity`.
-pub fn newest(runs: &[BoundedRun<'_>], entity: &mut EntityRows, bounds: &PointBounds) -> Result<Newest> {
-    let mut best: Option<(Micros, u32, u32)> = None;
-    for (index, bounded) in runs.iter().enumerate() {
-        let rows = &bounded.run.rows;
-        if best.is_some_and(|(time, ..)| time > rows.event_time_range.1) {
-            // Runs are ordered by their newest event time: none of the others can beat this row.
-            break;
-        }
-        if rows.event_time_range.0 > bounds.as_of {
-            continue;
-        }
-        let range = entity.of(index, bounded.run)?;
-        if range.is_empty() {
-            continue;
-        }
-        if rows.kinds.is_some() {
-            return Ok(Newest::Walk);
-        }
-        let end = range.end;
-        let row = rows.skip_unknown(rows.seek(range, bounded.reach(bounds)), end, &bounded.steps);
-        if row == end {
-            continue;
-        }
-        let time = rows.event_times[row as usize];
-        let beaten = best.is_none_or(|(best_time, best_run, best_row)| {
-            let best_rows = &runs[best_run as usize].run.rows;
-            (time, rows.row_id(row), rows.sequence(row))
-                > (best_time, best_rows.row_id(best_row), best_rows.sequence(best_row))
-        });
-        if beaten {
-            best = Some((time, index as u32, row));
-        }
-    }
-    Ok(best.map_or(Newest::None, |(_, run, row)| Newest::Row { run, row }))
 }
 
 /// The winner of one feature, if a write decided it.
