@@ -224,11 +224,6 @@ impl Database {
         status::holdings(self.engine())
     }
 
-    /// Refuses to read on from a snapshot that is older than `snapshot_age_max`.
-    pub fn check_age(&self, snapshot: &Snapshot) -> Result<()> {
-        snapshot.check_age(self.engine().clock.monotonic())
-    }
-
     /// Everything published.
     pub fn position(&self) -> Position {
         self.position_of(self.engine().published.sequence())

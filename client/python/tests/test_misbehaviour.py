@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -119,6 +120,8 @@ def test_a_thousand_idle_connections_do_not_keep_others_out(server: Server, name
     with firndb.connect(server.url) as client:
         create(client, name, {"x": "float64"})
         client.write(name, rows(1, x=pa.array([1.0])))
+        # The usual limit of open files is too low for this test itself; the server raises its own.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]
         for one in idle[::2]:  # Half of them speak HTTP/2 and then fall silent.
             one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))

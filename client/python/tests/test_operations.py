@@ -249,6 +249,12 @@ def test_a_log_that_cannot_be_written_stops_writes_and_nothing_else(fresh: Start
         assert server.metric("firn_engine_poisoned") == 0
 
 
+def test_the_limit_of_open_files_is_raised(fresh: Start) -> None:
+    server = fresh(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)))
+    limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()  # type: ignore[union-attr]
+    assert re.search(r"Max open files +4096 +4096", limits), limits
+
+
 def test_the_age_of_the_log_is_measured(fresh: Start) -> None:
     server = fresh()
     with firndb.connect(server.url) as client:

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::block_on;
 use crate::config::{Config, SETTINGS};
@@ -43,6 +44,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
         .collect();
     let config = Config::resolve(file, &given)?;
     logging::start(&config.log)?;
+    raise_open_files();
     block_on(async {
         let mut signals = Signals::listen().map_err(|error| format!("could not listen for signals: {error}"))?;
         let server = Server::start(config).await?;
@@ -50,4 +52,14 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
         tracing::info!("{signal}: finishing what was accepted");
         server.stop().await
     })?
+}
+
+/// Lets the process have as many open files as it may. The usual soft limit, 1,024, is below `connections-max` and the
+/// files of a database; it is kept low for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!("at most {:?} files may be open, and the limit could not be raised: {error}", limit.current);
+    }
 }
