@@ -22,7 +22,8 @@ pub(super) fn command() -> Command {
         };
         let arg = Arg::new(setting.name).long(setting.name).help(help).help_heading(setting.heading);
         let arg = match setting.value {
-            "" => arg.num_args(0..=1).default_missing_value("true").require_equals(true),
+            // A switch is turned on by its name alone.
+            "BOOL" => arg.value_name("BOOL").num_args(0..=1).default_missing_value("true").require_equals(true),
             value => arg.value_name(value),
         };
         command.arg(arg)

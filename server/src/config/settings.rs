@@ -36,8 +36,8 @@ macro_rules! setting {
 pub static SETTINGS: &[Setting] = &[
     setting!(STORAGE, "data", "DIR", "firn-data", "Data directory; created if it does not exist",
         |c, t| c.storage.directory = t.into()),
-    setting!(STORAGE, "map", "BOOL", "true", "Memory-map segments; false reads them to the heap",
-        |c, t| c.storage.map = flag(t)?),
+    setting!(STORAGE, "no-mmap", "BOOL", "false", "Read files to the heap instead of mapping them",
+        |c, t| c.storage.map = !flag(t)?),
     setting!(STORAGE, "maps-max", "COUNT", "32768", "Memory maps open at once",
         |c, t| c.storage.maps_max = count(t, 16, 1 << 24)?),
     setting!(STORAGE, "segment-rows-max", "ROWS", "268435456", "Rows of one segment",
