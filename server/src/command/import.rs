@@ -106,7 +106,8 @@ fn plan(matches: &ArgMatches, shape: Shape) -> Result<Plan> {
     }
     if let Some(at) = text("at") {
         let time = chrono::DateTime::parse_from_rfc3339(at);
-        mapping.at = Some(time.map_err(|error| format!("--at {at}: {error}; write 2024-05-01T00:00:00Z"))?.timestamp_micros());
+        mapping.at =
+            Some(time.map_err(|error| format!("--at {at}: {error}; write 2024-05-01T00:00:00Z"))?.timestamp_micros());
     }
     let mut put = Put::write(shape.table.clone());
     put.nulls_absent = matches.get_flag("nulls-absent");
@@ -123,8 +124,11 @@ fn plan(matches: &ArgMatches, shape: Shape) -> Result<Plan> {
 fn producer(plan: &Plan) -> Result<String> {
     let content = content_hash(&plan.sources)?;
     let put = Put { report_bad_rows: false, ..plan.put.clone() };
-    let cut = (&plan.mapping, put, plan.batch_rows, plan.sources.iter().map(|source| source.format).collect::<Vec<_>>());
-    let how = format!("{} {cut:?} {:?}", env!("CARGO_PKG_VERSION"), plan.shape);
+    let formats: Vec<Format> = plan.sources.iter().map(|source| source.format).collect();
+    // Whether the table is sealed is no part of it: the first batch seals it.
+    let columns: Vec<_> = plan.shape.columns().collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let how = format!("{version} {:?} {put:?} {} {formats:?} {columns:?}", plan.mapping, plan.batch_rows);
     Ok(format!("import-{content:016x}{:016x}", xxhash_rust::xxh3::xxh3_64(how.as_bytes())))
 }
 

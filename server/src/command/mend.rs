@@ -52,11 +52,20 @@ pub(super) fn run(name: &str, matches: &ArgMatches) -> Result<(), String> {
     let json = matches.get_flag("json");
     if name == "verify" {
         let report = verify(&files).map_err(|error| error.to_string())?;
-        if json { say(&as_json(&report)) } else { tell_report(&report) }
+        if json {
+            say(&as_json(&report))
+        } else {
+            tell_report(&report)
+        }
         return end(&report.damages, &advice(&report));
     }
-    let done = repair(&files, &SystemClock::default(), matches.get_flag("drop-damaged")).map_err(|error| error.to_string())?;
-    if json { say(&as_json(&done)) } else { tell_repaired(&done) }
+    let done =
+        repair(&files, &SystemClock::default(), matches.get_flag("drop-damaged")).map_err(|error| error.to_string())?;
+    if json {
+        say(&as_json(&done))
+    } else {
+        tell_repaired(&done)
+    }
     end(&done.left, "damage is left; see what is said of it above")
 }
 

@@ -12,7 +12,12 @@ const SERVER: &str = "grpc://127.0.0.1:3476";
 
 /// `--server`.
 pub(super) fn server_flag() -> Arg {
-    Arg::new("server").long("server").value_name("URL").env("FIRN_SERVER").default_value(SERVER).help("The server to ask")
+    Arg::new("server")
+        .long("server")
+        .value_name("URL")
+        .env("FIRN_SERVER")
+        .default_value(SERVER)
+        .help("The server to ask")
 }
 
 /// A client of the server that the flag names.
@@ -28,7 +33,8 @@ pub(super) fn commands() -> Vec<Command> {
     let entity = Arg::new("entity").value_name("ENTITY").required(true).help("The entity");
     let keys = Arg::new("keys").value_name("COLUMN=VALUE").required(true).num_args(1..).help("Leading key columns");
     let block = Arg::new("block").long("block").action(ArgAction::SetTrue).help("Refuse later rows of it");
-    let command = |name: &'static str, about: &'static str| Command::new(name).about(about).arg(server_flag()).arg(json_flag());
+    let command =
+        |name: &'static str, about: &'static str| Command::new(name).about(about).arg(server_flag()).arg(json_flag());
     vec![
         command("entities", "List the entities"),
         command("tables", "List the feature tables"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Arg, ArgMatches, Command};
 
 use super::block_on;
-use crate::config::{Config, SETTINGS};
+use crate::config::{Config, SETTINGS, Setting};
 use crate::{Server, logging, shutdown};
 
 /// The command and one flag per setting, under the settings' headings.
@@ -13,30 +13,42 @@ pub(super) fn command() -> Command {
     let config = Arg::new("config").long("config").value_name("FILE").help("Read settings from this TOML file first");
     let command = Command::new("serve").about("Serve a data directory over Arrow Flight").long_about(
         "Serve a data directory over Arrow Flight.\n\nEvery setting is a flag, a variable FIRN_… and a key of the TOML file \
-         given by --config; flags win over variables, variables over the file.",
+         given by --config; flags win over variables, variables over the file.\n\nA SIZE is a number of bytes, or one with \
+         KiB, MiB, GiB or TiB; a DURATION is a number with us, ms, s, m, h or d; a BOOL is true or false, and its flag alone \
+         says true.",
+    );
+    let command = command.after_help(
+        "Examples:\n  firn serve --data /var/lib/firn\n  firn serve --config firn.toml --log debug\n  FIRN_DATA=/var/lib/firn \
+         firn serve --memory-bytes-max 4GiB",
     );
     SETTINGS.iter().fold(command.arg(config), |command, setting| {
-        let help = match setting.default {
-            "" => format!("{} [env: {}]", setting.help, setting.variable()),
-            default => format!("{} [default: {default}] [env: {}]", setting.help, setting.variable()),
-        };
-        let arg = Arg::new(setting.name).long(setting.name).help(help).help_heading(setting.heading);
+        let default =
+            if setting.default.is_empty() { String::new() } else { format!("[default: {}] ", setting.default) };
+        let arg = Arg::new(setting.name)
+            .long(setting.name)
+            .help(format!("{} {default}", setting.help))
+            .long_help(format!("{}\n{default}[env: {}]", setting.help, setting.variable()))
+            .help_heading(setting.heading)
+            .value_name(setting.value);
         let arg = match setting.value {
             // A switch is turned on by its name alone.
-            "BOOL" => arg.value_name("BOOL").num_args(0..=1).default_missing_value("true").require_equals(true),
-            value => arg.value_name(value),
+            "BOOL" => arg.num_args(0..=1).default_missing_value("true").require_equals(true),
+            _ => arg,
         };
         command.arg(arg)
     })
 }
 
+/// What a flag says of `setting`, or else its variable.
+fn given(matches: &ArgMatches, setting: &Setting) -> Option<String> {
+    matches.get_one::<String>(setting.name).cloned().or_else(|| std::env::var(setting.variable()).ok())
+}
+
 /// Serves until SIGTERM or SIGINT, then finishes what was accepted.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
     let file = matches.get_one::<String>("config").map(Path::new);
-    let given: Vec<(&str, String)> = SETTINGS
-        .iter()
-        .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
-        .collect();
+    let given: Vec<(&str, String)> =
+        SETTINGS.iter().filter_map(|setting| Some((setting.name, given(matches, setting)?))).collect();
     let config = Config::resolve(file, &given)?;
     logging::start(&config.log)?;
     block_on(async {

@@ -7,7 +7,9 @@ use crate::print::{bytes, cell, count, list, table};
 
 /// All entities.
 pub(super) fn entities(answer: &Value) -> String {
-    let row = |entity: &Value| vec![cell(&entity["entity"]), columns(&entity["key"]), cell(&entity["bucket_by"]), cell(&entity["buckets"])];
+    let row = |entity: &Value| {
+        vec![cell(&entity["entity"]), columns(&entity["key"]), cell(&entity["bucket_by"]), cell(&entity["buckets"])]
+    };
     let rows = items(&answer["entities"]).map(row).collect();
     table(&["entity", "key", "placed by", "buckets"], &[3], rows)
 }
@@ -71,13 +73,29 @@ pub(super) fn status(answer: &Value) -> String {
         ("compactions", cell(&totals["compactions"])),
         ("stalls", cell(&totals["stalls"])),
         ("errors", format!("{} in the background", cell(&totals["background_errors"]))),
-        ("damage", format!("{} places found by the scrub in {} rounds", cell(&totals["scrub_damages"]), cell(&totals["scrubs"]))),
+        (
+            "damage",
+            format!(
+                "{} places found by the scrub in {} rounds",
+                cell(&totals["scrub_damages"]),
+                cell(&totals["scrubs"])
+            ),
+        ),
     ];
     let row = |of: &Value| {
         let number = |field: &str| cell(&of[field]);
         let sizes = [size(&of["segment_bytes"]), size(&of["memtable_bytes"])];
         let [on_disk, in_memory] = sizes;
-        vec![number("table"), number("rows"), number("entities"), number("segments"), on_disk, number("packs"), in_memory, number("sealed")]
+        vec![
+            number("table"),
+            number("rows"),
+            number("entities"),
+            number("segments"),
+            on_disk,
+            number("packs"),
+            in_memory,
+            number("sealed"),
+        ]
     };
     let header = ["table", "rows", "entities", "segments", "on disk", "packs", "in memory", "sealed"];
     let rows = items(&answer["tables"]).map(row).collect();

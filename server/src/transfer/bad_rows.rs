@@ -58,7 +58,8 @@ impl BadRowsFile {
             let array = batch.column_by_name(name).filter(|array| row < array.len() && !array.is_null(row))?;
             array_value_to_string(array, row).ok()
         };
-        let texts = [Some(column.to_owned()), Some(reason.to_owned())].into_iter().chain(self.names[2..].iter().map(value));
+        let texts =
+            [Some(column.to_owned()), Some(reason.to_owned())].into_iter().chain(self.names[2..].iter().map(value));
         let fields: Vec<Field> = self.names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let arrays = texts.map(|text| Arc::new(StringArray::from(vec![text])) as ArrayRef).collect();
         let line = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("one text per name");

@@ -91,7 +91,13 @@ impl Plan {
     }
 
     /// Sends `batch` in pieces that are not too large; false to stop.
-    fn emit(&self, put: &Put, batch: &RecordBatch, mut unread: Vec<Unread>, emit: &mut dyn FnMut(Staged) -> bool) -> bool {
+    fn emit(
+        &self,
+        put: &Put,
+        batch: &RecordBatch,
+        mut unread: Vec<Unread>,
+        emit: &mut dyn FnMut(Staged) -> bool,
+    ) -> bool {
         let rows = batch.num_rows();
         let parts = bytes_of(batch).div_ceil(PIECE_BYTES_MAX).max(1);
         let step = rows.div_ceil(parts).clamp(1, self.batch_rows);
@@ -117,7 +123,10 @@ impl Plan {
         match exports {
             0 => Ok(false),
             all if all == self.sources.len() => Ok(true),
-            _ => Err("some of the files are exports of history and some are not; import them one after another".to_owned()),
+            _ => {
+                Err("some of the files are exports of history and some are not; import them one after another"
+                    .to_owned())
+            }
         }
     }
 
@@ -159,7 +168,8 @@ impl Plan {
             Ok(true)
         })?;
         let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(()) };
-        let all = concat_batches(&schema, &batches).map_err(|error| format!("the files have different types: {error}"))?;
+        let all =
+            concat_batches(&schema, &batches).map_err(|error| format!("the files have different types: {error}"))?;
         drop(batches);
         let all = sorted(&all).map_err(|error| error.to_string())?;
         if !self.is_rebuild()? {
@@ -179,7 +189,8 @@ impl Plan {
 
 /// The bytes of the rows of `batch`, without what its buffers hold beside them.
 fn bytes_of(batch: &RecordBatch) -> usize {
-    let bytes = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+    let bytes =
+        |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
     batch.columns().iter().map(bytes).sum()
 }
 
@@ -192,7 +203,10 @@ fn sorted(batch: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> 
     let schema = batch.schema();
     let mut keys: Vec<ArrayRef> = Vec::new();
     if is_history_export(&schema) {
-        keys.extend([Arc::clone(batch.column(schema.index_of("sequence")?)), Arc::clone(batch.column(schema.index_of("row")?))]);
+        keys.extend([
+            Arc::clone(batch.column(schema.index_of("sequence")?)),
+            Arc::clone(batch.column(schema.index_of("row")?)),
+        ]);
     } else {
         keys.push(micros(batch.column(schema.index_of("ingest_time")?))?);
     }
@@ -238,7 +252,8 @@ impl Deed {
             }
             Self::Delete => put.verb = Verb::Delete,
             Self::Retract(features) => {
-                let named = features.as_ref().map(|features| features.iter().map(|place| feature(place).to_owned()).collect());
+                let named =
+                    features.as_ref().map(|features| features.iter().map(|place| feature(place).to_owned()).collect());
                 put.verb = Verb::Retract { features: named };
             }
         }
@@ -307,10 +322,14 @@ impl<'a> NamedFeatures<'a> {
         }
         let place = |name: &str| {
             let place = self.shape.features.iter().position(|column| column.name == name);
-            place.ok_or_else(|| format!("the export has cells of {name}, which table {} does not have", self.shape.table))
+            place.ok_or_else(|| {
+                format!("the export has cells of {name}, which table {} does not have", self.shape.table)
+            })
         };
         let mut places = match self.names.data_type() {
-            DataType::Utf8 => self.names.as_string::<i32>().value(row).split(' ').map(place).collect::<Result<Vec<_>>>()?,
+            DataType::Utf8 => {
+                self.names.as_string::<i32>().value(row).split(' ').map(place).collect::<Result<Vec<_>>>()?
+            }
             _ => {
                 let names = self.names.as_list::<i32>().value(row);
                 names.as_string::<i32>().iter().flatten().map(place).collect::<Result<Vec<_>>>()?

@@ -84,6 +84,7 @@ impl<'a> Upload<'a> {
             self.skip(&piece);
             return Ok(());
         }
+        self.refuse_unread(&unread)?;
         self.note_unread(&unread)?;
         if self.stream.as_ref().is_some_and(|stream| stream.put != piece.put || stream.schema != piece.batch.schema()) {
             self.end_stream().await?;
@@ -109,6 +110,7 @@ impl<'a> Upload<'a> {
 
     /// Sends the first piece alone: its answer says whether there was an earlier attempt.
     async fn first(&mut self, piece: Piece, unread: &[Unread]) -> Result<()> {
+        self.refuse_unread(unread)?;
         let mut stream = Stream::open(self.client, &piece);
         let sent = stream.writer.send_step(&piece.batch, ProducerStep { producer_seq: 1, previous: None }).await;
         let (written, end) = stream.writer.finish().await;
@@ -142,19 +144,23 @@ impl<'a> Upload<'a> {
         end.map_err(|error| self.stopped(&error))
     }
 
-    fn note_unread(&mut self, unread: &[Unread]) -> Result<()> {
-        let Some(first) = unread.first() else { return Ok(()) };
-        let Some(file) = &mut self.bad_rows else {
-            return Err(format!(
+    /// Ends the import before a batch of which rows do not read, if there is no file for them.
+    fn refuse_unread(&self, unread: &[Unread]) -> Result<()> {
+        match (unread.first(), &self.bad_rows) {
+            (Some(first), None) => Err(format!(
                 "{} rows do not read, the first for its column {}: {}; mend them, or give --bad-rows FILE to import the \
                  others",
                 unread.len(),
                 first.column,
                 first.reason
-            ));
-        };
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn note_unread(&mut self, unread: &[Unread]) -> Result<()> {
         self.summary.bad_rows += unread.len() as u64;
-        file.unread(unread)
+        self.bad_rows.as_mut().map_or(Ok(()), |file| file.unread(unread))
     }
 
     fn stopped(&self, error: &Error) -> String {

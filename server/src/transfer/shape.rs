@@ -39,7 +39,8 @@ impl Shape {
         let told = |error: firn_client::Error| error.to_string();
         let declared = client.describe_table(table).await.map_err(told)?;
         let entities = client.list_entities().await.map_err(told)?;
-        let entity = entities["entities"].as_array().into_iter().flatten().find(|entity| entity["entity"] == declared["entity"]);
+        let entity =
+            entities["entities"].as_array().into_iter().flatten().find(|entity| entity["entity"] == declared["entity"]);
         let keys = entity.map(|entity| columns(&entity["key"])).transpose()?.unwrap_or_default();
         let event_time = declared["event_time"].as_str().unwrap_or_default().to_owned();
         Ok(Self {

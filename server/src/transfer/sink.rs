@@ -26,7 +26,7 @@ pub(crate) struct Sink {
 enum Writer {
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
     Csv(Box<arrow_csv::Writer<BufWriter<File>>>, SchemaRef),
-    Arrow(Box<FileWriter<BufWriter<File>>>),
+    Arrow(Box<FileWriter<BufWriter<File>>>, SchemaRef),
 }
 
 impl Sink {
@@ -46,7 +46,12 @@ impl Sink {
                 let plain = csv_schema(schema)?;
                 Writer::Csv(Box::new(arrow_csv::WriterBuilder::new().with_header(true).build(file)), plain)
             }
-            Format::Arrow => Writer::Arrow(Box::new(FileWriter::try_new(file, schema).map_err(|error| failed(&error))?)),
+            Format::Arrow => {
+                // An Arrow file has room for one dictionary per column, and each bucket answers with its own.
+                let plain = Arc::new(Schema::new(schema.fields().iter().map(without_dictionary).collect::<Vec<_>>()));
+                let writer = FileWriter::try_new(file, &plain).map_err(|error| failed(&error))?;
+                Writer::Arrow(Box::new(writer), plain)
+            }
         };
         Ok(Self { path: path.to_owned(), temporary, writer })
     }
@@ -55,8 +60,8 @@ impl Sink {
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let written = match &mut self.writer {
             Writer::Parquet(writer) => writer.write(batch).map_err(ArrowError::from),
-            Writer::Csv(writer, schema) => as_csv(batch, schema).and_then(|batch| writer.write(&batch)),
-            Writer::Arrow(writer) => writer.write(batch),
+            Writer::Csv(writer, schema) => as_schema(batch, schema).and_then(|batch| writer.write(&batch)),
+            Writer::Arrow(writer, schema) => as_schema(batch, schema).and_then(|batch| writer.write(&batch)),
         };
         written.map_err(|error| format!("could not write {}: {error}", self.temporary.display()))
     }
@@ -67,7 +72,7 @@ impl Sink {
         let file = match self.writer {
             Writer::Parquet(writer) => writer.into_inner().map_err(|error| failed(&error))?,
             Writer::Csv(writer, _) => writer.into_inner(),
-            Writer::Arrow(mut writer) => {
+            Writer::Arrow(mut writer, _) => {
                 writer.finish().map_err(|error| failed(&error))?;
                 writer.into_inner().map_err(|error| failed(&error))?
             }
@@ -78,13 +83,20 @@ impl Sink {
     }
 }
 
-/// The columns as CSV has them: dictionaries as their values, a list of names as text.
+/// A column with the values of its dictionary, if it has one.
+fn without_dictionary(field: &Arc<Field>) -> Field {
+    match field.data_type() {
+        DataType::Dictionary(_, values) => Field::new(field.name(), values.as_ref().clone(), field.is_nullable()),
+        _ => field.as_ref().clone(),
+    }
+}
+
+/// The columns as CSV has them: without dictionaries, a list of names as text.
 fn csv_schema(schema: &Schema) -> Result<SchemaRef> {
     let field = |field: &Arc<Field>| {
-        let data_type = match field.data_type() {
-            DataType::Dictionary(_, values) => values.as_ref().clone(),
-            _ if field.name() == "features" => DataType::Utf8,
-            other => other.clone(),
+        let data_type = match field.name().as_str() {
+            "features" => DataType::Utf8,
+            _ => without_dictionary(field).data_type().clone(),
         };
         let binary = matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_));
         if binary || data_type.is_nested() || !can_cast_types(&DataType::Utf8, &data_type) {
@@ -97,10 +109,11 @@ fn csv_schema(schema: &Schema) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
-fn as_csv(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let column = |(array, field): (&ArrayRef, &Arc<Field>)| match array.data_type() {
-        DataType::List(_) => Ok(joined(array)),
-        _ => cast(array, field.data_type()),
+fn as_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let column = |(array, field): (&ArrayRef, &Arc<Field>)| match (array.data_type(), field.data_type()) {
+        (DataType::List(_), DataType::Utf8) => Ok(joined(array)),
+        (from, to) if from == to => Ok(Arc::clone(array)),
+        (_, to) => cast(array, to),
     };
     let columns = batch.columns().iter().zip(schema.fields()).map(column).collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns)

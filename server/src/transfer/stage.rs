@@ -62,12 +62,18 @@ impl Stager {
     /// Finds the columns of `shape` in a file of `schema`.
     pub(crate) fn new(shape: &Shape, mapping: &Mapping, schema: &Schema, format: Format) -> Result<Self> {
         let is_rebuild = mapping.history && is_history_export(schema);
-        let mut wanted: Vec<(Column, bool)> = shape.columns().map(|(column, needed)| (column.clone(), needed)).collect();
+        let mut wanted: Vec<(Column, bool)> =
+            shape.columns().map(|(column, needed)| (column.clone(), needed)).collect();
         if mapping.history {
             wanted.push((Column { name: "ingest_time".to_owned(), data_type: time() }, true));
         }
         if is_rebuild {
-            let typed = [("sequence", DataType::UInt64), ("kind", DataType::Utf8), ("row", DataType::UInt32), ("features", DataType::Utf8)];
+            let typed = [
+                ("sequence", DataType::UInt64),
+                ("kind", DataType::Utf8),
+                ("row", DataType::UInt32),
+                ("features", DataType::Utf8),
+            ];
             wanted.extend(typed.map(|(name, data_type)| (Column { name: name.to_owned(), data_type }, true)));
         }
         let mut stager = Self { columns: Vec::new(), at: None, csv: format == Format::Csv, unused: Vec::new() };
@@ -90,7 +96,9 @@ impl Stager {
                     stager.columns.push((place, column.name.clone(), data_type));
                 }
                 (None, Some(at)) if column.name == shape.event_time.name => stager.at = Some((column.name.clone(), at)),
-                (None, _) if needed || mapping.renamed.contains_key(&column.name) => return Err(missing(&column.name, source, schema)),
+                (None, _) if needed || mapping.renamed.contains_key(&column.name) => {
+                    return Err(missing(&column.name, source, schema));
+                }
                 (None, _) => {}
             }
         }
@@ -140,13 +148,18 @@ impl Stager {
         }
         let good: BooleanArray = (0..batch.num_rows()).map(|row| Some(!bad.contains_key(&row))).collect();
         let good = filter_record_batch(&staged, &good).map_err(|error| error.to_string())?;
-        let unread = bad.into_iter().map(|(row, (column, reason))| Unread { row: self.texts(&batch.slice(row, 1)), column, reason });
+        let unread = bad.into_iter().map(|(row, (column, reason))| Unread {
+            row: self.texts(&batch.slice(row, 1)),
+            column,
+            reason,
+        });
         Ok((good, unread.collect()))
     }
 
     /// The used columns of a batch of CSV as they stand in the file, under the table's names.
     fn texts(&self, batch: &RecordBatch) -> RecordBatch {
-        let fields: Vec<Field> = self.columns.iter().map(|(_, name, _)| Field::new(name, DataType::Utf8, true)).collect();
+        let fields: Vec<Field> =
+            self.columns.iter().map(|(_, name, _)| Field::new(name, DataType::Utf8, true)).collect();
         let arrays = self.columns.iter().map(|(place, _, _)| Arc::clone(batch.column(*place))).collect();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of CSV are text of one length")
     }

@@ -81,7 +81,12 @@ impl Place {
         let child = Command::new(env!("CARGO_BIN_EXE_firn"))
             .args(["serve", "--data", self.data().to_str().unwrap()])
             .args(background)
-            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--metrics", &format!("127.0.0.1:{}", self.metrics)])
+            .args([
+                "--listen",
+                &format!("127.0.0.1:{}", self.port),
+                "--metrics",
+                &format!("127.0.0.1:{}", self.metrics),
+            ])
             .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -167,7 +172,8 @@ fn rows_of(path: &Path, without: &[&str]) -> Vec<String> {
     for batch in reader {
         let batch = batch.unwrap();
         let schema = batch.schema();
-        let columns = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| !without.contains(&field.name().as_str()));
+        let columns =
+            schema.fields().iter().zip(batch.columns()).filter(|(field, _)| !without.contains(&field.name().as_str()));
         let columns: Vec<_> = columns.collect();
         for row in 0..batch.num_rows() {
             let cell = |(field, array): &(&std::sync::Arc<arrow_schema::Field>, &arrow_array::ArrayRef)| {

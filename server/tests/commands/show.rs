@@ -8,7 +8,8 @@ use super::{Place, firn, text};
 fn people_see_tables_and_machines_json() {
     let place = Place::serving(&[]);
     place.declare(&["events", "a_table_with_a_long_name"]);
-    let file = place.file("rows.csv", "user_id,happened,event,clicks\n1,2024-01-01T00:00:00Z,e,1\n2,2024-01-01T00:00:00Z,e,1\n");
+    let file = place
+        .file("rows.csv", "user_id,happened,event,clicks\n1,2024-01-01T00:00:00Z,e,1\n2,2024-01-01T00:00:00Z,e,1\n");
     place.done(&["import", "events", &file]);
     assert_eq!(place.done(&["flush"]).trim(), "done");
     for (command, words) in [
@@ -37,15 +38,33 @@ fn help_names_defaults_units_and_variables() {
         text(&output.stdout)
     };
     let all = help(&["--help"]);
-    for command in ["serve", "demo", "import", "export", "entities", "tables", "describe", "status", "verify", "repair"] {
+    for command in ["serve", "demo", "import", "export", "entities", "tables", "describe", "status", "verify", "repair"]
+    {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let of = help(&[command, "--help"]);
         assert!(of.contains("Usage: firn") && of.contains("--help"), "{of}");
     }
     let serve = help(&["serve", "--help"]);
-    for word in ["Network:", "--scrub-bytes-per-second <SIZE>", "FIRN_SCRUB_BYTES_PER_SECOND", "8MiB", "--no-mmap", "--insecure"] {
+    for word in [
+        "Data and network:",
+        "A SIZE is",
+        "--scrub-bytes-per-second <SIZE>",
+        "FIRN_SCRUB_BYTES_PER_SECOND",
+        "8MiB",
+        "--no-mmap",
+        "--insecure",
+    ] {
         assert!(serve.contains(word), "{word}: {serve}");
     }
+    // What help says of variables is true, and flags win over them.
+    let with = |arguments: &[&str]| {
+        let firn =
+            std::process::Command::new(env!("CARGO_BIN_EXE_firn")).args(arguments).env("FIRN_READERS", "0").output();
+        text(&firn.unwrap().stderr)
+    };
+    assert!(with(&["serve"]).contains("--readers (FIRN_READERS)"), "{}", with(&["serve"]));
+    let unserved = with(&["serve", "--readers", "1", "--listen", "0.0.0.0:1"]);
+    assert!(unserved.contains("--insecure"), "{unserved}");
     let import = help(&["import", "--help"]);
     assert!(import.contains("Examples:") && import.contains("--map <NAME=COLUMN>"), "{import}");
 }

@@ -32,9 +32,20 @@ fn an_export_of_history_is_imported_as_the_same_table() {
     let retract = |features| Put { verb: Verb::Retract { features }, ..Put::write("first") };
     place.put(retract(None), &identities(&[1, 2], &[474_801, 474_802], Some(&[Some("e1"), Some("e2")])));
     place.put(retract(Some(vec!["note".to_owned()])), &identities(&[4], &[474_804], Some(&[Some("e4")])));
-    let partial = place.file("partial.csv", "user_id,happened,event,clicks\n5,2024-03-20T00:00:00Z,late,\n6,2024-03-20T01:00:00Z,e6,9\n");
+    let partial = place.file(
+        "partial.csv",
+        "user_id,happened,event,clicks\n5,2024-03-20T00:00:00Z,late,\n6,2024-03-20T01:00:00Z,e6,9\n",
+    );
     place.done(&["import", "first", &partial]);
-    place.done(&["import", "first", &place.file("absent.csv", "user_id,happened,event,clicks,note\n5,2024-03-21T00:00:00Z,a,1,\n5,2024-03-21T00:00:00Z,b,,x\n"), "--nulls-absent"]);
+    place.done(&[
+        "import",
+        "first",
+        &place.file(
+            "absent.csv",
+            "user_id,happened,event,clicks,note\n5,2024-03-21T00:00:00Z,a,1,\n5,2024-03-21T00:00:00Z,b,,x\n",
+        ),
+        "--nulls-absent",
+    ]);
     place.done(&["compact"]);
     let before = place.history("first");
     assert_eq!(before.len(), 500 + 1 + 2 + 1 + 2 + 2);
@@ -67,10 +78,14 @@ fn an_import_that_stopped_goes_on_and_doubles_nothing() {
     let mut text = lines(1000, 11);
     // One row that does not read, one that the server refuses, and a batch of which it refuses all.
     text = text.replacen(",e350,1050,", ",e350,many,", 1);
-    let far: Vec<String> = text.lines().enumerate().map(|(line, text)| match line {
-        451 | 601..=700 => text.replace("2024-03", "2999-03"),
-        _ => text.to_owned(),
-    }).collect();
+    let far: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(line, text)| match line {
+            451 | 601..=700 => text.replace("2024-03", "2999-03"),
+            _ => text.to_owned(),
+        })
+        .collect();
     let file = place.file("rows.csv", &(far.join("\n") + "\n"));
     let import = [&["import", "events", &file, "--batch-rows", "100"], &MAPPED[..]].concat();
     let stopped = place.refused(&import);
@@ -79,7 +94,10 @@ fn an_import_that_stopped_goes_on_and_doubles_nothing() {
     let bad = place.name("bad.csv");
     let with_file = [&import[..], &["--bad-rows", &bad]].concat();
     let said = place.done(&with_file);
-    assert!(said.contains("598 rows") && said.contains("300 had been sent before") && said.contains("102 refused"), "{said}");
+    assert!(
+        said.contains("598 rows") && said.contains("300 had been sent before") && said.contains("102 refused"),
+        "{said}"
+    );
     let rows = place.history("events");
     assert_eq!(rows.len(), 898);
     let refused = std::fs::read_to_string(&bad).unwrap();
@@ -97,11 +115,28 @@ fn an_import_that_stopped_goes_on_and_doubles_nothing() {
     assert_eq!(place.history("events").len(), 1000);
 }
 
+/// The very first batch went out without the row that did not read, and nobody heard of it again.
+#[test]
+fn a_batch_with_a_row_that_does_not_read_is_not_sent_before_somebody_agrees() {
+    let place = Place::serving(&[]);
+    place.declare(&["events"]);
+    let file = place
+        .file("rows.csv", "user_id,happened,event,clicks\n1,2024-01-01T00:00:00Z,e,many\n2,2024-01-01T00:00:00Z,e,2\n");
+    assert!(place.refused(&["import", "events", &file]).contains("\"many\" is no Int64"));
+    assert_eq!(place.history("events").len(), 0);
+    let bad = place.name("bad.csv");
+    let said = place.done(&["import", "events", &file, "--bad-rows", &bad]);
+    assert!(said.contains("1 rows") && said.contains("1 refused"), "{said}");
+    assert_eq!(std::fs::read_to_string(bad).unwrap().lines().count(), 2);
+}
+
 #[test]
 fn history_is_sorted_by_ingest_time_whatever_the_files_are() {
     let place = Place::serving(&[]);
     place.declare(&["sorted", "unsorted"]);
-    let row = |number: usize, landed: usize| format!("{},2024-01-01T00:00:00Z,e{number},{number},0,x,2024-02-{landed:02}T00:00:00Z\n", number % 3);
+    let row = |number: usize, landed: usize| {
+        format!("{},2024-01-01T00:00:00Z,e{number},{number},0,x,2024-02-{landed:02}T00:00:00Z\n", number % 3)
+    };
     let header = "user_id,happened,event,clicks,score,note,landed\n";
     let sorted: String = (0..20).map(|number| row(number, 1 + number)).collect();
     let shuffled: String = (0..20).map(|number| row(number * 7 % 20, 1 + number * 7 % 20)).collect();
@@ -129,7 +164,10 @@ fn rich_types_go_through_parquet_and_arrow_and_csv_refuses_them() {
     for table in ["rich", "copy"] {
         act("create_table", json!({"table":table,"entity":"item","event_time":"at","features":features}));
     }
-    let source = place.file("prices.csv", "shop,day,at,price,color\na,2024-01-01,2024-01-02T00:00:00.5Z,12.50,red\nb,2024-01-02,2024-01-02 00:00:00,,\n");
+    let source = place.file(
+        "prices.csv",
+        "shop,day,at,price,color\na,2024-01-01,2024-01-02T00:00:00.5Z,12.50,red\nb,2024-01-02,2024-01-02 00:00:00,,\n",
+    );
     // A CSV file may have some of the features, as long as it has none that it cannot hold.
     place.done(&["import", "rich", &source]);
     let refused = place.refused(&["export", "rich", "--to", &place.name("rich.csv"), "--history"]);

@@ -83,11 +83,14 @@ impl Remains {
         let described = at..at + read.byte_offset();
         let same = (stated.first_ordinal, stated.count, stated.purged) == (meta.first_ordinal, meta.count, meta.purged);
         // Without a list of checksums that checks, no block does.
-        let whole = block_list(files, meta).map_or_else(|_| Vec::new(), |list| {
-            let covered = bytes.get(..list.covered as usize).unwrap_or(&bytes);
-            let checks = |(block, expected): (&[u8], &u32)| checksum(block) == *expected;
-            covered.chunks(BLOCK_BYTES).zip(&list.checksums).map(checks).collect()
-        });
+        let whole = block_list(files, meta).map_or_else(
+            |_| Vec::new(),
+            |list| {
+                let covered = bytes.get(..list.covered as usize).unwrap_or(&bytes);
+                let checks = |(block, expected): (&[u8], &u32)| checksum(block) == *expected;
+                covered.chunks(BLOCK_BYTES).zip(&list.checksums).map(checks).collect()
+            },
+        );
         let mut remains = Self { bytes, stated, whole };
         if !remains.range(described.start as u64, described.len() as u64)?.1 {
             // Where the keys are is not certain, so only what agrees with the table counts.
@@ -136,7 +139,9 @@ impl Remains {
                 let key = match told {
                     Told::Key(key) if line_checks || among_keys == Some(&key) => Some(key.to_vec()),
                     Told::Key(_) => None,
-                    Told::Fingerprint(told) => among_keys.filter(|key| fingerprint_of(mix(hash(key))) == told).map(<[u8]>::to_vec),
+                    Told::Fingerprint(told) => {
+                        among_keys.filter(|key| fingerprint_of(mix(hash(key))) == told).map(<[u8]>::to_vec)
+                    }
                 };
                 if let Some(key) = key.filter(|key| self.leads_to(key, at)) {
                     found.insert(relative, key);

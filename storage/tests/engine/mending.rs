@@ -15,7 +15,11 @@ use crate::world::{Outcome, World, calmly};
 /// Damages one byte, or cuts the file there, and mends the database.
 fn damage_and_mend(world: &World, ledger: &Ledger, name: &str, at: usize, cut: bool) -> Outcome {
     let files = world.files.copy();
-    if cut { files.truncate(name, at) } else { files.flip(name, at) }
+    if cut {
+        files.truncate(name, at)
+    } else {
+        files.flip(name, at)
+    }
     let door: Arc<dyn Files> = Arc::new(files.clone());
     let found = calmly("verify", || verify(&door))?;
     if found.damages.is_empty() && name.starts_with("wal/") {
