@@ -39,8 +39,9 @@ pub struct Options {
     pub segment_rows_max: u32,
     /// Bytes of one column of a segment.
     pub segment_bytes_max: u64,
-    /// Segments of one bucket of one table at which writes wait for compaction.
-    pub segments_per_bucket_max: usize,
+    /// Groups of segments (what one flush or merge wrote) of one bucket of one table at which writes wait for
+    /// compaction.
+    pub segment_groups_max: usize,
     /// Age at which a read's pinned snapshot is refused further answers.
     pub snapshot_age_max: Duration,
     /// Bytes per second that compaction may write; 0 is unlimited.
@@ -78,7 +79,7 @@ impl Options {
             maps_max: 32_768,
             segment_rows_max: 1 << 28,
             segment_bytes_max: 1 << 31,
-            segments_per_bucket_max: 64,
+            segment_groups_max: 64,
             snapshot_age_max: Duration::from_secs(3600),
             compaction_bytes_per_second: 0,
             scrub_bytes_per_second: 8 * MIB,
@@ -97,7 +98,7 @@ impl Options {
             ("maps_max", self.maps_max, 16, 1 << 24),
             ("segment_rows_max", u64::from(self.segment_rows_max), 1, 1 << 31),
             ("segment_bytes_max", self.segment_bytes_max, 1, 1 << 31),
-            ("segments_per_bucket_max", self.segments_per_bucket_max as u64, 8, 1 << 16),
+            ("segment_groups_max", self.segment_groups_max as u64, 8, 1 << 16),
             ("reader_threads", self.reader_threads as u64, 1, 1024),
             ("producers_max", self.producers_max as u64, 1, 1 << 24),
         ];

@@ -111,7 +111,7 @@ impl IngestClock {
                     Kind::Unavailable,
                     format!(
                         "the wall clock jumped by {} ms against the monotonic clock since the last commit, more than \
-                         clock_skew_max ({} ms): writes stop so that ingest times stay true; set the clock right, or \
+                         clock-skew-max ({} ms): writes stop so that ingest times stay true; set the clock right, or \
                          restart the server to accept the new time",
                         jump / 1000,
                         self.skew_max / 1000

@@ -46,8 +46,12 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     manifest.sweep()?;
     let state = manifest.state.clone();
     sweep(&files, &state)?;
-    let versions = Versions::replay(&state.versions)?;
-    let registry = open_states(&files, &state, &versions)?;
+    let versions = Versions::replay(&state.versions).map_err(|error| manifest.damaged(&error))?;
+    let registry = open_states(&files, &state, &versions).map_err(|error| match error.kind() {
+        // Nobody asked for anything yet, so what cannot be is in the manifest; other errors name their file.
+        Kind::Invalid => manifest.damaged(&error),
+        _ => error,
+    })?;
     let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
     let skew = options.clock_skew_max;
     let engine = Arc::new(Engine {
@@ -173,7 +177,7 @@ fn note_all_widened(registry: &Registry, versions: &Versions) -> Result<()> {
 
 fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Result<TableView> {
     let mut opened = vec![BucketView::default(); buckets];
-    let misplaced = || Error::new(Kind::Corrupt, "the manifest names a bucket that its entity does not have");
+    let misplaced = || Error::invalid("it names a bucket that its entity does not have");
     for entry in &kept.segments {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
         bucket.segments.push(Arc::new(segment::open(files, &entry.meta)?));

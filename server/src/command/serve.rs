@@ -6,7 +6,8 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::block_on;
 use crate::config::{Config, SETTINGS, Setting};
-use crate::{Server, logging, shutdown};
+use crate::shutdown::Signals;
+use crate::{Server, logging};
 
 /// The command and one flag per setting, under the settings' headings.
 pub(super) fn command() -> Command {
@@ -17,10 +18,8 @@ pub(super) fn command() -> Command {
          KiB, MiB, GiB or TiB; a DURATION is a number with us, ms, s, m, h or d; a BOOL is true or false, and its flag alone \
          says true.",
     );
-    let command = command.after_help(
-        "Examples:\n  firn serve --data /var/lib/firn\n  firn serve --config firn.toml --log debug\n  FIRN_DATA=/var/lib/firn \
-         firn serve --memory-bytes-max 4GiB",
-    );
+    let example = "For example: firn serve --data /var/lib/firn --memory-bytes-max 4GiB --flush-bytes-max 512MiB";
+    let command = command.after_help(example);
     SETTINGS.iter().fold(command.arg(config), |command, setting| {
         let default =
             if setting.default.is_empty() { String::new() } else { format!("[default: {}] ", setting.default) };
@@ -52,8 +51,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
     let config = Config::resolve(file, &given)?;
     logging::start(&config.log)?;
     block_on(async {
+        let mut signals = Signals::listen().map_err(|error| format!("could not listen for signals: {error}"))?;
         let server = Server::start(config).await?;
-        let signal = shutdown::signal().await.map_err(|error| format!("could not wait for signals: {error}"))?;
+        let signal = signals.next().await;
         tracing::info!("{signal}: finishing what was accepted");
         server.stop().await
     })?

@@ -193,8 +193,12 @@ impl Opening {
 
     fn steps(&self) -> Result<Steps> {
         let count = self.footer.steps as usize;
-        let sequences = self.checked(SectionKind::StepSequences, count)?;
-        let ingest_times = self.checked(SectionKind::StepIngestTimes, count)?;
+        let sequences: ScalarBuffer<u64> = self.checked(SectionKind::StepSequences, count)?;
+        let ingest_times: ScalarBuffer<i64> = self.checked(SectionKind::StepIngestTimes, count)?;
+        if !sequences.is_sorted_by(|a, b| a < b) || !ingest_times.is_sorted() {
+            let offset = self.footer.section(SectionKind::StepSequences, 0).map_or(0, |section| section.offset);
+            return Err(self.blocks.damaged(offset, "the commits are out of order"));
+        }
         Ok(Steps { sequences, ingest_times })
     }
 

@@ -170,7 +170,7 @@ impl Wal {
 
     fn poison_on_error(&mut self, outcome: Result<()>) -> Result<()> {
         outcome.map_err(|cause| {
-            let message = format!("the log takes no writes until the database is opened again, since: {cause}");
+            let message = format!("the log takes no more writes since: {cause}");
             let error = Error::new(Kind::Poisoned, message);
             self.poisoned = Some(error.clone());
             error
