@@ -97,8 +97,8 @@ impl<'a> Upload<'a> {
             // The end of the stream says why.
             return self.end_stream().await;
         }
-        let written = stream.writer.written().borrow().clone();
-        stream.noted.note(&written, self.bad_rows.as_mut(), &mut self.summary, &self.bar)
+        let written = stream.writer.written();
+        stream.noted.note(&written.borrow(), self.bad_rows.as_mut(), &mut self.summary, &self.bar)
     }
 
     /// Ends the import.
