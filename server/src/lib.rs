@@ -12,9 +12,11 @@ pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+mod print;
 pub mod service;
 pub mod shutdown;
 pub mod status;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! The wire, end to end: a real server on a free port, driven through Arrow Flight as any client would.
+//! The wire, end to end: a real server on a free port, driven through Arrow Flight as any client would; and the
+//! command line (`commands/`), in the same binary because linking is slow.
+
+mod commands;
 
 use std::sync::Arc;
 use std::time::Duration;

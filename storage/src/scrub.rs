@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::block_list::BlockList;
 use crate::compaction::throttle::Throttle;
-use crate::dictionary::salvage;
 use crate::dictionary::DictionaryMeta;
+use crate::dictionary::salvage;
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::pack::{self, PackMeta};

@@ -3,7 +3,7 @@
 use super::parse::{address, count, flag, parse_duration, size};
 use super::Setting;
 
-const NETWORK: &str = "Network";
+const NETWORK: &str = "Data and network";
 const STORAGE: &str = "Storage";
 const MEMORY: &str = "Memory and durability";
 const REQUESTS: &str = "Limits of requests";
@@ -34,10 +34,16 @@ macro_rules! setting {
 
 /// Every setting, in the order of the help.
 pub static SETTINGS: &[Setting] = &[
-    setting!(STORAGE, "data", "DIR", "firn-data", "Data directory; created if it does not exist",
+    setting!(NETWORK, "data", "DIR", "firn-data", "Data directory; created if it does not exist",
         |c, t| c.storage.directory = t.into()),
-    setting!(STORAGE, "map", "BOOL", "true", "Memory-map segments; false reads them to the heap",
-        |c, t| c.storage.map = flag(t)?),
+    setting!(NETWORK, "listen", "ADDRESS", "127.0.0.1:3476", "Where Arrow Flight is served; port 0 takes a free one",
+        |c, t| c.listen = address(t)?),
+    setting!(NETWORK, "metrics", "ADDRESS", "127.0.0.1:3477", "Where /metrics, /health and /ready are served; off turns them off",
+        |c, t| c.metrics = if t == "off" { None } else { Some(address(t)?) }),
+    setting!(NETWORK, "insecure", "BOOL", "false", "Allow addresses beyond loopback, without encryption or authentication",
+        |c, t| c.insecure = flag(t)?),
+    setting!(STORAGE, "no-mmap", "BOOL", "false", "Read files to the heap instead of mapping them",
+        |c, t| c.storage.map = !flag(t)?),
     setting!(STORAGE, "maps-max", "COUNT", "32768", "Memory maps open at once",
         |c, t| c.storage.maps_max = count(t, 16, 1 << 24)?),
     setting!(STORAGE, "segment-rows-max", "ROWS", "268435456", "Rows of one segment",
@@ -78,12 +84,6 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.clock_skew_max = parse_duration(t)?),
     setting!(MEMORY, "snapshot-age-max", "DURATION", "1h", "Age at which a read's snapshot answers no more",
         |c, t| c.storage.snapshot_age_max = parse_duration(t)?),
-    setting!(NETWORK, "listen", "ADDRESS", "127.0.0.1:3476", "Where Arrow Flight is served; port 0 takes a free one",
-        |c, t| c.listen = address(t)?),
-    setting!(NETWORK, "metrics", "ADDRESS", "127.0.0.1:3477", "Where /metrics, /health and /ready are served; off turns them off",
-        |c, t| c.metrics = if t == "off" { None } else { Some(address(t)?) }),
-    setting!(NETWORK, "insecure", "BOOL", "false", "Allow addresses beyond loopback, without encryption or authentication",
-        |c, t| c.insecure = flag(t)?),
     setting!(REQUESTS, "message-bytes-max", "SIZE", "64MiB", "One message from a client",
         |c, t| c.limits.message_bytes_max = size(t, 1 << 16, MESSAGE_MAX)? as usize),
     setting!(REQUESTS, "decoded-bytes-max", "SIZE", "256MiB", "What one message may become when it is decompressed",

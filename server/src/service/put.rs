@@ -205,9 +205,20 @@ struct Submission {
 }
 
 impl Submission {
+    /// The rows that may be stored. A producer's batch goes on to the log without any: it is acknowledged, so its
+    /// number is taken.
+    fn prove(&self) -> Result<Proven, Error> {
+        let request = &self.stream.request;
+        let mut proven = self.database.prove(request, &self.batch)?;
+        if proven.batch.is_none() && self.step.is_some() {
+            proven.batch = self.database.prove(request, &self.batch.slice(0, 0))?.batch;
+        }
+        Ok(proven)
+    }
+
     fn run(self) -> Result<(), Status> {
         let started = Instant::now();
-        let proven = self.database.prove(&self.stream.request, &self.batch);
+        let proven = self.prove();
         let number = self.acknowledgements.begin();
         let Proven { batch, bad_rows, bad_row_count } = match proven {
             Ok(proven) => proven,

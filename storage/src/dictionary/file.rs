@@ -61,20 +61,20 @@ pub fn file_name(number: u64) -> String {
 
 /// What the sections are and where: the JSON at the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Description {
-    first_ordinal: u32,
-    count: u32,
-    purged: u32,
+pub(super) struct Description {
+    pub(super) first_ordinal: u32,
+    pub(super) count: u32,
+    pub(super) purged: u32,
     /// Bytes per key, if all have the same.
-    width: Option<u64>,
+    pub(super) width: Option<u64>,
     /// Bytes per offset, 4 or 8, if widths differ.
-    offset_bytes: Option<u8>,
-    offsets: u64,
-    keys: u64,
-    key_bytes: u64,
-    table: u64,
-    lines: u64,
-    probe_max: u64,
+    pub(super) offset_bytes: Option<u8>,
+    pub(super) offsets: u64,
+    pub(super) keys: u64,
+    pub(super) key_bytes: u64,
+    pub(super) table: u64,
+    pub(super) lines: u64,
+    pub(super) probe_max: u64,
 }
 
 /// A dictionary file, opened.

@@ -54,7 +54,8 @@ fn broken_promise(rows: &Rows, meta: &SegmentMeta) -> Option<&'static str> {
     if !steps.sequences.is_sorted_by(|a, b| a < b) || !steps.ingest_times.is_sorted() {
         return Some("its commits are out of order");
     }
-    let of_steps = (steps.sequences.first()?, steps.sequences.last()?, steps.ingest_times.first()?, steps.ingest_times.last()?);
+    let of_steps =
+        (steps.sequences.first()?, steps.sequences.last()?, steps.ingest_times.first()?, steps.ingest_times.last()?);
     let stated = (&meta.sequence_min, &meta.sequence_max, &meta.ingest_time_min, &meta.ingest_time_max);
     if of_steps != stated {
         return Some("its commits are not those that the footer states");

@@ -40,7 +40,12 @@ fn damages(files: &Arc<dyn Files>, blocks: Result<BlockList>, sense: impl FnOnce
 
 impl Survey {
     /// Reads all files that the manifest names.
-    pub(super) fn published(&mut self, files: &Arc<dyn Files>, state: &ManifestState, versions: &Versions) -> Result<()> {
+    pub(super) fn published(
+        &mut self,
+        files: &Arc<dyn Files>,
+        state: &ManifestState,
+        versions: &Versions,
+    ) -> Result<()> {
         let nothing = EntityManifest::default();
         for entity in &versions.newest().entities {
             self.dictionaries(files, entity, state.entities.get(&entity.id).unwrap_or(&nothing))?;
@@ -92,7 +97,10 @@ impl Survey {
                 let (lost, mend) = match lost {
                     0 => ("nothing: every key of it can be told", "`firn repair` writes the file anew".to_owned()),
                     _ => (
-                        &*format!("{lost} of {} entities of {}: their keys, and so their rows", meta.count, entity.name),
+                        &*format!(
+                            "{lost} of {} entities of {}: their keys, and so their rows",
+                            meta.count, entity.name
+                        ),
                         format!(
                             "restore {name} from a copy; without one, `firn repair --drop-damaged` gives these entities up"
                         ),
@@ -128,8 +136,11 @@ impl Survey {
             Err(_) => "the database does not open",
         };
         let (rows, bucket, first, last) = (meta.rows, entry.bucket, meta.sequence_min, meta.sequence_max);
-        let lost = format!("up to {rows} rows of table {table_name}, bucket {bucket}, of the commits {first} to {last}: {until}");
-        let mend = format!("restore {name} from a copy; without one, `firn repair --drop-damaged` sets all its rows aside");
+        let lost = format!(
+            "up to {rows} rows of table {table_name}, bucket {bucket}, of the commits {first} to {last}: {until}"
+        );
+        let mend =
+            format!("restore {name} from a copy; without one, `firn repair --drop-damaged` sets all its rows aside");
         found.errors.iter().try_for_each(|error| self.damage(&name, error, &lost, &mend))
     }
 
