@@ -97,6 +97,12 @@ fn measure(arguments: Arguments) -> Result<()> {
     };
     let mut harness = Harness::new(settings)?;
     println!("{}\n", machine::description()?);
+    if harness.settings.shrink > 1 {
+        println!(
+            "Sizes are divided by {}: figures show that the benches run, targets mean nothing.\n",
+            harness.settings.shrink
+        );
+    }
     let failed = bench::run(&mut harness, &arguments.only)?;
     let report = harness.write_report()?;
     println!("\n{}", harness.report);
