@@ -39,12 +39,15 @@ pub struct Options {
     pub segment_rows_max: u32,
     /// Bytes of one column of a segment.
     pub segment_bytes_max: u64,
-    /// Segments of one bucket of one table at which writes wait for compaction.
-    pub segments_per_bucket_max: usize,
+    /// Groups of segments (what one flush or merge wrote) of one bucket of one table at which writes wait for
+    /// compaction.
+    pub segment_groups_max: usize,
     /// Age at which a read's pinned snapshot is refused further answers.
     pub snapshot_age_max: Duration,
     /// Bytes per second that compaction may write; 0 is unlimited.
     pub compaction_bytes_per_second: u64,
+    /// Bytes per second that the scrub reads; 0 turns it off.
+    pub scrub_bytes_per_second: u64,
     /// Threads that join and scan use.
     pub reader_threads: usize,
     /// Producers that one table remembers.
@@ -54,6 +57,9 @@ pub struct Options {
 }
 
 const MIB: u64 = 1 << 20;
+
+/// One block in a second: closing the database waits for no more than that.
+pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 impl Options {
     /// The defaults for the data directory `directory`.
@@ -73,9 +79,10 @@ impl Options {
             maps_max: 32_768,
             segment_rows_max: 1 << 28,
             segment_bytes_max: 1 << 31,
-            segments_per_bucket_max: 64,
+            segment_groups_max: 64,
             snapshot_age_max: Duration::from_secs(3600),
             compaction_bytes_per_second: 0,
+            scrub_bytes_per_second: 8 * MIB,
             reader_threads: std::thread::available_parallelism().map_or(2, usize::from),
             producers_max: 10_000,
             background: true,
@@ -91,7 +98,7 @@ impl Options {
             ("maps_max", self.maps_max, 16, 1 << 24),
             ("segment_rows_max", u64::from(self.segment_rows_max), 1, 1 << 31),
             ("segment_bytes_max", self.segment_bytes_max, 1, 1 << 31),
-            ("segments_per_bucket_max", self.segments_per_bucket_max as u64, 8, 1 << 16),
+            ("segment_groups_max", self.segment_groups_max as u64, 8, 1 << 16),
             ("reader_threads", self.reader_threads as u64, 1, 1024),
             ("producers_max", self.producers_max as u64, 1, 1 << 24),
         ];
@@ -99,6 +106,12 @@ impl Options {
             if value < least || value > most {
                 return Err(Error::invalid(format!("setting {name} is {value}; it must be from {least} to {most}")));
             }
+        }
+        if self.scrub_bytes_per_second != 0 && self.scrub_bytes_per_second < SCRUB_BYTES_PER_SECOND_MIN {
+            return Err(Error::invalid(format!(
+                "setting scrub_bytes_per_second is {}; it must be at least {SCRUB_BYTES_PER_SECOND_MIN}, or 0 for no scrub",
+                self.scrub_bytes_per_second
+            )));
         }
         Ok(())
     }

@@ -26,13 +26,16 @@ use crate::model::cast::door_cast;
 use crate::model::declare::Change;
 use crate::model::key;
 use crate::model::prove::{Proven, WriteRequest, prove};
+use crate::model::value::time_text;
 use crate::position::Position;
 use crate::purge::purge;
 use crate::read::plan::{PlannedBound, States, entity_of};
 use crate::read::scan::{self, ScanParts};
+use crate::read::snapshot::ErasedSince;
 use crate::read::{Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
+use crate::status::{self, Holdings};
 use crate::time::{Micros, Sequence};
 
 /// Which entities to erase.
@@ -213,7 +216,17 @@ impl Database {
 
     /// What the database holds and does now.
     pub fn status(&self) -> Value {
-        crate::status::status(self.engine())
+        status::status(self.engine())
+    }
+
+    /// What the database holds now, for metrics.
+    pub fn holdings(&self) -> Holdings {
+        status::holdings(self.engine())
+    }
+
+    /// Refuses to read on from a snapshot that is older than `snapshot_age_max`.
+    pub fn check_age(&self, snapshot: &Snapshot) -> Result<()> {
+        snapshot.check_age(self.engine().clock.monotonic())
     }
 
     /// Everything published.
@@ -237,12 +250,14 @@ impl Database {
 
     /// Plans a lookup or join for requests of `schema`.
     pub fn plan(&self, request: &PointRequest, schema: &Schema) -> Result<Plan> {
-        let catalog = match request.schema_version {
-            None => self.catalog(),
-            Some(version) => self.catalog_at(version)?,
-        };
+        let catalog = self.catalog_asked(request.schema_version)?;
         let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
-        plan::plan(catalog, &**self.engine(), request, position, schema)
+        let planned = plan::plan(catalog, &**self.engine(), request, position, schema);
+        planned.map_err(|error| in_version(request.schema_version, error))
+    }
+
+    fn catalog_asked(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>> {
+        schema_version.map_or_else(|| Ok(self.catalog()), |version| self.catalog_at(version))
     }
 
     /// Pins what a plan's reads see.
@@ -288,7 +303,7 @@ impl Database {
             clock,
             known_at_max,
             schema_version,
-            erased_since: self.erased_since(tables, pin, sequence),
+            erased_since: self.erases_after(tables, pin, sequence),
             views,
             expires: engine.clock.monotonic().saturating_add(age_max),
         })
@@ -318,8 +333,10 @@ impl Database {
         };
         if bound > now.saturating_add(KNOWN_AT_AHEAD_MAX) {
             return Err(Error::invalid(format!(
-                "\"known_at\" lies {} ms after the server's clock; knowledge of the future cannot be asked",
-                (bound - now) / 1000
+                "\"known_at\" is {}, and the server's clock only {}: what will be known cannot be asked; give a time that \
+                 has passed, or \"latest\"",
+                time_text(bound),
+                time_text(now)
             )));
         }
         while engine.clock.now() < bound {
@@ -330,23 +347,24 @@ impl Database {
         Ok(bound)
     }
 
-    /// The newest erase after what a fixed bound sees.
-    fn erased_since(&self, tables: &[Arc<Table>], pin: &Pin<'_>, sequence: Sequence) -> Option<Position> {
+    /// The erases of the tables' entities after what a fixed bound sees.
+    fn erases_after(&self, tables: &[Arc<Table>], pin: &Pin<'_>, sequence: Sequence) -> Option<ErasedSince> {
         let engine = self.engine();
         let known_at = match pin.known_at {
             PlannedBound::Time { micros, .. } => Some(*micros),
             _ => None,
         };
-        let mut newest = None;
+        let mut after: Vec<Sequence> = Vec::new();
         for table in tables {
             let Some(state) = engine.table(table.id) else { continue };
             let erasures = state.entity.erasures.read();
-            let after = erasures.receipts.iter().filter(|receipt| {
+            let unseen = erasures.receipts.iter().filter(|receipt| {
                 receipt.sequence > sequence || known_at.is_some_and(|known_at| receipt.ingest_time > known_at)
             });
-            newest = newest.max(after.map(|receipt| receipt.sequence).max());
+            after.extend(unseen.map(|receipt| receipt.sequence));
         }
-        newest.map(|sequence| self.position_of(sequence))
+        let (first, newest) = (after.iter().copied().min()?, after.iter().copied().max()?);
+        Some(ErasedSince { first, newest: self.position_of(newest) })
     }
 
     /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
@@ -358,14 +376,19 @@ impl Database {
         Ok(answer)
     }
 
+    /// The newest erase, after what `snapshot` sees, of an entity that `batch` asks for; `None` if there is none.
+    pub fn erased_since(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Option<Position>> {
+        let Some(since) = snapshot.erased_since else { return Ok(None) };
+        let erased = point::erased_from(plan, since.first, batch)?;
+        Ok(erased.map(|sequence| self.position_of(sequence)))
+    }
+
     /// Plans and pins a scan.
     pub fn scan(&self, request: &ScanRequest) -> Result<Arc<Scan>> {
         let engine = self.engine();
-        let catalog = match request.schema_version {
-            None => self.catalog(),
-            Some(version) => self.catalog_at(version)?,
-        };
-        let table = Arc::clone(catalog.table(&request.table)?);
+        let catalog = self.catalog_asked(request.schema_version)?;
+        let table = catalog.table(&request.table).map_err(|error| in_version(request.schema_version, error))?;
+        let table = Arc::clone(table);
         let entity = entity_of(&catalog, &table)?;
         let state = engine.entity_state(&entity)?;
         let table_state = engine.table_state(&table)?;
@@ -373,7 +396,8 @@ impl Database {
         let known_at = scan::planned(&request.known_at);
         let pin = Pin { known_at: &known_at, position, clock: request.clock };
         let snapshot = self.pin(&[Arc::clone(&table)], &pin, catalog.schema_version)?;
-        let scan = scan::plan(request, ScanParts { table, entity, state, table_state, snapshot })?;
+        let engine = Arc::clone(engine);
+        let scan = scan::plan(request, ScanParts { engine, table, entity, state, table_state, snapshot })?;
         Ok(Arc::new(scan))
     }
 }
@@ -386,6 +410,14 @@ struct Pin<'a> {
     known_at: &'a PlannedBound,
     position: Option<Position>,
     clock: Option<Micros>,
+}
+
+/// The error of a request that pins a schema version says which.
+fn in_version(schema_version: Option<u64>, error: Error) -> Error {
+    match schema_version {
+        None => error,
+        Some(version) => error.at(format!("in schema version {version}")),
+    }
 }
 
 impl Shared {

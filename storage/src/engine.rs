@@ -1,6 +1,6 @@
 //! The state that writers, readers and background work share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -112,22 +112,33 @@ impl Engine {
         let options = &self.options;
         if self.memtable_bytes() > options.memory_bytes_max {
             return Some(Error::exhausted(format!(
-                "memtables hold more than memory_bytes_max ({} bytes) and flushing does not keep up; send slower, or again \
+                "memtables hold more than memory-bytes-max ({} bytes) and flushing does not keep up; send slower, or again \
                  later",
                 options.memory_bytes_max
             )));
         }
-        let crowded = |table: &Arc<TableState>| {
-            let view = table.view.load();
-            view.buckets.iter().any(|bucket| bucket.segments.len() >= options.segments_per_bucket_max)
-        };
-        self.registry.load().tables.values().any(crowded).then(|| {
+        self.registry.load().tables.values().any(|table| self.is_crowded(table)).then(|| {
             Error::exhausted(format!(
-                "a bucket has segments_per_bucket_max ({}) segments and compaction does not keep up; send slower, or again \
-                 later",
-                options.segments_per_bucket_max
+                "a bucket has segments of segment-groups-max ({}) merges and compaction does not keep up; send slower, or \
+                 again later",
+                options.segment_groups_max
             ))
         })
+    }
+
+    /// Whether reads of a bucket of `table` meet too many segments that overlap. Those that one merge wrote do not.
+    fn is_crowded(&self, table: &TableState) -> bool {
+        let groups_max = self.options.segment_groups_max;
+        // The manifest may be locked while it is written, so it is asked only when it matters.
+        if table.view.load().buckets.iter().all(|bucket| bucket.segments.len() < groups_max) {
+            return false;
+        }
+        let manifest = self.manifest.lock();
+        let listed = manifest.state.tables.get(&table.id).map(|table| table.segments.as_slice()).unwrap_or_default();
+        let groups: BTreeSet<(u32, u64)> = listed.iter().map(|entry| (entry.bucket, entry.group)).collect();
+        let mut of_bucket: HashMap<u32, usize> = HashMap::new();
+        groups.iter().for_each(|(bucket, _)| *of_bucket.entry(*bucket).or_default() += 1);
+        of_bucket.values().any(|&groups| groups >= groups_max)
     }
 }
 

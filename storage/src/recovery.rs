@@ -15,7 +15,7 @@ use crate::engine::{Engine, Registry, Signal};
 use crate::erase::{ErasePlan, Erasures, apply_erase, decode_bitmap, is_erased};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
-use crate::io::Files;
+use crate::io::{Files, TEMPORARY};
 use crate::io::disk::Disk;
 use crate::manifest::{EntityManifest, Manifest, ManifestState, TableManifest, VersionEntry};
 use crate::memtable::BatchSteps;
@@ -46,8 +46,12 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     manifest.sweep()?;
     let state = manifest.state.clone();
     sweep(&files, &state)?;
-    let versions = Versions::replay(&state.versions)?;
-    let registry = open_states(&files, &state, &versions)?;
+    let versions = Versions::replay(&state.versions).map_err(|error| manifest.damaged(&error))?;
+    let registry = open_states(&files, &state, &versions).map_err(|error| match error.kind() {
+        // Nobody asked for anything yet, so what cannot be is in the manifest; other errors name their file.
+        Kind::Invalid => manifest.damaged(&error),
+        _ => error,
+    })?;
     let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
     let skew = options.clock_skew_max;
     let engine = Arc::new(Engine {
@@ -95,6 +99,11 @@ fn random_number() -> u64 {
 
 /// Removes files that the manifest does not name: what a crash left of a flush or a compaction.
 fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
+    unnamed(files, state)?.iter().try_for_each(|path| files.remove(path))
+}
+
+/// The files that belong to nothing.
+pub(crate) fn unnamed(files: &Arc<dyn Files>, state: &ManifestState) -> Result<Vec<String>> {
     let mut named: std::collections::HashSet<String> = std::collections::HashSet::new();
     for table in state.tables.values() {
         named.extend(table.segments.iter().map(|entry| segment::file_name(entry.meta.number)));
@@ -104,25 +113,20 @@ fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
         let metas = entity.dictionaries.iter().flatten();
         named.extend(metas.map(|meta| crate::dictionary::file_name(meta.number)));
     }
+    let mut unnamed = Vec::new();
     for (folder, _) in FOLDERS {
-        for name in files.list(folder)? {
-            let path = format!("{folder}/{name}");
-            if !named.contains(&path) {
-                files.remove(&path)?;
-            }
-        }
+        let paths = files.list(folder)?.into_iter().map(|name| format!("{folder}/{name}"));
+        unnamed.extend(paths.filter(|path| !named.contains(path)));
     }
     for folder in ["", "manifest", "wal"] {
-        for name in files.list(folder)?.iter().filter(|name| name.ends_with(".tmp")) {
-            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            files.remove(&path)?;
-        }
+        let temporary = files.list(folder)?.into_iter().filter(|name| name.ends_with(TEMPORARY));
+        unnamed.extend(temporary.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }));
     }
-    Ok(())
+    Ok(unnamed)
 }
 
 /// A number above every file's.
-fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Result<u64> {
+pub(crate) fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Result<u64> {
     let mut next = state.next_number;
     for (folder, ending) in FOLDERS.iter().chain(&[("wal", ".wal")]) {
         for name in files.list(folder)? {
@@ -173,7 +177,7 @@ fn note_all_widened(registry: &Registry, versions: &Versions) -> Result<()> {
 
 fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Result<TableView> {
     let mut opened = vec![BucketView::default(); buckets];
-    let misplaced = || Error::new(Kind::Corrupt, "the manifest names a bucket that its entity does not have");
+    let misplaced = || Error::invalid("it names a bucket that its entity does not have");
     for entry in &kept.segments {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
         bucket.segments.push(Arc::new(segment::open(files, &entry.meta)?));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::manifest::VersionEntry;
 use crate::model::catalog::{Catalog, Entity, Table};
 use crate::time::Sequence;
@@ -35,11 +35,10 @@ impl Versions {
 
     /// The schema `version`.
     pub fn at(&self, version: u64) -> Result<&Arc<Catalog>> {
-        self.catalogs.get(version as usize).ok_or_else(|| {
-            Error::invalid(format!(
-                "schema version {version} does not exist; the newest is {}",
-                self.newest().schema_version
-            ))
+        let known = self.catalogs.get(version as usize).filter(|_| version > 0);
+        known.ok_or_else(|| {
+            let newest = self.newest().schema_version;
+            Error::invalid(format!("schema version {version} does not exist; versions go from 1 to {newest}"))
         })
     }
 
@@ -52,10 +51,8 @@ impl Versions {
     pub fn apply(&mut self, entry: VersionEntry) -> Result<()> {
         let before = self.newest();
         if entry.schema_version != before.schema_version + 1 {
-            return Err(Error::new(
-                crate::error::Kind::Corrupt,
-                format!("schema version {} follows version {}", entry.schema_version, before.schema_version),
-            ));
+            let (version, last) = (entry.schema_version, before.schema_version);
+            return Err(corrupt(format!("schema version {version} follows version {last}")));
         }
         let mut catalog = Catalog::clone(before);
         catalog.schema_version = entry.schema_version;
@@ -74,10 +71,21 @@ impl Versions {
                 None => catalog.tables.push(Arc::new(table.clone())),
             }
         }
+        let sound = entry.entities.iter().try_for_each(Entity::check);
+        let sound = sound.and_then(|()| entry.tables.iter().try_for_each(|table| table.check(&catalog)));
+        sound.map_err(|error| corrupt(format!("schema version {} makes no sense: {error}", entry.schema_version)))?;
+        if let Some(left) = catalog.tables.iter().find(|table| catalog.entity_by_id(table.entity).is_none()) {
+            return Err(corrupt(format!("table `{}` has no entity", left.name)));
+        }
         self.catalogs.push(Arc::new(catalog));
         self.entries.push(entry);
         Ok(())
     }
+}
+
+/// The caller knows which file it is.
+fn corrupt(what: String) -> Error {
+    Error::new(Kind::Corrupt, what)
 }
 
 /// What `after` changed against `before`, as the commit `sequence`.
@@ -94,5 +102,50 @@ pub fn difference(before: &Catalog, after: &Catalog, sequence: Sequence) -> Vers
         tables: tables.map(|table| Table::clone(table)).collect(),
         dropped_entities: dropped_entities.map(|entity| entity.id).collect(),
         dropped_tables: dropped_tables.map(|table| table.id).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn replayed(entries: serde_json::Value) -> Result<Versions> {
+        let entries: Vec<VersionEntry> = serde_json::from_value(entries).expect("entries of the right form");
+        Versions::replay(&entries)
+    }
+
+    fn entry(version: u64, entities: &[serde_json::Value], tables: &[serde_json::Value], dropped: &[u32]) -> serde_json::Value {
+        json!({"schema_version": version, "sequence": version, "next_id": 9, "entities": entities, "tables": tables,
+            "dropped_entities": dropped, "dropped_tables": []})
+    }
+
+    fn entity(buckets: u32) -> serde_json::Value {
+        json!({"id": 1, "name": "e", "key": [{"name": "k", "type": "int64"}], "bucket_by": 1, "buckets": buckets})
+    }
+
+    fn table(entity: u32) -> serde_json::Value {
+        json!({"id": 2, "name": "t", "entity": entity, "event_time": "at", "row_id": [], "features": [], "retired": [],
+            "purged": [], "max_age": null, "max_future_skew": null, "keep_events": null, "keep_knowledge": null,
+            "rounding_floor": false, "owner": "", "description": "", "tags": [], "sealed": false, "next_feature": 1,
+            "shape": 1})
+    }
+
+    /// Found by fuzzing: opening a manifest with such a schema stopped the process, or took all its memory.
+    #[test]
+    fn a_schema_that_cannot_be_is_refused() {
+        replayed(json!([entry(1, &[entity(4)], &[table(1)], &[])])).expect("a sound schema");
+        for (entries, what) in [
+            (json!([entry(1, &[entity(4)], &[table(7)], &[])]), "table `t` has no entity"),
+            (json!([entry(1, &[entity(4)], &[table(1)], &[]), entry(2, &[], &[], &[1])]), "table `t` has no entity"),
+            (json!([entry(1, &[entity(0)], &[], &[])]), "entity `e` is not placed by its key"),
+            (json!([entry(1, &[entity(u32::MAX)], &[], &[])]), "entity `e` is not placed by its key"),
+            (json!([entry(2, &[], &[], &[])]), "schema version 2 follows version 0"),
+        ] {
+            let error = replayed(entries).expect_err(what);
+            assert_eq!(error.kind(), Kind::Corrupt);
+            assert!(error.message().contains(what), "{error}");
+        }
     }
 }

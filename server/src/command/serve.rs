@@ -6,7 +6,8 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::block_on;
 use crate::config::{Config, SETTINGS};
-use crate::{Server, logging, shutdown};
+use crate::shutdown::Signals;
+use crate::{Server, logging};
 
 /// The command and one flag per setting, under the settings' headings.
 pub(super) fn command() -> Command {
@@ -22,7 +23,8 @@ pub(super) fn command() -> Command {
         };
         let arg = Arg::new(setting.name).long(setting.name).help(help).help_heading(setting.heading);
         let arg = match setting.value {
-            "" => arg.num_args(0..=1).default_missing_value("true").require_equals(true),
+            // A switch is turned on by its name alone.
+            "BOOL" => arg.value_name("BOOL").num_args(0..=1).default_missing_value("true").require_equals(true),
             value => arg.value_name(value),
         };
         command.arg(arg)
@@ -34,13 +36,17 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
     let file = matches.get_one::<String>("config").map(Path::new);
     let given: Vec<(&str, String)> = SETTINGS
         .iter()
-        .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
+        .filter_map(|setting| {
+            let flag = matches.get_one::<String>(setting.name).cloned();
+            Some((setting.name, flag.or_else(|| std::env::var(setting.variable()).ok())?))
+        })
         .collect();
     let config = Config::resolve(file, &given)?;
     logging::start(&config.log)?;
     block_on(async {
+        let mut signals = Signals::listen().map_err(|error| format!("could not listen for signals: {error}"))?;
         let server = Server::start(config).await?;
-        let signal = shutdown::signal().await.map_err(|error| format!("could not wait for signals: {error}"))?;
+        let signal = signals.next().await;
         tracing::info!("{signal}: finishing what was accepted");
         server.stop().await
     })?

@@ -147,6 +147,7 @@ impl Scanning {
         let mut parts = std::mem::take(&mut self.parts);
         let mut batches = self.batches.take();
         let scan = Arc::clone(&self.scan);
+        self.shared.database.check_age(scan.snapshot()).map_err(|error| from_error(&error))?;
         let reading = self.shared.blocking(Pool::Readers, move || {
             loop {
                 if batches.is_none() {

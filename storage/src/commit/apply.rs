@@ -10,7 +10,7 @@ use crate::erase::apply_erase;
 use crate::error::Result;
 use crate::manifest::VersionEntry;
 use crate::memtable::{BatchSteps, push, run_of_batch};
-use crate::model::catalog::Entity;
+use crate::model::catalog::{Catalog, Entity};
 use crate::position::Position;
 use crate::versions::Versions;
 use crate::view::{EntityState, TableState, TableView};
@@ -55,11 +55,13 @@ impl Committer {
                 Box::new(move || done(poisoned.map_or(Ok(committed), Err)))
             }
             Staged::Change { entry, done } => {
-                let versions = self.engine.versions.load();
-                let catalog = versions.at(entry.schema_version).map(Arc::clone);
+                let applied = match poisoned {
+                    Some(error) => Err(error),
+                    None => self.apply_change(entry.as_ref()).inspect_err(|error| self.poison(error)),
+                };
                 Box::new(move || {
                     if let Some(done) = done {
-                        done(poisoned.map_or(catalog, Err));
+                        done(applied);
                     }
                 })
             }
@@ -71,6 +73,19 @@ impl Committer {
                 Box::new(move || done(result.map(|()| sequence)))
             }
         }
+    }
+}
+
+impl Committer {
+    /// Lets readers see the schema version `entry`, which is durable, and answers the newest.
+    fn apply_change(&self, entry: Option<&VersionEntry>) -> Result<Arc<Catalog>> {
+        let versions = self.engine.versions.load();
+        let Some(entry) = entry else { return Ok(Arc::clone(versions.newest())) };
+        let mut versions = Versions::clone(&versions);
+        versions.apply(entry.clone())?;
+        let catalog = Arc::clone(versions.newest());
+        apply_version(&self.engine, versions, entry)?;
+        Ok(catalog)
     }
 }
 

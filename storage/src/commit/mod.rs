@@ -19,6 +19,7 @@ use crate::model::catalog::Catalog;
 use crate::model::declare::Change;
 use crate::position::Position;
 use crate::time::{Micros, Sequence};
+use crate::versions::Versions;
 use crate::wal::Wal;
 
 pub use apply::{apply_batch, apply_version, note_widened};
@@ -130,6 +131,8 @@ pub struct Committer {
     sequence: Sequence,
     ingest_time: Micros,
     tables: HashMap<u32, TableLog>,
+    /// The schema as the log has it: readers see a version once it is durable.
+    versions: Arc<Versions>,
     poisoned: Option<Error>,
 }
 
@@ -142,7 +145,8 @@ impl Committer {
         ingest_time: Micros,
         tables: HashMap<u32, TableLog>,
     ) -> Self {
-        Self { engine, wal, sequence, ingest_time, tables, poisoned: None }
+        let versions = engine.versions.load_full();
+        Self { engine, wal, sequence, ingest_time, tables, versions, poisoned: None }
     }
 
     /// Serves `queue` until it is told to stop, then closes the WAL.
@@ -283,12 +287,15 @@ impl Committer {
         }
     }
 
+    /// Stops writes. The first reason stays: what follows is only its echo.
     fn poison(&mut self, error: &Error) {
-        let error = Error::new(
-            Kind::Poisoned,
-            format!("{error}; what the disk holds is unknown: writes stop until the database is opened again"),
-        );
+        if self.poisoned.is_some() {
+            return;
+        }
+        let mend = "reads go on; mend the disk, then open the database again (start the server again)";
+        let error = Error::new(Kind::Poisoned, format!("{error}; {mend}"));
         tracing::error!(%error, "the log is poisoned");
+        self.engine.statistics.poisoned.set(1);
         self.engine.published.fail(error.clone());
         self.poisoned = Some(error);
     }

@@ -16,7 +16,7 @@ use crate::run::Chunk;
 use crate::time::{Micros, Sequence};
 use crate::versions::{Versions, difference};
 use crate::view::TableState;
-use crate::wal::Record;
+use crate::wal::{RECORD_BYTES_MAX, Record};
 
 /// A proven batch with all that can be worked out before its place in the log is known, so that the log's one writer
 /// does little.
@@ -44,6 +44,12 @@ impl Prepared {
     /// Prepares `batch` for the log of `engine`.
     pub fn new(engine: &Engine, batch: WriteBatch) -> Result<Self> {
         let payload = batch.encode()?;
+        if payload.len() > RECORD_BYTES_MAX {
+            return Err(Error::exhausted(format!(
+                "the batch takes {} bytes in the log, beyond the limit of {RECORD_BYTES_MAX}; send smaller batches",
+                payload.len()
+            )));
+        }
         Self::with_payload(engine, batch, payload)
     }
 
@@ -80,7 +86,8 @@ pub(super) enum Staged {
     Write { prepared: Prepared, steps: Option<BatchSteps>, ingest_time: Micros, done: Option<Done<Committed>> },
     /// An answer that waits for the group: a duplicate is acknowledged once its original is durable.
     Duplicate { ingest_time: Micros, done: Done<Committed> },
-    Change { entry: VersionEntry, done: Option<Done<Arc<Catalog>>> },
+    /// Without an entry nothing changes, but the answer waits for the versions that it builds on.
+    Change { entry: Option<VersionEntry>, done: Option<Done<Arc<Catalog>>> },
     Erase { plan: ErasePlan, sequence: Sequence, ingest_time: Micros, done: Done<Sequence> },
 }
 
@@ -105,7 +112,7 @@ impl Committer {
             return Err(Error::precondition("an earlier batch of the same stream was refused, so this one is too"));
         }
         let batch = &prepared.batch;
-        if self.engine.table(batch.table).is_none() {
+        if self.versions.newest().table_by_id(batch.table).is_none() {
             return Err(Error::not_found("the batch's table was dropped while the batch was on its way"));
         }
         if self.check_producer(batch)? {
@@ -201,7 +208,7 @@ impl Committer {
         let known = log.map_or(0, |log| log.producers.len());
         if stored.is_none() && known >= self.engine.options.producers_max {
             return Err(Error::exhausted(format!(
-                "the table knows {known} producers (limit producers_max); use the names of producers again"
+                "the table knows {known} producers (limit producers-max); use the names of producers again"
             )));
         }
         Ok(false)
@@ -211,7 +218,7 @@ impl Committer {
     fn check_history(&self, prepared: &Prepared) -> Result<()> {
         let batch = &prepared.batch;
         let Some(times) = &batch.ingest_times else { return Ok(()) };
-        let Some(table) = self.engine.declaration(batch.table) else { return Ok(()) };
+        let Some(table) = self.versions.newest().table_by_id(batch.table) else { return Ok(()) };
         if table.sealed {
             return Err(Error::precondition(format!(
                 "table {} is sealed: rows that bring their own ingest times (\"ingest_time\") go only into a table that \
@@ -231,21 +238,20 @@ impl Committer {
 
     /// Seals the table before its first row that the server times.
     fn seal(&mut self, table: u32, staged: &mut Vec<Staged>) -> Result<()> {
-        let Some(declaration) = self.engine.declaration(table) else { return Ok(()) };
+        let Some(declaration) = self.versions.newest().table_by_id(table) else { return Ok(()) };
         if declaration.sealed {
             return Ok(());
         }
         let change = Change::Seal { table: declaration.name.clone() };
         if let Some(entry) = self.place_change(&change)? {
-            staged.push(Staged::Change { entry, done: None });
+            staged.push(Staged::Change { entry: Some(entry), done: None });
         }
         Ok(())
     }
 
     pub(super) fn stage_change(&mut self, change: &Change, done: Done<Arc<Catalog>>, staged: &mut Vec<Staged>) {
         match self.place_change(change) {
-            Ok(Some(entry)) => staged.push(Staged::Change { entry, done: Some(done) }),
-            Ok(None) => done(Ok(Arc::clone(self.engine.versions.load().newest()))),
+            Ok(entry) => staged.push(Staged::Change { entry, done: Some(done) }),
             Err(error) => done(Err(error)),
         }
     }
@@ -253,17 +259,16 @@ impl Committer {
     /// Gives a schema change its place in the log; the schema counts for the rest of the group at once.
     fn place_change(&mut self, change: &Change) -> Result<Option<VersionEntry>> {
         self.check_open()?;
-        let versions = self.engine.versions.load_full();
-        let Some(after) = change.apply(versions.newest())? else { return Ok(None) };
+        let Some(after) = change.apply(self.versions.newest())? else { return Ok(None) };
         let sequence = self.sequence + 1;
-        let entry = difference(versions.newest(), &after, sequence);
-        let mut next = Versions::clone(&versions);
+        let entry = difference(self.versions.newest(), &after, sequence);
+        let mut next = Versions::clone(&self.versions);
         next.apply(entry.clone())?;
         let ingest_time = self.assign(sequence)?;
         let payload = serde_json::to_vec(&entry).expect("a schema version is plain data");
         self.append(&Record { kind: record::VERSION, first: sequence, last: sequence, ingest_time, payload: &payload })?;
         self.sequence = sequence;
-        super::apply_version(&self.engine, next, &entry)?;
+        self.versions = Arc::new(next);
         Ok(Some(entry))
     }
 
@@ -276,7 +281,7 @@ impl Committer {
 
     fn place_erase(&mut self, plan: &ErasePlan) -> Result<(Sequence, Micros)> {
         self.check_open()?;
-        if self.engine.entity(plan.entity).is_none() {
+        if self.versions.newest().entity_by_id(plan.entity).is_none() {
             return Err(Error::not_found("the entity was dropped"));
         }
         let sequence = self.sequence + 1;

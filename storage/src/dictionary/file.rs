@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::part::Part;
 use super::table::{
-    LINE_BYTES, LINE_KEY_BYTES, Line, fingerprint_lines_for, key_lines_for, mix, ordinals, place_fingerprint, place_key,
+    LINE_BYTES, LINE_KEY_BYTES, Line, fingerprint_lines_for, key_lines_for, line_of, mix, ordinals, place_fingerprint,
+    place_key,
 };
 use crate::blocks::{BlockWriter, Blocks, FileKind, Frame, number_at};
 use crate::error::{Error, Result};
@@ -152,6 +153,27 @@ impl Mapped {
             }
         }
         Ok(())
+    }
+
+    /// [`Mapped::check_all`], and that the table finds every key that is not `erased`, and nothing else.
+    pub(super) fn verify(&self, erased: &RoaringBitmap) -> Result<()> {
+        self.check_all()?;
+        let mut found = RoaringBitmap::new();
+        for at in 0..self.lines {
+            for relative in ordinals(self.line(at)?, self.key_lines()) {
+                let start = line_of(mix(hash(self.key(relative)?)), self.lines);
+                let distance = (at + self.lines - start) % self.lines;
+                if distance > self.probe_max || !found.insert(self.meta.first_ordinal + relative) {
+                    return Err(self.damaged(at));
+                }
+            }
+        }
+        let range = self.meta.first_ordinal..self.meta.end();
+        let mut missing = RoaringBitmap::new();
+        missing.insert_range(range.clone());
+        missing -= &found;
+        let purged = missing.len() == u64::from(self.meta.purged) && missing.is_subset(erased);
+        if purged { Ok(()) } else { Err(self.blocks.damaged(self.table, "the table does not find all keys of the file")) }
     }
 
     /// How many bytes are mapped.

@@ -128,6 +128,13 @@ pub(super) fn ordinals(line: &[u8; LINE_BYTES], key_lines: bool) -> impl Iterato
     })
 }
 
+/// The keys of a key line, each with its ordinal counted from the part's first.
+pub(super) fn line_keys(line: &[u8; LINE_BYTES]) -> impl Iterator<Item = (u32, [u8; LINE_KEY_BYTES])> {
+    let (keys, _) = line.as_chunks::<LINE_KEY_BYTES>();
+    let filled = (0..LINE_KEYS).filter_map(|index| Some((number_at(line, LINE_KEYS * 2 + index).checked_sub(1)?, index)));
+    filled.map(|(relative, index)| (relative, keys[index]))
+}
+
 /// Puts a key into a table of fingerprint lines that has room, and says how many lines behind its own it came to lie.
 pub(super) fn place_fingerprint(table: &mut [Line], mixed: u64, relative: u32) -> u64 {
     place(table, mixed, |line| {

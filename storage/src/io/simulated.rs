@@ -55,6 +55,8 @@ struct Disk {
     calls: u64,
     /// The calls that will fail.
     plan: Option<Plan>,
+    /// Folders in which no file can be created.
+    full: BTreeSet<String>,
 }
 
 /// The content of a file, under all its names.
@@ -127,9 +129,16 @@ impl Simulated {
         disk.plan = Some(Plan { call: disk.calls + call, fault, sticky });
     }
 
+    /// Lets every file that is created in `directory` fail as on a full disk, until [`Simulated::heal`].
+    pub fn fill(&self, directory: &str) {
+        self.disk.lock().full.insert(directory.to_owned());
+    }
+
     /// No call fails from now on.
     pub fn heal(&self) {
-        self.disk.lock().plan = None;
+        let mut disk = self.disk.lock();
+        disk.plan = None;
+        disk.full.clear();
     }
 
     /// All names, sorted.
@@ -229,6 +238,9 @@ impl Files for Simulated {
         let directory = directory_of(name).to_owned();
         if !directory.is_empty() && !disk.directories.contains(&directory) {
             return Err(missing(&directory));
+        }
+        if disk.full.contains(&directory) {
+            return Err(Fault::NoSpace.error(name, "create"));
         }
         if disk.names.contains_key(name) {
             return Err(Error::new(Kind::Io, format!("could not create {name}: it exists")));

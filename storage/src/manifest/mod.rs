@@ -60,6 +60,16 @@ impl Manifest {
         Ok(())
     }
 
+    /// The error about a manifest whose bytes are whole, but whose content cannot be.
+    pub fn damaged(&self, what: &Error) -> Error {
+        Error::corrupt(&name(self.number), HEADER_BYTES as u64, what)
+    }
+
+    /// The name of the file.
+    pub fn file_name(&self) -> String {
+        name(self.number)
+    }
+
     /// Removes every manifest but the newest.
     pub fn sweep(&self) -> Result<()> {
         for number in numbers(&self.files)? {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::key::KeyColumn;
+use super::names::BUCKETS_MAX;
 use super::types::{as_text, stored_type};
 use super::value::one_from_json;
 use crate::error::{Error, Result};
@@ -36,13 +37,13 @@ impl Catalog {
     /// The entity called `name`.
     pub fn entity(&self, name: &str) -> Result<&Arc<Entity>> {
         let found = self.entities.iter().find(|entity| entity.name == name);
-        found.ok_or_else(|| Error::not_found(format!("there is no entity `{name}`; create_entity declares one")))
+        found.ok_or_else(|| Error::not_found(format!("there is no entity `{name}`; list_entities names those there are, create_entity declares one")))
     }
 
     /// The table called `name`.
     pub fn table(&self, name: &str) -> Result<&Arc<Table>> {
         let found = self.tables.iter().find(|table| table.name == name);
-        found.ok_or_else(|| Error::not_found(format!("there is no table `{name}`; create_table declares one")))
+        found.ok_or_else(|| Error::not_found(format!("there is no table `{name}`; list_tables names those there are, create_table declares one")))
     }
 
     /// The table with `id`, unless it was dropped.
@@ -84,22 +85,10 @@ impl TryFrom<Stored> for Catalog {
     /// Checks what the rest of the engine takes for granted.
     fn try_from(stored: Stored) -> Result<Self> {
         let Stored { schema_version, entities, tables, next_id } = stored;
-        for entity in &entities {
-            entity.key.iter().try_for_each(|column| column.key_type().map(|_| ()))?;
-            if !(1..=entity.key.len()).contains(&entity.bucket_by) || entity.buckets == 0 {
-                return Err(Error::invalid(format!("entity `{}` is not placed by its key", entity.name)));
-            }
-        }
-        for table in &tables {
-            table.row_id.iter().try_for_each(|column| column.key_type().map(|_| ()))?;
-            if !entities.iter().any(|entity| entity.id == table.entity) {
-                return Err(Error::invalid(format!("table `{}` has no entity", table.name)));
-            }
-            for feature in table.features.iter().chain(&table.retired) {
-                feature.default.as_ref().map(|value| one_from_json(value, &feature.stored_type())).transpose()?;
-            }
-        }
-        Ok(Self { schema_version, entities, tables, next_id })
+        let catalog = Self { schema_version, entities, tables, next_id };
+        catalog.entities.iter().try_for_each(|entity| entity.check())?;
+        catalog.tables.iter().try_for_each(|table| table.check(&catalog))?;
+        Ok(catalog)
     }
 }
 
@@ -117,6 +106,15 @@ pub struct Entity {
     pub bucket_by: usize,
     /// The number of buckets.
     pub buckets: u32,
+}
+
+impl Entity {
+    /// Checks what the rest of the engine takes for granted of an entity that was stored.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.key.iter().try_for_each(|column| column.key_type().map(|_| ()))?;
+        let placed = (1..=self.key.len()).contains(&self.bucket_by) && (1..=BUCKETS_MAX).contains(&self.buckets);
+        if placed { Ok(()) } else { Err(Error::invalid(format!("entity `{}` is not placed by its key", self.name))) }
+    }
 }
 
 /// A feature table.
@@ -166,6 +164,18 @@ pub struct Table {
 }
 
 impl Table {
+    /// Checks what the rest of the engine takes for granted of a table that was stored, in `catalog`.
+    pub(crate) fn check(&self, catalog: &Catalog) -> Result<()> {
+        self.row_id.iter().try_for_each(|column| column.key_type().map(|_| ()))?;
+        if catalog.entity_by_id(self.entity).is_none() {
+            return Err(Error::invalid(format!("table `{}` has no entity", self.name)));
+        }
+        for feature in self.features.iter().chain(&self.retired) {
+            feature.default.as_ref().map(|value| one_from_json(value, &feature.stored_type())).transpose()?;
+        }
+        Ok(())
+    }
+
     /// The live feature called `name`.
     pub fn feature(&self, name: &str) -> Result<&Arc<Feature>> {
         let found = self.features.iter().find(|feature| feature.name == name);

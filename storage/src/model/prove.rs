@@ -86,12 +86,6 @@ pub fn prove(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now
     if u32::try_from(batch.num_rows()).is_err() {
         return Err(place(Error::exhausted("a batch has at most 2^32 - 1 rows; send smaller batches")));
     }
-    if request.ingest_time.is_some() && table.sealed {
-        return Err(Error::precondition(format!(
-            "table `{}` is sealed: history with its own ingest times is loaded before the first ordinary write",
-            table.name
-        )));
-    }
     let roles = Roles::find(table, entity, request, batch).map_err(place)?;
     let mut bad = BadRows::new(batch.num_rows());
     let checked = Checked::new(table, entity, request, &roles, now, &mut bad).map_err(place)?;

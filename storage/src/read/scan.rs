@@ -11,6 +11,7 @@ use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
 use super::plan::{Bound, FeaturePart, PlannedBound};
 use super::snapshot::Snapshot;
 use super::{history, latest_rows};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::catalog::{Entity, Feature, Table};
 use crate::time::Micros;
@@ -50,6 +51,8 @@ pub struct Scan {
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
     pub(crate) table_state: Arc<TableState>,
+    /// Whose clock says how old the snapshot is.
+    engine: Arc<Engine>,
     pub(crate) features: Vec<FeaturePart>,
     pub(crate) snapshot: Snapshot,
     pub(crate) as_of: Micros,
@@ -82,14 +85,17 @@ impl Scan {
         self.parts.len()
     }
 
-    /// Reads a part: at least one, possibly empty, batch.
+    /// Reads a part: at least one, possibly empty, batch. A reader that takes its time gets an error once the snapshot
+    /// is older than it may be.
     pub fn open(self: &Arc<Self>, part: usize) -> Result<Batches> {
         let buckets = self.parts.get(part).ok_or_else(|| {
             Error::invalid(format!("the scan has no part {part}; it has {}", self.parts.len()))
         })?;
         let scan = Arc::clone(self);
         let buckets = buckets.clone();
+        let pinned = Arc::clone(self);
         let read = buckets.into_iter().flat_map(move |bucket| scan.read_bucket(bucket));
+        let read = read.map(move |batch| pinned.snapshot.check_age(pinned.engine.clock.monotonic()).and(batch));
         let first = RecordBatch::new_empty(Arc::clone(&self.schema));
         Ok(Box::new(std::iter::once(Ok(first)).chain(read)))
     }
@@ -108,6 +114,7 @@ impl Scan {
 
 /// What a scan needs beside its request.
 pub(crate) struct ScanParts {
+    pub(crate) engine: Arc<Engine>,
     pub(crate) table: Arc<Table>,
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
@@ -117,7 +124,7 @@ pub(crate) struct ScanParts {
 
 /// Plans `request` over its parts.
 pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
-    let ScanParts { table, entity, state, table_state, snapshot } = parts;
+    let ScanParts { engine, table, entity, state, table_state, snapshot } = parts;
     let features = asked(&table, request)?;
     let schema = schema_of(&table, &entity, &features, request.history);
     let as_of = constant(&request.as_of, "as_of")?;
@@ -154,6 +161,7 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
         entity,
         state,
         table_state,
+        engine,
         features,
         snapshot,
         as_of,
@@ -188,11 +196,7 @@ fn asked(table: &Table, request: &ScanRequest) -> Result<Vec<Arc<Feature>>> {
     let Some(columns) = &request.columns else { return Ok(table.features.clone()) };
     let mut features = Vec::with_capacity(columns.len());
     for name in columns {
-        let found = table.features.iter().find(|feature| feature.name == *name);
-        let feature = found.ok_or_else(|| {
-            let known: Vec<_> = table.features.iter().map(|feature| feature.name.as_str()).take(20).collect();
-            Error::invalid(format!("table {} has no feature {name:?}; it has {}", table.name, known.join(", ")))
-        })?;
+        let feature = table.feature(name)?;
         if features.iter().any(|known: &Arc<Feature>| known.id == feature.id) {
             return Err(Error::invalid(format!("the scan names feature {name:?} twice; name it once")));
         }

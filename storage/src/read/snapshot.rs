@@ -8,6 +8,15 @@ use crate::position::Position;
 use crate::time::{Micros, Sequence};
 use crate::view::TableView;
 
+/// The erases that a read at a fixed bound does not see.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErasedSince {
+    /// The first of them.
+    pub(crate) first: Sequence,
+    /// The read position of the newest.
+    pub(crate) newest: Position,
+}
+
 /// One read's pinned view of the tables of a plan.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -15,7 +24,7 @@ pub struct Snapshot {
     pub(crate) clock: Micros,
     pub(crate) known_at_max: Micros,
     pub(crate) schema_version: u64,
-    pub(crate) erased_since: Option<Position>,
+    pub(crate) erased_since: Option<ErasedSince>,
     pub(crate) views: HashMap<u32, Arc<TableView>>,
     /// The moment, by the monotonic clock, after which the snapshot answers no more.
     pub(crate) expires: Micros,
@@ -37,9 +46,10 @@ impl Snapshot {
         self.schema_version
     }
 
-    /// The newest erase after the read's position, if it may have touched what is asked.
+    /// The newest erase of any entity that the read does not see; `Database::erased_since` says whether one touched
+    /// the entities that are asked.
     pub fn erased_since(&self) -> Option<Position> {
-        self.erased_since
+        self.erased_since.map(|since| since.newest)
     }
 
     /// The last commit that is visible.
@@ -63,7 +73,7 @@ impl Snapshot {
         }
         Err(Error::new(
             crate::error::Kind::Unavailable,
-            "the read's snapshot is older than snapshot_age_max; ask again with \"position\" to read the same commits",
+            "the read's snapshot is older than snapshot-age-max; ask again with \"position\" to read the same commits",
         ))
     }
 }

@@ -16,6 +16,8 @@
 //! Everything is little-endian. A section whose kind or version is unknown is skipped, unless its flags say that
 //! answers without it would be wrong (bit 0).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_buffer::ArrowNativeType;
 use arrow_ipc::convert::{IpcSchemaEncoder, fb_to_schema};
 use arrow_ipc::root_as_schema;
@@ -311,7 +313,10 @@ fn decode_features(bytes: &[u8]) -> Result<Vec<(u32, DataType)>, Refused> {
     // The flatbuffer is copied to be aligned: its place in the footer follows the sections.
     let aligned = arrow_buffer::Buffer::from_slice_ref(bytes);
     let schema = root_as_schema(&aligned).ok().filter(|schema| schema.fields().is_some());
-    let schema = fb_to_schema(schema.ok_or(Refused::Damaged("the schema is not one"))?);
+    let schema = schema.ok_or(Refused::Damaged("the schema is not one"))?;
+    // Arrow panics at types that it does not know, and its list of them is its own.
+    let schema = catch_unwind(AssertUnwindSafe(|| fb_to_schema(schema)));
+    let schema = schema.map_err(|_| Refused::Damaged("the schema has a type that does not exist"))?;
     let features = schema.fields().iter().map(|field| Some((field.name().parse().ok()?, field.data_type().clone())));
     let features: Vec<(u32, DataType)> =
         features.collect::<Option<_>>().ok_or(Refused::Damaged("the schema names a feature that is no number"))?;

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use roaring::RoaringBitmap;
 
 use super::directory::Directory;
-use super::format::{TAIL_BYTES, read_tail, tail};
+use super::format::{SectionKind, TAIL_BYTES, read_tail, tail};
 use super::testing::{TestRow, disk, random, rows_of, run_of, sort};
 use super::*;
 use crate::checksum::{checksum, checksum64};
@@ -20,7 +20,7 @@ use crate::io::Files;
 use crate::io::simulated::Simulated;
 use crate::rows::RowKind;
 use crate::run::Run;
-use crate::segment::checks::BLOCK_BYTES;
+use crate::segment::checks::{BLOCK_BYTES, Checks};
 
 /// A small segment with a bit of everything.
 struct Small {
@@ -170,18 +170,15 @@ fn every_truncation_is_found() {
 #[test]
 fn nonsense_does_not_panic() {
     let small = Small::new(40, &few_types(), 30);
-    let schema = small.footer_start() + 100 + 40 * section_count(&small);
     let random = &mut random(12);
     for round in 0..8_000 {
         let mut bytes = small.bytes.clone();
         let end = bytes.len() - TAIL_BYTES as usize;
-        // The schema is left alone: Arrow reads that of a message that checks without looking.
         let at = if round % 2 == 0 {
-            random.random_range(small.footer_start()..schema)
+            random.random_range(small.footer_start()..end)
         } else {
             random.random_range(64..small.footer_start())
         };
-        assert!(at < end);
         bytes[at] = match random.random_range(0..3) {
             0 => random.random(),
             1 => bytes[at].wrapping_add(1),
@@ -193,6 +190,46 @@ fn nonsense_does_not_panic() {
         if let Err(error) = small.read(&bytes, &meta) {
             assert!(matches!(error.kind(), Kind::Corrupt | Kind::Precondition), "byte {at}: {error:?}");
         }
+    }
+}
+
+/// Found by fuzzing: Arrow panics at the numbers of types that it does not know.
+#[test]
+fn a_type_that_does_not_exist_is_damage() {
+    let small = Small::new(4, &few_types(), 3);
+    let schema = small.footer_start() + 100 + 40 * section_count(&small);
+    let mut unknown = 0;
+    for at in schema..small.bytes.len() - TAIL_BYTES as usize {
+        let mut bytes = small.bytes.clone();
+        bytes[at] = 0xfd;
+        let (bytes, meta) = small.resealed(bytes, None);
+        if let Err(error) = small.read(&bytes, &meta) {
+            assert_eq!(error.kind(), Kind::Corrupt, "byte {at}: {error:?}");
+            unknown += u32::from(error.message().contains("a type that does not exist"));
+        }
+    }
+    assert!(unknown > 0, "some byte of the schema is the number of a type");
+}
+
+/// Found by fuzzing: a merge takes for granted that sequences and ingest times grow together, and stopped the process.
+#[test]
+fn commits_out_of_order_are_damage() {
+    let small = Small::new(40, &few_types(), 30);
+    let footer = super::format::Footer::decode(
+        &small.bytes[small.footer_start()..small.bytes.len() - TAIL_BYTES as usize],
+        small.footer_start() as u64,
+    );
+    let footer = footer.expect("a sound footer");
+    for kind in [SectionKind::StepSequences, SectionKind::StepIngestTimes] {
+        let section = footer.sections.iter().find(|section| section.kind == kind).expect("there are commits");
+        let (first, last) = (section.offset as usize, (section.offset + section.length) as usize - 8);
+        let mut bytes = small.bytes.clone();
+        bytes[first..first + 8].copy_from_slice(&small.bytes[last..last + 8]);
+        bytes[last..last + 8].copy_from_slice(&small.bytes[first..first + 8]);
+        let (bytes, meta) = small.resealed(bytes, None);
+        let error = small.read(&bytes, &meta).expect_err("the commits are out of order");
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.message().contains("out of order"), "{error}");
     }
 }
 
@@ -280,14 +317,20 @@ fn directories_equal_a_map() {
         while asked < 10 + count * spread {
             let rows = expected.get(&asked).cloned().unwrap_or(0..0);
             assert_eq!(directory.range(asked, None).expect("in memory"), rows);
-            assert_eq!(directory.range_from(&mut hint, asked, None).expect("in memory"), rows);
+            assert_eq!(hinted(&directory, &mut hint, asked, None), rows);
             asked += 1 + random.random_range(0..=count * spread / 200);
         }
         // A hint that is too far ahead costs time, not the answer.
         for (ordinal, rows) in pairs.into_iter().rev() {
-            assert_eq!(directory.range_from(&mut hint, ordinal, None).expect("in memory"), rows);
+            assert_eq!(hinted(&directory, &mut hint, ordinal, None), rows);
         }
     }
+}
+
+/// The rows of `ordinal`, sought from `hint`.
+fn hinted(directory: &Directory, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> std::ops::Range<u32> {
+    let entity = directory.entity_from(hint, ordinal, checks).expect("a sound directory");
+    entity.map_or(0..0, |entity| directory.rows_of(entity as usize, checks).expect("a sound directory"))
 }
 
 /// Both forms of the directory, in memory and mapped, are met by these tests.
@@ -301,7 +344,7 @@ fn both_directories_are_mapped() {
         let mut hint = 0;
         let checks = run.rows.checks.as_ref();
         for row in &small.rows {
-            let range = run.rows.directory.range_from(&mut hint, row.ordinal, checks).expect("a sound file");
+            let range = hinted(&run.rows.directory, &mut hint, row.ordinal, checks);
             assert_eq!(range, run.rows.range(row.ordinal).expect("a sound file"));
             assert!(range.clone().any(|at| run.rows.places[at as usize] == row.place));
         }

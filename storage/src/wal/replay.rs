@@ -6,7 +6,7 @@
 //! The last file is copied record by record while it is replayed, and the copy is synced and takes its name before
 //! the log serves: what was read may have been only in the cache, left by a process whose fsync had failed.
 
-use super::reader::{Damage, Next, Reader};
+use super::reader::{Damage, Next, Reader, Stored};
 use super::record::{FileHeader, Link, Record};
 use super::writer::Writer;
 use super::{DIRECTORY, file_name, file_numbers};
@@ -60,7 +60,7 @@ fn replay_closed(
     let mut reader = open(files, number, before)?;
     loop {
         match reader.next()? {
-            Next::Record(stored) => apply(stored.record())?,
+            Next::Record(stored) => apply_stored(&stored, apply)?,
             Next::End => {}
             Next::Finished => break,
             Next::Damage(damage) => return Err(corrupt(&reader, &damage)),
@@ -82,7 +82,7 @@ fn replay_tail(
         match reader.next()? {
             Next::Record(stored) => {
                 writer.copy(&stored)?;
-                apply(stored.record())?;
+                apply_stored(&stored, apply)?;
             }
             Next::End => {}
             Next::Finished => return Ok(()),
@@ -96,6 +96,12 @@ fn replay_tail(
             }
         }
     }
+}
+
+/// Applies a record; an error says where it stands.
+fn apply_stored(stored: &Stored<'_>, apply: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<()> {
+    let (file, offset) = (file_name(stored.header.number), stored.header.offset);
+    apply(stored.record()).map_err(|error| error.at(format!("file {file}, offset {offset}")))
 }
 
 /// Opens the file `number` and checks that it follows the file before it.

@@ -176,7 +176,10 @@ fn an_error_of_replay_stops_it_and_changes_nothing() {
         2 => Err(Error::invalid("not this one")),
         _ => Ok(()),
     });
-    assert_eq!(error.unwrap_err().kind(), Kind::Invalid);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    // Found by fuzzing: it did not say where.
+    assert!(error.message().starts_with(&format!("file {}, offset ", file_name(1))), "{error}");
     assert_eq!((simulated.names(), simulated.content(&file_name(1))), before);
 }
 

@@ -172,10 +172,12 @@ fn an_answer_at_an_older_position_says_that_something_was_erased_since() {
         let ask = Ask { entities: vec![entity], position, ..Ask::latest(world, 0) };
         let request = world.request(&ask).unwrap();
         let plan = world.database().plan(&request.point, &request.rows.schema()).unwrap();
-        world.database().snapshot(&plan).unwrap().erased_since()
+        let snapshot = world.database().snapshot(&plan).unwrap();
+        world.database().erased_since(&plan, &snapshot, &request.rows).unwrap()
     };
     assert!(erased_since(&world, GONE, Some(ack)).is_none());
     erase(&mut world, key(), false);
     assert!(erased_since(&world, GONE, Some(ack)).is_some());
+    assert!(erased_since(&world, GONE - 1, Some(ack)).is_none(), "the erase touched another entity");
     assert!(erased_since(&world, GONE, None).is_none(), "the read saw the erase");
 }
