@@ -6,11 +6,15 @@ here="$(cd "$(dirname "$0")" && pwd)"
 mkdir -p "$1"
 cd "$1"
 
+download() {
+    apt-get download redis-server redis-tools libjemalloc2 liblzf1 libatomic1
+}
+
 redis() {
     [ -x redis/usr/bin/redis-server ] && return
     mkdir -p redis/packages
     # Only unpacked: nothing of the system changes and no service starts.
-    (cd redis/packages && apt-get download redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
+    (cd redis/packages && download || { apt-get update && download; })
     for package in redis/packages/*.deb; do dpkg-deb --extract "$package" redis; done
 }
 

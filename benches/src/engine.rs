@@ -13,6 +13,7 @@ use firn_storage::read::{Bound, FeatureReference, PointRequest};
 use serde_json::json;
 
 use crate::harness::{Result, Settings};
+use crate::machine;
 
 /// Batches on their way to the log at once; of 50 features they stay below what the queue takes.
 const IN_FLIGHT: usize = 16;
@@ -95,7 +96,7 @@ impl Engine {
     }
 
     /// Waits until flush, compaction and packs have nothing left to do by themselves.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&self) -> Result<()> {
         let statistics = self.database.statistics();
         let state = || {
             let counters =
@@ -106,10 +107,11 @@ impl Engine {
         while since.elapsed() < self.quiet || seen[3] > 0 {
             std::thread::sleep(Duration::from_millis(50));
             let now = state();
-            if now != seen {
+            if now != seen || !machine::background_rests(std::process::id())? {
                 (seen, since) = (now, Instant::now());
             }
         }
+        Ok(())
     }
 
     /// Closes the database.

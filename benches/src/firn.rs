@@ -12,6 +12,7 @@ use firn_client::wire::{FeatureReference, Join, Lookup, Put};
 use firn_client::{Client, EntityDeclaration, FeatureDeclaration, Options, Retry, TableDeclaration};
 
 use crate::harness::{Harness, Result, program};
+use crate::machine;
 use crate::process::{Process, free_port};
 
 /// How long background work may take to be done.
@@ -92,7 +93,7 @@ impl Firn {
             }
             std::thread::sleep(Duration::from_millis(100));
             let now = state()?;
-            if now != seen {
+            if now != seen || !machine::background_rests(self.process())? {
                 (seen, since) = (now, Instant::now());
             }
         }

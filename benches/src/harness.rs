@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use crate::chart;
 use crate::report::{Bound, Figure, Report};
 use crate::statistics::median;
+
+/// The folder of data directories.
+const DATA: &str = "data";
 
 /// Whatever goes wrong ends the bench that it happens in, with a sentence.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -96,6 +100,11 @@ impl Harness {
     /// A run that has not measured anything.
     pub(crate) fn new(settings: Settings) -> Result<Self> {
         std::fs::create_dir_all(&settings.output)?;
+        let left_over = settings.output.join(DATA);
+        if left_over.exists() {
+            // A run that was cut off could not remove its own.
+            std::fs::remove_dir_all(left_over)?;
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         Ok(Self { settings, report: Report::default(), runtime, bench: "", kept: BTreeMap::new() })
     }
@@ -112,9 +121,17 @@ impl Harness {
 
     /// A directory that goes away with what is returned.
     pub(crate) fn directory(&self) -> Result<tempfile::TempDir> {
-        let parent = self.settings.output.join("data");
+        let parent = self.settings.output.join(DATA);
         std::fs::create_dir_all(&parent)?;
         Ok(tempfile::tempdir_in(parent)?)
+    }
+
+    /// Writes the report and its charts; where the report is.
+    pub(crate) fn write_report(&self) -> Result<PathBuf> {
+        let path = self.settings.output.join("report.json");
+        self.report.write(&path)?;
+        chart::write_all(&self.report, &self.settings.output)?;
+        Ok(path)
     }
 
     /// Where the process `name` writes what it says.

@@ -17,6 +17,20 @@ pub(crate) fn warning() -> Result<Option<String>> {
     Ok((busy > BUSY_MAX).then(|| format!("other work keeps {busy:.1} cores busy; the figures are worse for it")))
 }
 
+/// Whether flush and compaction of the databases in `process` wait for work: none of their threads, nor those that they
+/// started, runs or waits for the disk.
+pub(crate) fn background_rests(process: u32) -> Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end while it is looked at.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("stat")) else { continue };
+        let Some((name, rest)) = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else { continue };
+        if ["firn-flush", "firn-compact"].contains(&name) && !rest.starts_with('S') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Cores, memory and kernel, in one line.
 pub(crate) fn description() -> Result<String> {
     let cores = std::thread::available_parallelism()?;

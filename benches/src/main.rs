@@ -99,12 +99,16 @@ fn measure(arguments: Arguments) -> Result<()> {
         full: arguments.full,
         output,
     };
-    let report = settings.output.join("report.json");
     let mut harness = Harness::new(settings)?;
     println!("{}\n", machine::description()?);
+    if harness.settings.shrink > 1 {
+        println!(
+            "Sizes are divided by {}: figures show that the benches run, targets mean nothing.\n",
+            harness.settings.shrink
+        );
+    }
     let failed = bench::run(&mut harness, &arguments.only)?;
-    harness.report.write(&report)?;
-    chart::write_all(&harness.report, &harness.settings.output)?;
+    let report = harness.write_report()?;
     println!("\n{}", harness.report);
     println!("{} targets missed; the figures are in {}", harness.report.missed(), report.display());
     match failed.is_empty() {

@@ -165,3 +165,29 @@ impl Connection {
         Ok(self.replies.read_exact(&mut self.line)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_spelled_and_replies_counted() {
+        let mut pipeline = Request::new([b"GET".as_slice(), b"k"].into_iter());
+        pipeline.append(&Request::new([b"MGET".as_slice(), b"a", b"b"].into_iter()));
+        assert_eq!(pipeline.bytes, b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*3\r\n$4\r\nMGET\r\n$1\r\na\r\n$1\r\nb\r\n");
+        assert_eq!(pipeline.replies, 2);
+        let call = |answer: &'static [u8]| -> Result<()> {
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            let stream = TcpStream::connect(listener.local_addr()?)?;
+            listener.accept()?.0.write_all(answer)?;
+            let replies = BufReader::new(stream.try_clone()?);
+            Connection { stream, replies, line: Vec::new() }.call(&pipeline)
+        };
+        assert!(call(b"$3\r\nx\r\n\r\n*2\r\n$1\r\na\r\n$2\r\nbc\r\n").is_ok());
+        assert!(call(b"$1\r\nx\r\n*2\r\n$1\r\na\r\n").is_err(), "a reply is cut off");
+        assert!(call(b"$1\r\nx\r\n*2\r\n$1\r\na\r\n$-1\r\n").is_err(), "a key is missing");
+        assert!(call(b"-ERR no\r\n").is_err(), "a command was refused");
+    }
+}

@@ -132,3 +132,28 @@ pub(crate) fn readable(value: f64) -> String {
         _ => format!("{value:.4}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_met_missed_or_not_measured() {
+        let mut report = Report::default();
+        report.target("b", "enough", Some(2.0), Bound::AtLeast(2.0));
+        report.target("b", "too much", Some(2.1), Bound::AtMost(2.0));
+        report.target("b", "no peer", None, Bound::AtLeast(2.0));
+        report.target("b", "not a number", Some(f64::NAN), Bound::AtMost(2.0));
+        let outcomes: Vec<_> = report.targets.iter().map(Target::outcome).collect();
+        assert_eq!(outcomes, ["met", "MISSED", "not measured", "MISSED"]);
+        assert_eq!(report.missed(), 2);
+    }
+
+    #[test]
+    fn numbers_keep_the_digits_that_matter() {
+        assert_eq!(
+            [2_345_678.0, 23_456.0, 234.0, 2.345, 0.023_45].map(readable),
+            ["2.35 M", "23.5 k", "234", "2.35", "0.0234"]
+        );
+    }
+}

@@ -28,7 +28,7 @@ fn more_entities(harness: &mut Harness) -> Result<()> {
     let few = Engine::open(&harness.settings, directory.path())?;
     few.declare("t", 50)?;
     few.write("t", Versions { users, span: 1 }.rows(0..1, 50))?;
-    few.settle();
+    few.settle()?;
     let entities = entities(harness)?;
     let many = Engine::open(&harness.settings, &entities)?;
     let batches = harness.sized(300, 2);
@@ -57,7 +57,7 @@ fn more_versions(harness: &mut Harness) -> Result<()> {
         let engine = Engine::open(&harness.settings, directory.path())?;
         engine.declare("t", FEATURES)?;
         engine.write("t", Versions { users, span: SPAN / versions as i64 }.rows(0..versions, FEATURES))?;
-        engine.settle();
+        engine.settle()?;
         Ok((engine, directory))
     };
     let (few, few_files) = loaded(10)?;
@@ -66,7 +66,7 @@ fn more_versions(harness: &mut Harness) -> Result<()> {
     let many_read = System::new(FIRN, || Ok(vec![per_vector(MANY_VERSIONS, &many, &engine::as_of("t"), &requests)?]));
     harness.alternate(vec![few_read, many_read])?;
     many.write("t", Source::new(34).history(users, users, FEATURES))?;
-    many.settle();
+    many.settle()?;
     let late_read = System::new(FIRN, || Ok(vec![per_vector(LATE, &many, &engine::as_of("t"), &requests)?]));
     harness.alternate(vec![late_read])?;
     for (what, metric, against, bound) in [
@@ -94,7 +94,7 @@ fn same_rows(harness: &mut Harness) -> Result<()> {
         let started = std::time::Instant::now();
         engine.write("t", rows.iter().cloned())?;
         let written = started.elapsed().as_secs_f64();
-        engine.settle();
+        engine.settle()?;
         if time == 2 || time == 10 {
             harness.record(FIRN, Reading::new(format!("1 M rows, backfill {time}: write"), "s", written));
             let metric = format!("1 M rows, backfill {time}: as of");

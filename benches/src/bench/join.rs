@@ -184,7 +184,7 @@ fn shapes(harness: &mut Harness, engine: &Engine, spine: &RecordBatch, loaded: (
     drop(dense);
     engine.declare("few", FEATURES)?;
     engine.write("few", Source::new(23).history(rows, 10, FEATURES))?;
-    engine.settle();
+    engine.settle()?;
     let few = Source::new(24).spine(spine.num_rows(), 10);
     let one = |table: &str, spine: &RecordBatch| -> Result<f64> {
         Ok(engine.read(&engine::as_of(table), std::slice::from_ref(spine))?.1.as_secs_f64())

@@ -73,6 +73,8 @@ pub(crate) fn run(harness: &mut Harness, only: &[String]) -> Result<Vec<&'static
             failed.push(bench.name);
         }
         println!("{}: {:.0} s\n", bench.name, started.elapsed().as_secs_f64());
+        // So that a run that is cut off leaves what it found.
+        harness.write_report()?;
     }
     Ok(failed)
 }

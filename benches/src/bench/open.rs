@@ -41,7 +41,7 @@ pub(super) fn entities(harness: &mut Harness) -> Result<PathBuf> {
     let engine = Engine::open(&harness.settings, directory.path())?;
     engine.declare("t", 50)?;
     engine.write("t", Versions { users, span: 1 }.rows(0..1, 50))?;
-    engine.settle();
+    engine.settle()?;
     engine.close()?;
     Ok(harness.keep(ENTITIES, directory))
 }

@@ -33,7 +33,7 @@ fn history(harness: &mut Harness) -> Result<()> {
     while written < rows {
         written += engine.write("t", source.history((rows - written).min(64 * BATCH_ROWS), users, FEATURES))?;
     }
-    engine.settle();
+    engine.settle()?;
     let statistics = engine.database.statistics();
     let arrow_bytes = (written * (2 + FEATURES) * 8) as f64;
     let history = statistics.wal_bytes.get() + statistics.flush_bytes.get() + statistics.compaction_bytes.get();
@@ -63,7 +63,7 @@ fn dictionary(harness: &mut Harness) -> Result<()> {
     let engine = Engine::open(&harness.settings, directory.path())?;
     engine.declare("t", 1)?;
     engine.write("t", Versions { users, span: 1 }.rows(0..1, 1))?;
-    engine.settle();
+    engine.settle()?;
     let per_user = |kind: &str| -> Result<f64> { Ok(bytes_of(directory.path(), kind)? as f64 / users as f64) };
     let (dictionary, segments) = (per_user("dictionary")?, per_user("segment")? - 16.0);
     harness.record(FIRN, Reading::new(DICTIONARY, "bytes", dictionary));
