@@ -13,6 +13,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
+mod blocks;
 mod commands;
 mod frames;
 mod manifest;
@@ -51,7 +52,8 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// Every kind of bytes.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
+    Target { name: "blocks", run: blocks::run, seeds: blocks::seeds, memory_bytes_max: 64 * MIB, mutations: 5_000 },
     Target { name: "wal", run: wal::run, seeds: wal::seeds, memory_bytes_max: 4 * MIB, mutations: 20_000 },
     Target {
         name: "recovery",

@@ -64,12 +64,13 @@ fn as_root(payload: &[u8]) {
     }
 }
 
-fn name(number: u64) -> String {
+/// The name of the manifest `number`.
+pub(crate) fn name(number: u64) -> String {
     format!("manifest/{number:020}.manifest")
 }
 
-/// The manifest of a disk: its number and its payload.
-fn newest(disk: &Simulated) -> (u64, Vec<u8>) {
+/// The newest manifest of a disk: its number and its payload.
+pub(crate) fn newest(disk: &Simulated) -> (u64, Vec<u8>) {
     let names = disk.names();
     let name = names.iter().rev().find(|name| name.starts_with("manifest/")).expect("a database has a manifest");
     let digits = name.trim_start_matches("manifest/").trim_end_matches(".manifest");

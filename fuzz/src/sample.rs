@@ -87,13 +87,12 @@ fn declare(database: &Database) {
     let key = json!([{"name": "origin", "type": "utf8"}]);
     change(database, "create_entity", &json!({"entity": "airport", "key": key, "buckets": 2}));
     change(database, "create_table", &weather());
-    change(
-        database,
-        "create_table",
-        &json!({"table": "flights", "entity": "airport", "event_time": "at",
+    let flights = json!({"table": "flights", "entity": "airport", "event_time": "at",
         "row_id": [{"name": "flight", "type": "int64"}], "max_future_skew": "none",
-        "features": [{"name": "delay", "type": "int32"}]}),
-    );
+        "features": [{"name": "delay", "type": "int32"}, {"name": "pair", "type": "struct<a: int64, b: utf8>"},
+            {"name": "counts", "type": "map<utf8, int64>"}, {"name": "code", "type": "fixed_size_binary[4]"},
+            {"name": "word", "type": "dictionary<values=utf8, indices=int32>"}]});
+    change(database, "create_table", &flights);
     change(database, "alter_table", &json!({"table": "flights", "widen": [{"name": "delay", "type": "int64"}]}));
 }
 

@@ -100,3 +100,34 @@ pub(crate) fn manifest(payload: &[u8], number: u64) -> Vec<u8> {
 fn put(bytes: &mut [u8], at: usize, number: u64) {
     bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
 }
+
+const BLOCKS_HEAD: usize = 64;
+const BLOCKS_FOOT: usize = 40;
+
+/// Seals the file of checked blocks `number` of the kind `letters` (a dictionary, a pack); its CRC-64, which the
+/// manifest remembers.
+pub(crate) fn blocks(bytes: &mut [u8], letters: [u8; 4], number: u64) -> u64 {
+    let Some(foot) = bytes.len().checked_sub(BLOCKS_FOOT).filter(|foot| *foot >= BLOCKS_HEAD + 4) else { return 0 };
+    // As many checksums as there are blocks before them.
+    let body =
+        (1..).map(|count| (count, foot.saturating_sub(count * 4))).find(|(count, body)| body.div_ceil(BLOCK) <= *count);
+    let Some((_, body)) = body.filter(|(count, body)| body.div_ceil(BLOCK) == *count && *body >= BLOCKS_HEAD) else {
+        return 0;
+    };
+    bytes[..8].copy_from_slice(b"FIRNDB\r\n");
+    bytes[8..12].copy_from_slice(&letters);
+    bytes[12..16].fill(0);
+    put(bytes, 16, number);
+    bytes[24..BLOCKS_HEAD].fill(0);
+    let checks: Vec<u32> = bytes[..body].chunks(BLOCK).map(checksum).collect();
+    for (place, check) in checks.into_iter().enumerate() {
+        bytes[body + place * 4..][..4].copy_from_slice(&check.to_le_bytes());
+    }
+    put(bytes, foot + 8, body as u64);
+    put(bytes, foot + 16, number);
+    bytes[foot + 24..foot + 28].copy_from_slice(&letters);
+    bytes[foot + 28..foot + 32].fill(0);
+    let check = checksum64(&bytes[body..foot + 32]);
+    put(bytes, foot + 32, check);
+    check
+}

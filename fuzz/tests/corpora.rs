@@ -108,6 +108,11 @@ fn any_bytes_as_a_segment_are_rows_or_an_error() {
 }
 
 #[test]
+fn any_bytes_as_a_dictionary_or_a_pack_are_answers_or_an_error() {
+    bounded("blocks");
+}
+
+#[test]
 fn any_json_as_a_manifest_opens_or_is_an_error() {
     bounded("manifest");
 }
