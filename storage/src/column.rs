@@ -122,6 +122,31 @@ impl Column {
         }
     }
 
+    /// The first of the write rows `from .. end` that has a cell.
+    pub fn next_position(&self, from: u32, end: u32) -> Result<Option<u32>> {
+        if from >= end {
+            return Ok(None);
+        }
+        match &self.presence {
+            Presence::Dense => Ok(Some(from)),
+            Presence::Unpacked(present) => Ok((from..end).find(|&row| present.value(row as usize))),
+            Presence::Packed(Packed { words, checks, .. }) => {
+                let (first, last) = (from as usize / 64, (end - 1) as usize / 64);
+                checks.bytes(words.bytes(first..last + 1))?;
+                let mut wanted = u64::MAX << (from % 64);
+                for (index, word) in words.values[first..=last].iter().enumerate() {
+                    let bits = word & wanted;
+                    if bits != 0 {
+                        let row = (first + index) as u32 * 64 + bits.trailing_zeros();
+                        return Ok((row < end).then_some(row));
+                    }
+                    wanted = u64::MAX;
+                }
+                Ok(None)
+            }
+        }
+    }
+
     /// Checks the bytes of the value at `position`, at first touch: before it is read through [`Column::fixed`], or
     /// through the window of a column of fixed width.
     #[inline]

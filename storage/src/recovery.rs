@@ -186,7 +186,7 @@ fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Re
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
         let pack = Pack::open(files, &entry.meta)?;
         let dirty = Arc::new(dirty_since(bucket, &pack)?);
-        bucket.pack = Some(Arc::new(LatestPack { pack, dirty, shape: entry.shape }));
+        bucket.pack = Some(Arc::new(LatestPack::new(pack, dirty, entry.shape)));
     }
     let buckets = opened.into_iter().map(Arc::new).collect();
     Ok(TableView { buckets, through: kept.flushed, horizon: kept.horizon })

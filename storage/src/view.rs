@@ -47,6 +47,24 @@ pub struct LatestPack {
     pub dirty: Arc<DirtySet>,
     /// The schema version whose features the pack holds.
     pub shape: u64,
+    /// The table's last commit when background work last looked, and since when it has been the last.
+    pub quiet: Mutex<(Sequence, Micros)>,
+}
+
+impl LatestPack {
+    /// A pack that was just built or opened.
+    pub fn new(pack: Pack, dirty: Arc<DirtySet>, shape: u64) -> Self {
+        Self { pack, dirty, shape, quiet: Mutex::default() }
+    }
+
+    /// How long the table's last commit has been `through`, at `now`, as far as anybody looked.
+    pub fn quiet_for(&self, through: Sequence, now: Micros) -> Micros {
+        let mut quiet = self.quiet.lock();
+        if quiet.0 != through {
+            *quiet = (through, now);
+        }
+        now - quiet.1
+    }
 }
 
 /// A fixed set of ordinals that only grows; safe to read while it is written.

@@ -22,6 +22,9 @@ use crate::view::{BucketView, DirtySet, LatestPack, TableState};
 
 /// A pack is rebuilt when one in this many of its entities was written since.
 const DIRTY_SHARE: u64 = 8;
+/// A pack that is behind at all is rebuilt once its table was not written for so long: nothing else is to be done, and
+/// the next writes may be far away.
+const QUIET_MICROS: i64 = 3_000_000;
 /// Entities below which a pack is not worth its file.
 const ENTITIES_MIN: u32 = 4096;
 
@@ -30,12 +33,16 @@ pub(crate) fn is_due(table: &TableState, bucket: u32, engine: &Engine) -> bool {
     let entities = table.entity.dictionaries[bucket as usize].len();
     let view = table.view.load();
     let in_segments = !view.buckets[bucket as usize].segments.is_empty();
-    let since = match &view.buckets[bucket as usize].pack {
-        None => u64::from(entities),
-        Some(_) if is_misshaped(table, bucket, engine) => u64::from(entities),
-        Some(latest) => latest.dirty.len() + u64::from(entities.saturating_sub(latest.pack.ordinals())),
+    let due = match &view.buckets[bucket as usize].pack {
+        None => true,
+        Some(_) if is_misshaped(table, bucket, engine) => true,
+        Some(latest) => {
+            let behind = latest.dirty.len() + u64::from(entities.saturating_sub(latest.pack.ordinals()));
+            let quiet = latest.quiet_for(view.through, engine.clock.monotonic()) >= QUIET_MICROS;
+            behind > u64::from(entities) / DIRTY_SHARE || (behind > 0 && quiet)
+        }
     };
-    in_segments && entities >= ENTITIES_MIN && since > u64::from(entities) / DIRTY_SHARE
+    in_segments && entities >= ENTITIES_MIN && due
 }
 
 /// Whether the bucket has rows that its pack, if it has one, does not cover.
@@ -120,7 +127,7 @@ fn serve(engine: &Engine, table: &TableState, bucket: u32, pack: Pack, shape: u6
         }
     }
     table.edit_view(|view| {
-        let latest = LatestPack { pack, dirty: Arc::clone(dirty), shape };
+        let latest = LatestPack::new(pack, Arc::clone(dirty), shape);
         Arc::make_mut(&mut view.buckets[bucket as usize]).pack = Some(Arc::new(latest));
         table.pending.lock().remove(&bucket);
     });

@@ -9,6 +9,7 @@ pub(crate) mod latest;
 pub(crate) mod latest_rows;
 pub(crate) mod newest;
 pub(crate) mod parallel;
+pub(crate) mod partial;
 pub(crate) mod picked;
 pub(crate) mod plan;
 pub(crate) mod point;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::bounds::RowBounds;
 use super::newest::{Knowledge, Newest, Question, newest};
+use super::partial::newest_cells;
 use super::walk::{BoundedRun, PointBounds, Standing, Walked, Winner, bound_runs, walk};
 use crate::column::Column;
 use crate::error::Result;
@@ -106,13 +107,24 @@ pub(crate) fn resolve(
                 }
                 Newest::Row { .. } | Newest::Walk => {
                     let seen = knowledge.seen_from(&runs, &question.point);
-                    let found = walk(&seen, item.ordinal, &question.point, wanted.features, Standing::Ignored)?;
+                    let found = winners(&seen, newest, question, wanted.features)?;
                     walked.push(sources.walked_item(item.place, &found, &seen));
                 }
             }
         }
     }
     Ok(Resolved { sources: sources.sources, walked })
+}
+
+/// The winner of each feature, where no row wins for all.
+fn winners(runs: &[BoundedRun<'_>], newest: Newest, question: &Question, features: &[u32]) -> Result<Walked> {
+    let Question { ordinal, point } = question;
+    if newest != Newest::Walk
+        && let Some(found) = newest_cells(runs, *ordinal, point, features)?
+    {
+        return Ok(found);
+    }
+    walk(runs, *ordinal, point, features, Standing::Ignored)
 }
 
 /// Rows whose questions are held at once.

@@ -1,6 +1,7 @@
 //! One entity's visible rows across the runs of its bucket, newest event time first.
 //!
-//! [`walk`] is the whole rule: tombstones, partial rows, ties. `newest.rs` is the fast way where none of these matter.
+//! [`walk`] is the whole rule: tombstones, partial rows, ties. `newest.rs` and `partial.rs` are
+//! the fast ways where none, or only partial rows, are met.
 
 use std::sync::Arc;
 
