@@ -1,164 +1,141 @@
-//! The engine in-process, on the doors that the server calls.
+//! The engine under test, in this process, on the doors that the server calls.
 
+use std::path::Path;
 use std::sync::mpsc::channel;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
-use firn_storage::error::Result;
+use firn_storage::model::declare::Change;
 use firn_storage::model::prove::{Verb, WriteRequest};
 use firn_storage::read::{Bound, FeatureReference, PointRequest};
+use serde_json::json;
 
-use crate::data::{EPOCH, Source, declare};
+use crate::harness::{Result, Settings};
+use crate::machine;
 
-fn write_request() -> WriteRequest {
-    WriteRequest {
-        table: "t".into(),
-        verb: Verb::Write,
-        nulls_absent: false,
-        ingest_time: None,
-        report_bad_rows: false,
-    }
+/// Batches on their way to the log at once; of 50 features they stay below what the queue takes.
+const IN_FLIGHT: usize = 16;
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// It.
+    pub database: Database,
+    quiet: Duration,
 }
 
-/// Sends all batches pipelined and waits for the last acknowledgement.
-fn send(database: &Database, batches: &[RecordBatch]) -> Result<()> {
-    let (acknowledge, acknowledged) = channel();
-    let mut waiting = 0;
-    for batch in batches {
-        let proven = database.prove(&write_request(), batch)?;
-        let acknowledge = acknowledge.clone();
-        let done = Box::new(move |answer: Result<_>| drop(acknowledge.send(answer.map(|_| ()))));
-        database.submit(proven.batch.expect("every row is good"), done);
-        waiting += 1;
-        if waiting > 64 {
-            acknowledged.recv().expect("the sender is held")?;
-            waiting -= 1;
+impl Engine {
+    /// Opens `directory` with default settings, but flushes soon.
+    pub(crate) fn open(settings: &Settings, directory: &Path) -> Result<Self> {
+        Self::open_with(settings, directory, |_| ())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn open_with(settings: &Settings, directory: &Path, change: impl FnOnce(&mut Options)) -> Result<Self> {
+        let mut options = Options::new(directory);
+        options.wal_age_max = settings.flush_age();
+        change(&mut options);
+        Ok(Self { database: Database::open(options)?, quiet: settings.quiet() })
+    }
+
+    /// Declares the entity `user` and `table`, with `features` float64 features `f0`, `f1`, ….
+    pub(crate) fn declare(&self, table: &str, features: usize) -> Result<()> {
+        if self.database.catalog().entity("user").is_err() {
+            let entity = json!({"entity": "user", "key": [{"name": "user", "type": "int64"}], "buckets": 8});
+            self.database.change(&Change::parse("create_entity", &entity)?)?;
         }
+        let features: Vec<_> =
+            (0..features).map(|index| json!({"name": format!("f{index}"), "type": "float64"})).collect();
+        let body = json!({"table": table, "entity": "user", "event_time": "at", "features": features, "max_future_skew": "none"});
+        self.database.change(&Change::parse("create_table", &body)?)?;
+        Ok(())
     }
-    for _ in 0..waiting {
-        acknowledged.recv().expect("the sender is held")?;
-    }
-    Ok(())
-}
 
-fn all_features() -> Vec<FeatureReference> {
-    vec![FeatureReference { table: "t".into(), feature: "*".into(), ..FeatureReference::default() }]
-}
-
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
-}
-
-fn timed(runs: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    let mut seconds = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let start = Instant::now();
-        work()?;
-        seconds.push(start.elapsed().as_secs_f64());
-    }
-    Ok(median(seconds))
-}
-
-/// Latest vectors: 50 features of 1 M entities, batches of 1,000.
-pub(crate) fn latest(shrink: usize, runs: usize) -> Result<()> {
-    let users = 1_000_000 / shrink;
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let database = Database::open(Options::new(directory.path()))?;
-    declare(&database, 50)?;
-    let mut source = Source::new(1);
-    for start in (0..users).step_by(8192) {
-        let ids: Vec<i64> = (start..(start + 8192).min(users)).map(|user| user as i64).collect();
-        let times = vec![EPOCH; ids.len()];
-        let batch = source.batch(ids, times, 50);
-        send(&database, &[batch])?;
-    }
-    let request = PointRequest { features: all_features(), ..PointRequest::default() };
-    let mut look = |label: &str, database: &Database| -> Result<()> {
-        let requests: Vec<RecordBatch> = (0..200).map(|_| keys(source.users(1000, users as i64))).collect();
-        let plan = database.plan(&request, &requests[0].schema())?;
-        let seconds = timed(runs, || {
-            for batch in &requests {
-                let snapshot = database.snapshot(&plan)?;
-                database.read(&plan, &snapshot, batch)?;
+    /// Writes `batches`, many at once, and waits until all are durable and readable; how many rows.
+    pub(crate) fn write(&self, table: &str, batches: impl IntoIterator<Item = RecordBatch>) -> Result<usize> {
+        let request = WriteRequest {
+            table: table.to_owned(),
+            verb: Verb::Write,
+            nulls_absent: false,
+            ingest_time: None,
+            report_bad_rows: false,
+        };
+        let (acknowledge, acknowledged) = channel();
+        let (mut waiting, mut rows) = (0, 0);
+        for batch in batches {
+            let proven = self.database.prove(&request, &batch)?;
+            let acknowledge = acknowledge.clone();
+            let done = Box::new(move |answer: firn_storage::error::Result<_>| drop(acknowledge.send(answer.map(drop))));
+            self.database.submit(proven.batch.ok_or("the batch has no good row")?, done);
+            rows += batch.num_rows();
+            waiting += 1;
+            if waiting >= IN_FLIGHT {
+                acknowledged.recv()??;
+                waiting -= 1;
             }
-            Ok(())
-        })?;
-        println!("latest ({label}): {:.2} M vectors/s", 200.0 * 1000.0 / seconds / 1e6);
-        Ok(())
-    };
-    look("memtables and segments", &database)?;
-    database.compact(None)?;
-    look("latest pack", &database)?;
-    database.close()
-}
-
-fn keys(users: Vec<i64>) -> RecordBatch {
-    let users: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::Int64Array::from(users));
-    RecordBatch::try_from_iter([("user", users)]).expect("one column")
-}
-
-/// Ingest of 10 M rows of 10 features and 100 K entities, joins of 1 M spine rows against them, and reopening.
-pub(crate) fn history(shrink: usize, runs: usize) -> Result<()> {
-    let rows = 10_000_000 / shrink;
-    let users = 100_000 / shrink as i64;
-    let span = 1_000_000_000;
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let database = Database::open(Options::new(directory.path()))?;
-    declare(&database, 10)?;
-    let mut source = Source::new(2);
-    let mut seconds = 0.0;
-    let mut sent = 0;
-    while sent < rows {
-        let count = (rows - sent).min(64 * 8192);
-        let batches: Vec<RecordBatch> = (0..count.div_ceil(8192))
-            .map(|_| {
-                let ids = source.users(8192, users);
-                let times = source.times(8192, span);
-                source.batch(ids, times, 10)
-            })
-            .collect();
-        let start = Instant::now();
-        send(&database, &batches)?;
-        seconds += start.elapsed().as_secs_f64();
-        sent += batches.len() * 8192;
+        }
+        for _ in 0..waiting {
+            acknowledged.recv()??;
+        }
+        Ok(rows)
     }
-    println!("ingest, durable, 10 features, batches of 8,192: {:.2} M rows/s", sent as f64 / seconds / 1e6);
-    let spine_rows = 1_000_000 / shrink;
-    let spine = source.batch_spine(spine_rows, users, span);
-    let both = Bound::Column { name: "decided_at".into(), exclusive: false };
-    let one = PointRequest { features: all_features(), as_of: both.clone(), ..PointRequest::default() };
-    let strict = PointRequest { known_at: both, ..one.clone() };
-    let join = |label: &str, request: &PointRequest, database: &Database| -> Result<()> {
-        let plan = database.plan(request, &spine.schema())?;
-        let seconds = timed(runs, || {
-            let snapshot = database.snapshot(&plan)?;
-            database.read(&plan, &snapshot, &spine).map(drop)
-        })?;
-        println!("join of {spine_rows} rows ({label}): {seconds:.3} s");
+
+    /// Reads `batches` one by one; how many rows were answered, and in which time.
+    pub(crate) fn read(&self, request: &PointRequest, batches: &[RecordBatch]) -> Result<(usize, Duration)> {
+        let Some(first) = batches.first() else { return Err("there is nothing to read".into()) };
+        let plan = self.database.plan(request, &first.schema())?;
+        let started = Instant::now();
+        let mut rows = 0;
+        for batch in batches {
+            let snapshot = self.database.snapshot(&plan)?;
+            rows += self.database.read(&plan, &snapshot, batch)?.num_rows();
+        }
+        Ok((rows, started.elapsed()))
+    }
+
+    /// Waits until flush, compaction and packs have nothing left to do by themselves.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let statistics = self.database.statistics();
+        let state = || {
+            let counters =
+                [&statistics.flushes, &statistics.compactions, &statistics.packs, &statistics.memtable_bytes];
+            counters.map(firn_storage::statistics::Counter::get)
+        };
+        let (mut seen, mut since) = (state(), Instant::now());
+        while since.elapsed() < self.quiet || seen[3] > 0 {
+            std::thread::sleep(Duration::from_millis(50));
+            let now = state();
+            if now != seen || !machine::background_rests(std::process::id())? {
+                (seen, since) = (now, Instant::now());
+            }
+        }
         Ok(())
-    };
-    join("event bound, after ingest", &one, &database)?;
-    join("both bounds, after ingest", &strict, &database)?;
-    database.compact(None)?;
-    join("event bound, compacted", &one, &database)?;
-    join("both bounds, compacted", &strict, &database)?;
-    database.close()?;
-    drop(database);
-    let start = Instant::now();
-    let database = Database::open(Options::new(directory.path()))?;
-    println!("reopen: {:.3} s", start.elapsed().as_secs_f64());
-    database.close()
+    }
+
+    /// Closes the database.
+    pub(crate) fn close(self) -> Result<()> {
+        Ok(self.database.close()?)
+    }
 }
 
-impl Source {
-    fn batch_spine(&mut self, rows: usize, users: i64, span: i64) -> RecordBatch {
-        use std::sync::Arc;
-        let ids: arrow_array::ArrayRef = Arc::new(arrow_array::Int64Array::from(self.users(rows, users)));
-        let times = arrow_array::TimestampMicrosecondArray::from(self.times(rows, span)).with_timezone("UTC");
-        RecordBatch::try_from_iter([("user", ids), ("decided_at", Arc::new(times) as arrow_array::ArrayRef)])
-            .expect("columns of one length")
-    }
+/// All features of `table` at latest.
+pub(crate) fn latest(table: &str) -> PointRequest {
+    let all = FeatureReference { table: table.to_owned(), feature: "*".to_owned(), ..FeatureReference::default() };
+    PointRequest { features: vec![all], ..PointRequest::default() }
+}
+
+/// All features of `table`, each row as of its `decided_at`.
+pub(crate) fn as_of(table: &str) -> PointRequest {
+    PointRequest { as_of: column("decided_at"), ..latest(table) }
+}
+
+/// The same, also as it was known at its `known_at`.
+pub(crate) fn as_known(table: &str) -> PointRequest {
+    PointRequest { known_at: column("known_at"), ..as_of(table) }
+}
+
+fn column(name: &str) -> Bound {
+    Bound::Column { name: name.to_owned(), exclusive: false }
 }

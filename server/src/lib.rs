@@ -5,15 +5,18 @@
 
 pub mod command;
 pub mod config;
+pub mod delivery;
 pub mod demo;
 pub mod framing;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+mod print;
 pub mod service;
 pub mod shutdown;
 pub mod status;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use tokio::task::JoinHandle;
 use tonic_health::ServingStatus;
 
 use config::Config;
+use delivery::{Delivered, Deliveries};
 use metrics::Metrics;
 use monitor::Monitor;
 use service::{Firn, Shared};
@@ -46,6 +50,7 @@ pub struct Server {
     monitor: Arc<Monitor>,
     wait_max: std::time::Duration,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    delivering: JoinHandle<()>,
     monitoring: Option<JoinHandle<()>>,
 }
 
@@ -84,7 +89,9 @@ impl Server {
         for name in ["", SERVICE_NAME] {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
-        let connections = listener::connections(listener, limits.connections_max, metrics);
+        let deliveries = Arc::new(Deliveries::new(limits.answer_stall_max, Arc::clone(&metrics)));
+        let delivering = tokio::spawn(Arc::clone(&deliveries).watch());
+        let connections = listener::connections(listener, limits.connections_max, limits.keepalive_timeout, metrics);
         let mut ending = told;
         let ended = async move {
             ending.wait().await;
@@ -99,12 +106,12 @@ impl Server {
             .http2_keepalive_interval(Some(limits.keepalive_interval))
             .http2_keepalive_timeout(Some(limits.keepalive_timeout))
             .add_service(health_service)
-            .add_service(flight);
+            .add_service(Delivered::new(flight, deliveries));
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(connections, ended));
         monitor.ready.store(true, Ordering::Relaxed);
         tracing::info!(%address, "serving Arrow Flight");
         let wait_max = limits.shutdown_wait_max;
-        Ok(Self { address, metrics_address, database, shutdown, monitor, wait_max, serving, monitoring })
+        Ok(Self { address, metrics_address, database, shutdown, monitor, wait_max, serving, delivering, monitoring })
     }
 
     /// Where Flight is served.
@@ -141,6 +148,7 @@ impl Server {
                 aborting.abort();
             }
         }
+        self.delivering.abort();
         if let Some(monitoring) = self.monitoring {
             monitoring.abort();
         }

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A request makes many small allocations on many threads, which the allocator of libc serves slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match firn_server::command::run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,10 @@ pub struct Metrics {
     pub open: Family<Call, Gauge>,
     /// Connections open now.
     pub connections: Gauge,
+    /// Answers given up because their client took nothing of them.
+    pub stalled_answers: Counter,
+    /// Bytes that requests and their answers hold now.
+    pub request_bytes: Gauge,
     /// Rows refused one by one (`"bad_rows":"report"`).
     pub bad_rows: Counter,
     seconds: Family<Call, Histogram, fn() -> Histogram>,
@@ -71,6 +75,8 @@ impl Metrics {
             rows: Family::default(),
             open: Family::default(),
             connections: Gauge::default(),
+            stalled_answers: Counter::default(),
+            request_bytes: Gauge::default(),
             bad_rows: Counter::default(),
             seconds: Family::new_with_constructor(seconds_histogram),
         }
@@ -104,6 +110,9 @@ impl Metrics {
         registry.register("request_seconds", "Time from a request to its answer, by call", self.seconds.clone());
         registry.register("open_calls", "Calls and streams open now, by call", self.open.clone());
         registry.register("connections", "Connections open now", self.connections.clone());
+        registry.register("request_bytes", "Bytes that requests and their answers hold now", self.request_bytes.clone());
+        let given_up = "Answers given up because their client took nothing of them";
+        registry.register("stalled_answers", given_up, self.stalled_answers.clone());
         registry.register("bad_rows", "Rows refused one by one", self.bad_rows.clone());
         registry.register_collector(Box::new(EngineMetrics { database: database.clone() }));
         registry
@@ -146,10 +155,14 @@ const ENGINE: &[EngineMetric] = &[
     ("engine_flush_bytes", "Bytes that flushes wrote", Shape::Grows, |s| &s.flush_bytes),
     ("engine_compactions", "Compactions done", Shape::Grows, |s| &s.compactions),
     ("engine_compaction_bytes", "Bytes that compactions wrote", Shape::Grows, |s| &s.compaction_bytes),
+    ("engine_scrub_bytes", "Bytes that the scrub found whole", Shape::Grows, |s| &s.scrub_bytes),
+    ("engine_scrubs", "Times that the scrub has read every file", Shape::Grows, |s| &s.scrubs),
+    ("engine_scrub_damages", "Damaged places that the scrub found", Shape::Grows, |s| &s.scrub_damages),
     ("engine_packs", "Latest packs built", Shape::Grows, |s| &s.packs),
     ("engine_pack_bytes", "Bytes of latest packs written", Shape::Grows, |s| &s.pack_bytes),
     ("engine_stalls", "Times that writes waited for memory", Shape::Grows, |s| &s.stalls),
     ("engine_stall_micros", "Microseconds that writes waited for memory", Shape::Grows, |s| &s.stall_micros),
+    ("engine_poisoned", "1 once a failed sync stopped all writes", Shape::Stands, |s| &s.poisoned),
     ("engine_background_errors", "Errors of flush and compaction", Shape::Grows, |s| &s.background_errors),
     ("engine_rows_read", "Rows of lookups and joins answered", Shape::Grows, |s| &s.rows_read),
     ("engine_rows_from_packs", "Rows of those that a latest pack answered", Shape::Grows, |s| &s.rows_from_packs),
@@ -170,12 +183,18 @@ impl Collector for EngineMetrics {
                     let metric = ConstCounter::new(value);
                     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
                 }
-                Shape::Stands => {
-                    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-                    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
-                }
+                Shape::Stands => stands(&mut encoder, name, help, value)?,
             }
         }
+        let holdings = self.database.holdings();
+        let wal_age = u64::try_from(holdings.wal_age.as_micros()).unwrap_or(u64::MAX);
+        stands(&mut encoder, "engine_wal_age_micros", "Age of the oldest row that waits to be flushed", wal_age)?;
+        stands(&mut encoder, "engine_maps", "Memory maps open now", holdings.maps)?;
         Ok(())
     }
+}
+
+fn stands(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
+    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }

@@ -21,12 +21,12 @@ const UNSAFE_ALLOWED: [&str; 1] = ["storage/src/io/map.rs"];
 /// `manifest`, `versions`, `engine` and `read` are in one layer.
 const LAYERS: [&[&str]; 7] = [
     &["checksum", "error", "statistics", "time"],
-    &["blocks", "config", "ingest_clock", "io", "position", "published"],
+    &["block_list", "blocks", "config", "ingest_clock", "io", "position", "published"],
     &["column", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
     &["engine", "erase", "manifest", "read", "versions", "view"],
-    &["commit", "compaction", "flush", "purge"],
-    &["background", "database", "recovery", "status"],
+    &["commit", "compaction", "flush", "purge", "scrub"],
+    &["background", "database", "recovery", "repair", "status", "verify"],
 ];
 
 /// What the storage crate must not depend on: it is synchronous and knows no network and no SQL.

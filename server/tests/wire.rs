@@ -1,4 +1,7 @@
-//! The wire, end to end: a real server on a free port, driven through Arrow Flight as any client would.
+//! The wire, end to end: a real server on a free port, driven through Arrow Flight as any client would; and the
+//! command line (`commands/`), in the same binary because linking is slow.
+
+mod commands;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -286,7 +289,7 @@ async fn what_the_command_alone_decides_ends_the_stream() {
     ])
     .unwrap();
     for (command, code, part) in [
-        (json!({"lookup":{"features":["weather.tmp"]}}), Code::InvalidArgument, "tmp"),
+        (json!({"lookup":{"features":["weather.tmp"]}}), Code::NotFound, "tmp"),
         (json!({"lookup":{"features":["wether.temp"]}}), Code::NotFound, "wether"),
         (json!({"lookup":{"features":["weather.temp"],"as_of":{"column":"when"}}}), Code::InvalidArgument, "when"),
         (json!({"lookup":{"features":["weather.temp"],"max_message_bytes":1}}), Code::InvalidArgument, "max_message_bytes"),

@@ -1,4 +1,4 @@
-//! Background work: one thread flushes, one compacts. Neither holds what the other needs for longer than a manifest.
+//! Background work: one thread flushes, one compacts, one scrubs. None holds what the other needs for longer than a manifest.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::flush::flush;
 use crate::recovery::IDLE;
+use crate::scrub;
 use crate::view::MemtableSize;
 
 /// Starts the threads.
@@ -24,7 +25,15 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
             work(&engine, || compaction::compact_once(&engine));
         })?
     };
-    Ok(vec![flusher, compactor])
+    let mut threads = vec![flusher, compactor];
+    if engine.options.scrub_bytes_per_second > 0 {
+        let engine = Arc::clone(engine);
+        threads.push(spawn("firn-scrub", move || {
+            lower_priority();
+            scrub::run(&engine);
+        })?);
+    }
+    Ok(threads)
 }
 
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

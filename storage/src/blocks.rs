@@ -28,7 +28,8 @@ pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 pub(crate) const ALIGN_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"FIRNDB\r\n";
 const HEAD_BYTES: usize = 64;
-const FOOT_BYTES: usize = 40;
+/// Bytes of the foot.
+pub(crate) const FOOT_BYTES: usize = 40;
 
 /// What a framed file holds, and in which format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

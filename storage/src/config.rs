@@ -46,6 +46,8 @@ pub struct Options {
     pub snapshot_age_max: Duration,
     /// Bytes per second that compaction may write; 0 is unlimited.
     pub compaction_bytes_per_second: u64,
+    /// Bytes per second that the scrub reads; 0 turns it off.
+    pub scrub_bytes_per_second: u64,
     /// Threads that join and scan use.
     pub reader_threads: usize,
     /// Producers that one table remembers.
@@ -55,6 +57,9 @@ pub struct Options {
 }
 
 const MIB: u64 = 1 << 20;
+
+/// One block in a second: closing the database waits for no more than that.
+pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 impl Options {
     /// The defaults for the data directory `directory`.
@@ -77,6 +82,7 @@ impl Options {
             segment_groups_max: 64,
             snapshot_age_max: Duration::from_secs(3600),
             compaction_bytes_per_second: 0,
+            scrub_bytes_per_second: 8 * MIB,
             reader_threads: std::thread::available_parallelism().map_or(2, usize::from),
             producers_max: 10_000,
             background: true,
@@ -100,6 +106,12 @@ impl Options {
             if value < least || value > most {
                 return Err(Error::invalid(format!("setting {name} is {value}; it must be from {least} to {most}")));
             }
+        }
+        if self.scrub_bytes_per_second != 0 && self.scrub_bytes_per_second < SCRUB_BYTES_PER_SECOND_MIN {
+            return Err(Error::invalid(format!(
+                "setting scrub_bytes_per_second is {}; it must be at least {SCRUB_BYTES_PER_SECOND_MIN}, or 0 for no scrub",
+                self.scrub_bytes_per_second
+            )));
         }
         Ok(())
     }

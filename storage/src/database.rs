@@ -26,6 +26,7 @@ use crate::model::cast::door_cast;
 use crate::model::declare::Change;
 use crate::model::key;
 use crate::model::prove::{Proven, WriteRequest, prove};
+use crate::model::value::time_text;
 use crate::position::Position;
 use crate::purge::purge;
 use crate::read::plan::{PlannedBound, States, entity_of};
@@ -34,6 +35,7 @@ use crate::read::snapshot::ErasedSince;
 use crate::read::{Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
+use crate::status::{self, Holdings};
 use crate::time::{Micros, Sequence};
 
 /// Which entities to erase.
@@ -214,7 +216,12 @@ impl Database {
 
     /// What the database holds and does now.
     pub fn status(&self) -> Value {
-        crate::status::status(self.engine())
+        status::status(self.engine())
+    }
+
+    /// What the database holds now, for metrics.
+    pub fn holdings(&self) -> Holdings {
+        status::holdings(self.engine())
     }
 
     /// Everything published.
@@ -238,12 +245,14 @@ impl Database {
 
     /// Plans a lookup or join for requests of `schema`.
     pub fn plan(&self, request: &PointRequest, schema: &Schema) -> Result<Plan> {
-        let catalog = match request.schema_version {
-            None => self.catalog(),
-            Some(version) => self.catalog_at(version)?,
-        };
+        let catalog = self.catalog_asked(request.schema_version)?;
         let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
-        plan::plan(catalog, &**self.engine(), request, position, schema)
+        let planned = plan::plan(catalog, &**self.engine(), request, position, schema);
+        planned.map_err(|error| in_version(request.schema_version, error))
+    }
+
+    fn catalog_asked(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>> {
+        schema_version.map_or_else(|| Ok(self.catalog()), |version| self.catalog_at(version))
     }
 
     /// Pins what a plan's reads see.
@@ -319,8 +328,10 @@ impl Database {
         };
         if bound > now.saturating_add(KNOWN_AT_AHEAD_MAX) {
             return Err(Error::invalid(format!(
-                "\"known_at\" lies {} ms after the server's clock; knowledge of the future cannot be asked",
-                (bound - now) / 1000
+                "\"known_at\" is {}, and the server's clock only {}: what will be known cannot be asked; give a time that \
+                 has passed, or \"latest\"",
+                time_text(bound),
+                time_text(now)
             )));
         }
         while engine.clock.now() < bound {
@@ -370,11 +381,9 @@ impl Database {
     /// Plans and pins a scan.
     pub fn scan(&self, request: &ScanRequest) -> Result<Arc<Scan>> {
         let engine = self.engine();
-        let catalog = match request.schema_version {
-            None => self.catalog(),
-            Some(version) => self.catalog_at(version)?,
-        };
-        let table = Arc::clone(catalog.table(&request.table)?);
+        let catalog = self.catalog_asked(request.schema_version)?;
+        let table = catalog.table(&request.table).map_err(|error| in_version(request.schema_version, error))?;
+        let table = Arc::clone(table);
         let entity = entity_of(&catalog, &table)?;
         let state = engine.entity_state(&entity)?;
         let table_state = engine.table_state(&table)?;
@@ -396,6 +405,14 @@ struct Pin<'a> {
     known_at: &'a PlannedBound,
     position: Option<Position>,
     clock: Option<Micros>,
+}
+
+/// The error of a request that pins a schema version says which.
+fn in_version(schema_version: Option<u64>, error: Error) -> Error {
+    match schema_version {
+        None => error,
+        Some(version) => error.at(format!("in schema version {version}")),
+    }
 }
 
 impl Shared {

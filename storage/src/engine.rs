@@ -112,14 +112,14 @@ impl Engine {
         let options = &self.options;
         if self.memtable_bytes() > options.memory_bytes_max {
             return Some(Error::exhausted(format!(
-                "memtables hold more than memory_bytes_max ({} bytes) and flushing does not keep up; send slower, or again \
+                "memtables hold more than memory-bytes-max ({} bytes) and flushing does not keep up; send slower, or again \
                  later",
                 options.memory_bytes_max
             )));
         }
         self.registry.load().tables.values().any(|table| self.is_crowded(table)).then(|| {
             Error::exhausted(format!(
-                "a bucket has segments of segment_groups_max ({}) merges and compaction does not keep up; send slower, or \
+                "a bucket has segments of segment-groups-max ({}) merges and compaction does not keep up; send slower, or \
                  again later",
                 options.segment_groups_max
             ))

@@ -37,6 +37,18 @@ pub enum Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    place: Option<Box<Place>>,
+}
+
+/// Bytes that do not check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, from the data directory.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: String,
 }
 
 /// The result of a storage operation.
@@ -45,7 +57,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` whose `message` says what, where and how to mend it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), place: None }
     }
 
     /// A bad request.
@@ -76,7 +88,9 @@ impl Error {
     /// Bytes of `file` at `offset` that do not check.
     pub fn corrupt(file: &str, offset: u64, what: impl fmt::Display) -> Self {
         let mend = "run `firn verify` to see all damage and `firn repair` to keep what is whole";
-        Self::new(Kind::Corrupt, format!("file {file} is damaged at offset {offset}: {what}; {mend}"))
+        let message = format!("file {file} is damaged at offset {offset}: {what}; {mend}");
+        let place = Place { file: file.to_owned(), offset, what: what.to_string() };
+        Self { kind: Kind::Corrupt, message, place: Some(Box::new(place)) }
     }
 
     /// A failed operating-system call on `file`.
@@ -94,10 +108,15 @@ impl Error {
         &self.message
     }
 
+    /// The bytes that the error is about, if it is about bytes on disk.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
+    }
+
     /// The same error with `place` put before its message.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
-        Self { kind: self.kind, message: format!("{place}: {}", self.message) }
+        Self { message: format!("{place}: {}", self.message), ..self }
     }
 }
 

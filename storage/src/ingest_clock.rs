@@ -16,7 +16,8 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{Files, publish};
 use crate::time::{Clock, Micros, Sequence};
 
-const CEILING: &str = "ceiling";
+/// The name of the file that holds the ceiling.
+pub(crate) const CEILING: &str = "ceiling";
 const MAGIC: &[u8; 8] = b"firnceil";
 /// How far ahead of an answered bound the ceiling is reserved, so that it is written at most once in this time.
 const CEILING_STEP: Micros = 1_000_000;
@@ -110,7 +111,7 @@ impl IngestClock {
                     Kind::Unavailable,
                     format!(
                         "the wall clock jumped by {} ms against the monotonic clock since the last commit, more than \
-                         clock_skew_max ({} ms): writes stop so that ingest times stay true; set the clock right, or \
+                         clock-skew-max ({} ms): writes stop so that ingest times stay true; set the clock right, or \
                          restart the server to accept the new time",
                         jump / 1000,
                         self.skew_max / 1000
@@ -141,6 +142,16 @@ impl IngestClock {
         }
         Ok(self.assigned.load(Ordering::SeqCst))
     }
+}
+
+/// Checks the file that holds the ceiling, if there is one.
+pub(crate) fn verify_ceiling(files: &Arc<dyn Files>) -> Result<()> {
+    read_ceiling(files).map(drop)
+}
+
+/// Replaces a lost ceiling by one above everything that can have been answered before `now`.
+pub(crate) fn renew_ceiling(files: &Arc<dyn Files>, now: Micros) -> Result<()> {
+    write_ceiling(files, now.saturating_add(KNOWN_AT_AHEAD_MAX + CEILING_STEP))
 }
 
 fn read_ceiling(files: &Arc<dyn Files>) -> Result<Micros> {

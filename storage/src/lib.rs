@@ -1,6 +1,7 @@
 //! FirnDB's storage engine: versioned feature columns, read now, at any past moment, and as they were known then.
 
 pub mod background;
+mod block_list;
 pub mod blocks;
 pub mod checksum;
 pub mod column;
@@ -24,12 +25,15 @@ pub mod published;
 pub mod purge;
 pub mod read;
 pub mod recovery;
+pub mod repair;
 pub mod rows;
 pub mod run;
+pub mod scrub;
 pub mod segment;
 pub mod statistics;
 pub mod status;
 pub mod time;
+pub mod verify;
 pub mod versions;
 pub mod view;
 pub mod wal;

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Registry, Signal};
 use crate::erase::{ErasePlan, Erasures, apply_erase, decode_bitmap, is_erased};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
-use crate::io::Files;
+use crate::io::{Files, TEMPORARY};
 use crate::io::disk::Disk;
 use crate::manifest::{EntityManifest, Manifest, ManifestState, TableManifest, VersionEntry};
 use crate::memtable::BatchSteps;
@@ -99,6 +99,11 @@ fn random_number() -> u64 {
 
 /// Removes files that the manifest does not name: what a crash left of a flush or a compaction.
 fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
+    unnamed(files, state)?.iter().try_for_each(|path| files.remove(path))
+}
+
+/// The files that belong to nothing.
+pub(crate) fn unnamed(files: &Arc<dyn Files>, state: &ManifestState) -> Result<Vec<String>> {
     let mut named: std::collections::HashSet<String> = std::collections::HashSet::new();
     for table in state.tables.values() {
         named.extend(table.segments.iter().map(|entry| segment::file_name(entry.meta.number)));
@@ -108,25 +113,20 @@ fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
         let metas = entity.dictionaries.iter().flatten();
         named.extend(metas.map(|meta| crate::dictionary::file_name(meta.number)));
     }
+    let mut unnamed = Vec::new();
     for (folder, _) in FOLDERS {
-        for name in files.list(folder)? {
-            let path = format!("{folder}/{name}");
-            if !named.contains(&path) {
-                files.remove(&path)?;
-            }
-        }
+        let paths = files.list(folder)?.into_iter().map(|name| format!("{folder}/{name}"));
+        unnamed.extend(paths.filter(|path| !named.contains(path)));
     }
     for folder in ["", "manifest", "wal"] {
-        for name in files.list(folder)?.iter().filter(|name| name.ends_with(".tmp")) {
-            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            files.remove(&path)?;
-        }
+        let temporary = files.list(folder)?.into_iter().filter(|name| name.ends_with(TEMPORARY));
+        unnamed.extend(temporary.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }));
     }
-    Ok(())
+    Ok(unnamed)
 }
 
 /// A number above every file's.
-fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Result<u64> {
+pub(crate) fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Result<u64> {
     let mut next = state.next_number;
     for (folder, ending) in FOLDERS.iter().chain(&[("wal", ".wal")]) {
         for name in files.list(folder)? {

@@ -63,6 +63,12 @@ impl Steps {
         by_time.min(by_sequence) as u32
     }
 
+    /// [`Steps::end`] as a bound on single steps.
+    pub fn bound(&self, known_at: Micros, position: Sequence) -> StepBound {
+        let end = self.end(known_at, position);
+        StepBound { certain: end, possible: end, known_at }
+    }
+
     /// The number of steps.
     pub fn len(&self) -> usize {
         self.sequences.len()
@@ -71,6 +77,59 @@ impl Steps {
     /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
         self.sequences.is_empty()
+    }
+}
+
+/// Which steps of a run a read sees.
+#[derive(Debug, Clone, Copy)]
+pub struct StepBound {
+    /// Every step below is seen.
+    certain: u32,
+    /// No step from here on is seen; one between the two is if it was ingested by `known_at`.
+    possible: u32,
+    known_at: Micros,
+}
+
+impl StepBound {
+    /// Whether no step is seen.
+    pub fn is_empty(&self) -> bool {
+        self.possible == 0
+    }
+
+    /// Whether `step` of `steps` is seen.
+    #[inline]
+    pub fn sees(&self, steps: &Steps, step: u32) -> bool {
+        step < self.certain || (step < self.possible && steps.ingest_times[step as usize] <= self.known_at)
+    }
+}
+
+/// One ingest time in [`SAMPLE_STEPS`]: finds the bound of any `known_at` without missing the cache, for reads with
+/// many of them. The few steps between two samples are compared when a row is met.
+#[derive(Debug)]
+pub struct StepSamples {
+    times: Vec<Micros>,
+    /// The first step after the read's position.
+    end: u32,
+}
+
+/// Steps per sample.
+const SAMPLE_STEPS: usize = 256;
+
+impl StepSamples {
+    /// The samples of `steps` for reads at `position`.
+    pub fn new(steps: &Steps, position: Sequence) -> Self {
+        let times = steps.ingest_times.iter().step_by(SAMPLE_STEPS).copied().collect();
+        Self { times, end: steps.sequences.partition_point(|&sequence| sequence <= position) as u32 }
+    }
+
+    /// What a read that knows what was ingested up to `known_at` sees.
+    pub fn bound(&self, known_at: Micros) -> StepBound {
+        let known = self.times.partition_point(|&time| time <= known_at);
+        let (certain, possible) = match known.checked_sub(1) {
+            None => (0, 0),
+            Some(last) => (last * SAMPLE_STEPS + 1, known * SAMPLE_STEPS),
+        };
+        StepBound { certain: (certain as u32).min(self.end), possible: (possible as u32).min(self.end), known_at }
     }
 }
 
@@ -149,7 +208,18 @@ impl Rows {
 
     /// The rows of `ordinal`, their bytes checked; empty if it has none.
     pub fn range(&self, ordinal: u32) -> Result<Range<u32>> {
-        let range = self.directory.range(ordinal, self.checks.as_ref())?;
+        self.entity_from(&mut 0, ordinal)?.map_or(Ok(0..0), |entity| self.rows_of(entity))
+    }
+
+    /// Which of the entities `ordinal` is, if it has rows. Questions in the order of their ordinals share a `hint`,
+    /// which starts at 0.
+    pub fn entity_from(&self, hint: &mut u32, ordinal: u32) -> Result<Option<u32>> {
+        self.directory.entity_from(hint, ordinal, self.checks.as_ref())
+    }
+
+    /// The rows of one of the entities, their bytes checked.
+    pub fn rows_of(&self, entity: u32) -> Result<Range<u32>> {
+        let range = self.directory.rows_of(entity as usize, self.checks.as_ref())?;
         if let Some(checks) = &self.checks {
             checks.rows(range.clone())?;
         }
@@ -203,13 +273,13 @@ impl Rows {
     }
 
     /// The first row at or after `row`, before `end`, whose step is visible.
-    pub fn skip_unknown(&self, mut row: u32, end: u32, step_end: u32) -> u32 {
+    pub fn skip_unknown(&self, mut row: u32, end: u32, bound: &StepBound) -> u32 {
         while row < end {
-            if self.row_steps[row as usize] < step_end {
+            if bound.sees(&self.steps, self.row_steps[row as usize]) {
                 return row;
             }
             let zone = row / STEP_ZONE_ROWS;
-            if row.is_multiple_of(STEP_ZONE_ROWS) && self.step_zones[zone as usize] >= step_end {
+            if row.is_multiple_of(STEP_ZONE_ROWS) && self.step_zones[zone as usize] >= bound.possible {
                 row = (zone + 1) * STEP_ZONE_ROWS;
             } else {
                 row += 1;

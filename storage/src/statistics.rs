@@ -51,6 +51,12 @@ pub struct Statistics {
     pub flushes: Counter,
     /// Bytes that flushes wrote.
     pub flush_bytes: Counter,
+    /// Bytes that the scrub found whole.
+    pub scrub_bytes: Counter,
+    /// Times that the scrub has read everything.
+    pub scrubs: Counter,
+    /// Damaged places that the scrub found.
+    pub scrub_damages: Counter,
     /// Compactions done.
     pub compactions: Counter,
     /// Bytes that compactions wrote.
@@ -63,6 +69,8 @@ pub struct Statistics {
     pub stalls: Counter,
     /// Microseconds that they waited.
     pub stall_micros: Counter,
+    /// 1 once a failed sync stopped all writes, else 0.
+    pub poisoned: Counter,
     /// Errors of background work.
     pub background_errors: Counter,
     /// Rows of lookups and joins answered.

@@ -1,12 +1,29 @@
 //! What a database holds and does, as JSON for `status`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::position::Position;
 use crate::view::TableState;
+
+/// What a database holds now, for metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Holdings {
+    /// Memory maps open.
+    pub maps: u64,
+    /// Age of the oldest row that is neither in a segment nor on its way into one.
+    pub wal_age: Duration,
+}
+
+/// What `engine` holds now.
+pub(crate) fn holdings(engine: &Engine) -> Holdings {
+    let oldest = engine.tables().iter().filter_map(|table| table.size.lock().active_since).min();
+    let age = oldest.map_or(0, |since| engine.clock.monotonic().saturating_sub(since));
+    Holdings { maps: engine.files.maps_open(), wal_age: Duration::from_micros(age.max(0).unsigned_abs()) }
+}
 
 /// The status of the whole database.
 pub(crate) fn status(engine: &Engine) -> Value {
@@ -38,6 +55,8 @@ pub(crate) fn status(engine: &Engine) -> Value {
             "packs": statistics.packs.get(),
             "pack_bytes": statistics.pack_bytes.get(),
             "stalls": statistics.stalls.get(),
+            "scrubs": statistics.scrubs.get(),
+            "scrub_damages": statistics.scrub_damages.get(),
             "background_errors": statistics.background_errors.get(),
         },
     })

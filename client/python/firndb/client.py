@@ -99,7 +99,8 @@ class Client:
         """Declares a feature table of an entity and returns its full declaration.
 
         ``features`` are :class:`Feature` s or names and types. ``row_id`` names the columns that tell apart rows of
-        one entity at one event time. Durations are ``timedelta`` s or ``"6h"``; ``"none"`` means unlimited.
+        one entity at one event time. ``keep_events`` and ``keep_knowledge`` are the table's retention. Durations are
+        ``timedelta`` s or ``"6h"``; ``"none"`` means unlimited.
         """
         body: dict[str, Any] = {
             "table": table,
@@ -107,13 +108,11 @@ class Client:
             "event_time": event_time,
             "features": features_json(features),
         }
-        durations = {
-            "max_age": max_age,
-            "max_future_skew": max_future_skew,
-            "keep_events": keep_events,
-            "keep_knowledge": keep_knowledge,
-        }
+        durations = {"max_age": max_age, "max_future_skew": max_future_skew}
         body |= {name: duration_text(value) for name, value in durations.items() if value is not None}
+        kept = {"keep_events": keep_events, "keep_knowledge": keep_knowledge}
+        if retention := {name: duration_text(value) for name, value in kept.items() if value is not None}:
+            body["retention"] = retention
         body |= given(
             row_id=None if row_id is None else named_types_json(row_id),
             event_time_rounding=event_time_rounding,
@@ -168,6 +167,10 @@ class Client:
     def list_tables(self) -> Any:
         """The declared tables."""
         return self._action("list_tables", {})
+
+    def describe_entity(self, entity: str) -> dict[str, Any]:
+        """The full declaration of an entity, with ``schema_version``."""
+        return self._action("describe_entity", {"entity": entity})
 
     def describe_table(self, table: str) -> dict[str, Any]:
         """The full declaration of a table, with ``schema_version`` and ``sealed``."""

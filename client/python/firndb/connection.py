@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.flight as flight
 
 from .errors import FirnError, Invalid, translated
@@ -53,6 +54,11 @@ class Connection:
         if len(results) != 1:
             raise FirnError(f"the action {name} answered {len(results)} results instead of one")
         return json.loads(results[0].body.to_pybytes())
+
+    def schema(self, command: Mapping[str, Any]) -> pa.Schema:
+        """The columns that a write takes, or that a scan answers."""
+        with translated():
+            return self.flight.get_schema(descriptor(command), self.options()).schema
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,13 +1,14 @@
 """Data in and out: pyarrow, pandas, polars or plain Python, and the answer in the kind of what was given.
 
 Nothing is lost on the way. Missing values of pandas (NaN, NaT, NA) are nulls. On the way out an integer or boolean
-column with nulls takes pandas' nullable type instead of becoming floats, so that no value changes.
+column with nulls takes pandas' nullable type instead of becoming floats, so that no value changes. Plain Python values
+have no type of their own; where the server has declared one for their column, they take it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Union
 
 import pyarrow as pa
@@ -60,13 +61,13 @@ def check_kind(to: str | None) -> None:
         raise Invalid(f"to={to!r} is unknown; the kinds of answer are {', '.join(KINDS)}")
 
 
-def take(data: Data) -> Given:
-    """Reads data of any accepted kind."""
+def take(data: Data, declared: Callable[[], pa.Schema] | None = None) -> Given:
+    """Reads data of any accepted kind; ``declared`` has the types of columns that hold plain Python values."""
     with translated():
-        return _take(data)
+        return _take(data, declared or (lambda: pa.schema([])))
 
 
-def _take(data: Data) -> Given:
+def _take(data: Data, declared: Callable[[], pa.Schema]) -> Given:
     if isinstance(data, pa.Table):
         return Given(data, "arrow")
     if isinstance(data, pa.RecordBatch):
@@ -74,17 +75,17 @@ def _take(data: Data) -> Given:
     if isinstance(data, pa.RecordBatchReader):
         return Given(data, "reader")
     if _module(data) == "pandas" and hasattr(data, "columns"):
-        table = pa.Table.from_pandas(data, preserve_index=False)
-        return Given(table.replace_schema_metadata(None), "pandas", data)
+        return Given(_from_pandas(data, declared), "pandas", data)
     if _module(data) == "polars" and hasattr(data, "collect_schema"):
         frame = data.collect() if hasattr(data, "collect") else data
         return Given(frame.to_arrow(), "polars", frame)
     if isinstance(data, Mapping):
-        return Given(pa.table({name: _column(values) for name, values in data.items()}), "dict")
+        return Given(_from_columns(data, declared), "dict")
     if hasattr(data, "__arrow_c_stream__"):
         return Given(pa.RecordBatchReader.from_stream(data), "reader")
     if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
-        return Given(pa.Table.from_pylist(list(data)), "dict")
+        names = dict.fromkeys(name for row in data for name in row)
+        return Given(_from_columns({name: [row.get(name) for row in data] for name in names}, declared), "dict")
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return Given(_reader(iter(data)), "reader")
     raise Invalid(
@@ -93,11 +94,55 @@ def _take(data: Data) -> Given:
     )
 
 
-def _column(values: Any) -> Any:
+def _from_columns(columns: Mapping[str, Any], declared: Callable[[], pa.Schema]) -> pa.Table:
+    typed = all(isinstance(values, (pa.Array, pa.ChunkedArray)) for values in columns.values())
+    schema = pa.schema([]) if typed else declared()
+    return pa.table({name: _column(name, values, schema) for name, values in columns.items()})
+
+
+def _column(name: str, values: Any, schema: pa.Schema) -> Any:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
     # A single value is a mistake that pyarrow would take apart letter by letter.
     if isinstance(values, (str, bytes, int, float)):
         raise Invalid(f"a column is a list of values, not a single one; write [{values!r}]")
-    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+    # What brings a type of its own, such as a numpy array, keeps it: the server says if it does not fit.
+    known = not hasattr(values, "dtype") and schema.get_field_index(name) >= 0
+    return _plain(name, values, schema.field(name).type if known else None)
+
+
+def _plain(name: str, values: Any, declared: pa.DataType | None, from_pandas: bool = False) -> pa.Array:
+    """Plain Python values as pyarrow understands them, but numbers as the floats that were declared.
+
+    Where pyarrow does not understand them, as with maps, the declared type says what they are.
+    """
+    try:
+        array = pa.array(values, from_pandas=from_pandas)
+    except (pa.ArrowException, OverflowError):
+        if declared is None:
+            raise
+        array = pa.array(values, declared, from_pandas=from_pandas)
+        if array.to_pylist() != list(values):
+            raise Invalid(f"column `{name}`: not every value fits {declared} exactly; give a pyarrow array") from None
+        return array
+    floating = declared is not None and _is_floating(declared)
+    return pa.array(values, declared, from_pandas=from_pandas) if floating else array
+
+
+def _is_floating(data_type: pa.DataType) -> bool:
+    while pa.types.is_list(data_type) or pa.types.is_large_list(data_type) or pa.types.is_fixed_size_list(data_type):
+        data_type = data_type.value_type
+    return bool(pa.types.is_floating(data_type))
+
+
+def _from_pandas(frame: Any, declared: Callable[[], pa.Schema]) -> pa.Table:
+    plain = [str(name) for name, dtype in frame.dtypes.items() if dtype == object]
+    schema = declared() if plain else pa.schema([])
+    plain = [name for name in plain if schema.get_field_index(name) >= 0]
+    table = pa.Table.from_pandas(frame.drop(columns=plain), preserve_index=False).replace_schema_metadata(None)
+    for name in plain:
+        table = table.append_column(name, _plain(name, frame[name], schema.field(name).type, from_pandas=True))
+    return table.select([str(name) for name in frame.columns])
 
 
 def _reader(batches: Iterator[Any]) -> pa.RecordBatchReader:
@@ -188,6 +233,9 @@ def _give_pandas(table: pa.Table, given_frame: Any, join: bool) -> Any:
 def _series(column: pa.ChunkedArray) -> Any:
     import pandas
 
+    if pa.types.is_nested(column.type) and not pa.types.is_fixed_size_list(column.type):
+        # pandas would make floats of integers beside nulls inside of them.
+        return pandas.Series(column.to_pylist(), dtype=object)
     nullable = {
         pa.int8(): pandas.Int8Dtype(),
         pa.int16(): pandas.Int16Dtype(),

@@ -40,5 +40,7 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def setting_json(value: Any) -> Any:
-    """The value of a table's setting; a ``timedelta`` is a duration."""
+    """The value of a table's setting; a ``timedelta`` is a duration, also inside ``retention``."""
+    if isinstance(value, Mapping):
+        return {name: setting_json(inner) for name, inner in value.items()}
     return duration_text(value) if hasattr(value, "total_seconds") else value

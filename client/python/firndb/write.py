@@ -76,7 +76,7 @@ def put(
     show: bool | None,
 ) -> Written:
     """Sends ``data`` under the command ``{verb: body}`` and returns what was acknowledged."""
-    given = take(data)
+    given = take(data, lambda: connection.schema({verb: body}))
     if producer is None:
         return _put(connection, {verb: body}, given, None, batch_rows, show)
     if batch_rows is not None:

@@ -6,6 +6,7 @@ import itertools
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import firndb
 import pytest
@@ -36,8 +37,8 @@ def fresh(program: pathlib.Path) -> Iterator[Callable[..., Server]]:
     """Starts a server for this test alone."""
     started: list[Server] = []
 
-    def start(*arguments: str) -> Server:
-        started.append(Server(program, *arguments))
+    def start(*arguments: str, **popen: Any) -> Server:
+        started.append(Server(program, *arguments, **popen))
         return started[-1]
 
     yield start

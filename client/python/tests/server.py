@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
+from typing import Any
 
 import pyarrow.flight as flight
 
@@ -34,23 +37,25 @@ def free_port() -> int:
 class Server:
     """A server process. It is killed, and its directory removed, when the block ends."""
 
-    def __init__(self, program: pathlib.Path, *arguments: str) -> None:
+    def __init__(self, program: pathlib.Path, *arguments: str, **popen: Any) -> None:
         self.program = program
         self.arguments = arguments
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="firn-test-"))
         self.port = free_port()
+        self.metrics_port = free_port()
         self.url = f"grpc://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
-        self.start()
+        self.start(**popen)
 
-    def start(self) -> None:
-        """Starts the process and waits until it answers."""
+    def start(self, **popen: Any) -> None:
+        """Starts the process and waits until it answers; ``popen`` goes to ``subprocess.Popen``."""
         self.log = open(self.directory / "log", "ab")
         self.process = subprocess.Popen(
             [self.program, "serve", "--data", self.directory / "data", "--listen", f"127.0.0.1:{self.port}",
-             "--metrics", "off", *self.arguments],
+             "--metrics", f"127.0.0.1:{self.metrics_port}", *self.arguments],
             stdout=self.log,
             stderr=self.log,
+            **popen,
         )  # fmt: skip
         deadline = time.monotonic() + 30
         while True:
@@ -62,6 +67,16 @@ class Server:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the server did not start:\n{self.output()}") from None
                 time.sleep(0.05)
+
+    def metrics(self) -> str:
+        """The metrics page."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as page:
+            return page.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The value of one metric, all its labels together."""
+        lines = (line for line in self.metrics().splitlines() if re.match(rf"{name}(\{{.*\}})? ", line))
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def output(self) -> str:
         """Everything that it wrote."""

@@ -95,7 +95,7 @@ def test_pandas_in_pandas_out(client: firndb.Client, name: str) -> None:
         "x": [0.5, float("nan"), 1.5],
         "s": ["a", None, "c"],
         "b": pandas.array([True, None, False], dtype="boolean"),
-        "t": pandas.to_datetime(["2024-05-01T01:02:03.000004", None, "1900-01-01"], utc=True),
+        "t": pandas.to_datetime(["2024-05-01T01:02:03.000004", None, "1900-01-01"], format="ISO8601", utc=True),
     })  # fmt: skip
     assert client.write(name, frame).rows == 3
     entities = pandas.DataFrame({"k": [3, 1, 2]}, index=["c", "a", "b"])
@@ -303,3 +303,37 @@ def test_files_are_short_and_say_what_they_are() -> None:
         text = file.read_text()
         assert text.startswith('"""'), file
         assert text.count("\n") <= 400, file
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "dict"])
+def test_every_type_survives_a_way_out_and_back(client: firndb.Client, name: str, kind: str) -> None:
+    """From one table into pandas, polars or plain Python, and from there into another table."""
+    features = {f"f_{each}": data_type for each, (data_type, _) in TYPES.items()}
+    for table in (name, f"{name}_copy"):
+        create(client, table, features)
+    columns = {f"f_{each}": column(each) for each in TYPES}
+    spine = pa.table({"k": [1, 2, 3], "at": pa.array([MOMENT] * 3, TIME)})
+    client.write(name, pa.table({**dict(zip(spine.column_names, spine.columns)), **columns}))
+    client.write(f"{name}_copy", client.join(spine, f"{name}.*", as_of="latest", to=kind))
+    copied = client.lookup(f"{name}_copy.*", pa.table({"k": [1, 2, 3]}))
+    for feature, given in columns.items():
+        assert copied[feature].to_pylist() == given.to_pylist(), feature
+
+
+def test_plain_python_values_take_the_declared_types(client: firndb.Client, name: str) -> None:
+    create(client, name, {"x": "float64", "n": "int8", "d": "decimal128(10, 2)", "m": "map<utf8, int64>",
+                          "v": "fixed_size_list<float32>[2]"})  # fmt: skip
+    client.write(name, {"k": [1], "at": [MOMENT], "x": [1], "n": [2], "d": [decimal.Decimal("1.5")], "m": [[("a", 1)]]})
+    client.write(name, [{"k": 2, "at": MOMENT, "x": 3}, {"k": 3, "at": MOMENT, "n": 4, "v": [1, 0.1]}])
+    found = client.lookup(f"{name}.*", {"k": [1, 2, 3]})
+    assert (found["x"], found["n"]) == ([1.0, 3.0, None], [2, None, 4])
+    assert (found["d"][0], found["m"][0]) == (decimal.Decimal("1.50"), [("a", 1)])
+    assert found["v"][2] == [1.0, float(numpy.float32(0.1))]
+    client.write(name, {"k": [4], "at": [MOMENT], "x": [math.nan]})
+    assert math.isnan(client.lookup(f"{name}.x", {"k": [4]})["x"][0]), "in plain Python NaN is a value, not a null"
+    with pytest.raises(firndb.Invalid, match="column `n`: has type float64, but is declared as int8"):
+        client.write(name, {"k": [1], "at": [MOMENT], "n": [1.5]})
+    with pytest.raises(firndb.Invalid, match="column `m`: not every value fits"):
+        client.write(name, {"k": [1], "at": [MOMENT], "m": [[("a", 1.5)]]})
+    with pytest.raises(firndb.Invalid, match="column `x`: has type int64, but is declared as float64"):
+        client.write(name, {"k": [1], "at": [MOMENT], "x": numpy.array([1])})

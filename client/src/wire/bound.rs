@@ -28,7 +28,7 @@ impl Time {
             Value::String(text) => Ok(Self::Text(text)),
             Value::Object(_) => {
                 let mut fields = Object::new(place, value)?;
-                let micros = fields.integer("us")?;
+                let micros = fields.micros("us")?;
                 let missing = fields.invalid("expected an RFC 3339 string or {\"us\":microseconds}");
                 fields.finish()?;
                 micros.map(Self::Micros).ok_or(missing)
@@ -91,7 +91,7 @@ impl Bound {
         let time_place = fields.place("time");
         let column_place = fields.place("column");
         let time = fields.take("time");
-        let micros = fields.integer("us")?;
+        let micros = fields.micros("us")?;
         let column = fields.take("column");
         let exclusive = fields.flag("exclusive")?;
         let ambiguous = fields.invalid("give exactly one of `time`, `us` and `column`");

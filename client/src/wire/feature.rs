@@ -44,7 +44,7 @@ impl FeatureReference {
             }
             _ => Err(CommandError::invalid(
                 place,
-                format!("expected `table.feature` or `table.*`, found {}", describe(&Value::from(text))),
+                format!("expected \"table.feature\" or \"table.*\", found {}", describe(&Value::from(text))),
             )),
         }
     }
@@ -52,6 +52,10 @@ impl FeatureReference {
     pub(super) fn decode(place: &str, value: Value) -> Result<Self> {
         if let Value::String(text) = &value {
             return Self::spelled(place, text);
+        }
+        if !value.is_object() {
+            let expected = "expected \"table.feature\", \"table.*\" or {\"feature\":\"table.feature\",…}";
+            return Err(CommandError::invalid(place, format!("{expected}, found {}", describe(&value))));
         }
         let mut fields = Object::new(place, value)?;
         let mut reference = Self::spelled(&fields.place("feature"), &fields.required_text("feature")?)?;
@@ -101,7 +105,7 @@ fn decode_entity(place: &str, value: Value) -> Result<Vec<(String, String)>> {
         let column = match source {
             Value::String(column) => column,
             Value::Object(ref fields) if fields.contains_key("feature") => {
-                return Err(CommandError::reserved(&key_place, "mapping an entity through a feature is not served yet"));
+                return Err(CommandError::reserved(&key_place, "mapping an entity through a feature is not served yet; map it to a column of the request"));
             }
             other => {
                 let mut fields = Object::new(key_place, other)?;

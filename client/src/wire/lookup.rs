@@ -61,7 +61,7 @@ impl ReadOptions {
             event_times: fields.flag("event_times")?,
             position: fields.text("position")?,
             schema_version: fields.count("schema_version")?,
-            clock: fields.integer("clock")?,
+            clock: fields.micros("clock")?,
             at_least: fields.text("at_least")?,
             wait: fields.text("wait")?,
             digest: fields.flag("digest")?,

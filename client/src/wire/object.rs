@@ -100,14 +100,14 @@ impl Object {
         }
     }
 
-    /// A whole number.
-    pub(super) fn integer(&mut self, name: &'static str) -> Result<Option<i64>> {
+    /// Microseconds: since 1970-01-01 UTC, or between two times.
+    pub(super) fn micros(&mut self, name: &'static str) -> Result<Option<i64>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_i64() {
             Some(integer) => Ok(Some(integer)),
             None => Err(CommandError::invalid(
                 &self.place(name),
-                format!("expected a whole number, found {}", describe(&value)),
+                format!("expected a whole number of microseconds, found {}", describe(&value)),
             )),
         }
     }

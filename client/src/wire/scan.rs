@@ -79,7 +79,7 @@ impl Scan {
             to,
             position: fields.text("position")?,
             schema_version: fields.count("schema_version")?,
-            clock: fields.integer("clock")?,
+            clock: fields.micros("clock")?,
             max_message_bytes: fields.count("max_message_bytes")?,
             part: Part::decode(&mut fields)?,
         };

@@ -56,8 +56,8 @@ fn a_wrong_value_is_named_with_its_place() {
     for (command, start) in [
         (json!({"lookup":{}}), "lookup: the field `features` is missing"),
         (json!({"lookup":{"features":[]}}), "lookup: `features` is empty"),
-        (json!({"lookup":{"features":["temp"]}}), "lookup.features[0]: expected `table.feature`"),
-        (json!({"lookup":{"features":[7]}}), "lookup.features[0]: expected an object, found 7"),
+        (json!({"lookup":{"features":["temp"]}}), "lookup.features[0]: expected \"table.feature\""),
+        (json!({"lookup":{"features":[7]}}), "lookup.features[0]: expected \"table.feature\", \"table.*\" or"),
         (json!({"lookup":{"features":["a.b"],"status":1}}), "lookup.status: expected true or false, found 1"),
         (json!({"lookup":{"features":["a.b"],"errors":"band"}}), "lookup.errors: expected \"status\" or \"in_band\""),
         (json!({"lookup":{"features":["a.b"],"wait":"1s"}}), "lookup: `wait` needs `at_least`"),

@@ -1,7 +1,11 @@
 //! The command line of `firn`: one file per kind of command.
 
+mod export;
+mod import;
+mod mend;
 mod remote;
 mod serve;
+mod show;
 
 use clap::{ArgMatches, Command};
 
@@ -13,6 +17,9 @@ pub fn run() -> Result<(), String> {
     match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
         Some(("demo", matches)) => run_demo(matches),
+        Some(("import", matches)) => block_on(import::run(matches))?,
+        Some(("export", matches)) => block_on(export::run(matches))?,
+        Some((name @ ("verify" | "repair"), matches)) => mend::run(name, matches),
         Some((name, matches)) => block_on(remote::run(name, matches))?,
         None => unreachable!("clap asks for a subcommand"),
     }
@@ -26,8 +33,11 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve::command())
-        .subcommand(demo_command());
-    remote::commands().into_iter().fold(command, Command::subcommand)
+        .subcommand(demo_command())
+        .subcommand(import::command())
+        .subcommand(export::command());
+    let command = remote::commands().into_iter().fold(command, Command::subcommand);
+    mend::commands().into_iter().fold(command, Command::subcommand)
 }
 
 fn demo_command() -> Command {

@@ -1,39 +1,72 @@
 //! Commands that speak to a running server: what there is, and upkeep.
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use firn_client::Client;
 use serde_json::{Value, json};
+
+use super::show;
+use crate::print::{json_flag, say};
 
 /// Where a server listens unless a flag says otherwise.
 const SERVER: &str = "grpc://127.0.0.1:3476";
 
+/// `--server`.
+pub(super) fn server_flag() -> Arg {
+    Arg::new("server")
+        .long("server")
+        .value_name("URL")
+        .env("FIRN_SERVER")
+        .default_value(SERVER)
+        .help("The server to ask")
+}
+
+/// A client of the server that the flag names.
+pub(super) async fn connect(matches: &ArgMatches) -> Result<Client, String> {
+    let url = matches.get_one::<String>("server").map_or(SERVER, String::as_str);
+    Client::connect(url).await.map_err(|error| format!("could not reach {url}: {error}"))
+}
+
 /// The commands.
 pub(super) fn commands() -> Vec<Command> {
-    let server = || {
-        let help = "The server to ask";
-        Arg::new("server").long("server").value_name("URL").env("FIRN_SERVER").default_value(SERVER).help(help)
-    };
-    let table = |required: bool| Arg::new("table").value_name("TABLE").required(required).help("The feature table");
+    let table = |required: bool| Arg::new("table").value_name("TABLE").required(required);
+    let all = "The feature table; without it all tables";
     let entity = Arg::new("entity").value_name("ENTITY").required(true).help("The entity");
     let keys = Arg::new("keys").value_name("COLUMN=VALUE").required(true).num_args(1..).help("Leading key columns");
-    let block = Arg::new("block").long("block").action(clap::ArgAction::SetTrue).help("Refuse later rows of it");
+    let block = Arg::new("block").long("block").action(ArgAction::SetTrue).help("Refuse later rows of it");
+    let command =
+        |name: &'static str, about: &'static str| Command::new(name).about(about).arg(server_flag()).arg(json_flag());
     vec![
-        Command::new("entities").about("List the entities").arg(server()),
-        Command::new("tables").about("List the feature tables").arg(server()),
-        Command::new("describe").about("Print the declaration of a table").arg(table(true)).arg(server()),
-        Command::new("status").about("Print what the server holds and does").arg(server()),
-        Command::new("flush").about("Write memtables to segments").arg(table(false)).arg(server()),
-        Command::new("compact").about("Merge segments and build latest packs").arg(table(false)).arg(server()),
-        Command::new("erase").about("Erase an entity from every file").arg(entity).arg(keys).arg(block).arg(server()),
+        command("entities", "List the entities"),
+        command("tables", "List the feature tables"),
+        command("describe", "Show the declaration of a table").arg(table(true).help("The feature table")),
+        command("status", "Show what the server holds and does"),
+        command("flush", "Write memtables to segments").arg(table(false).help(all)),
+        command("compact", "Merge segments and build latest packs").arg(table(false).help(all)),
+        command("erase", "Erase an entity from every file")
+            .long_about(
+                "Erase an entity, or all whose leading key columns are given: at once from every answer, then from every file. \
+                 It cannot be taken back.",
+            )
+            .after_help("Example:\n  firn erase user user_id=4711 --block")
+            .arg(entity)
+            .arg(keys)
+            .arg(block),
     ]
 }
 
-/// Asks the server and prints the answer as JSON.
+/// Asks the server and prints the answer.
 pub(super) async fn run(name: &str, matches: &ArgMatches) -> Result<(), String> {
-    let url = matches.get_one::<String>("server").map_or(SERVER, String::as_str);
-    let client = Client::connect(url).await.map_err(|error| format!("could not reach {url}: {error}"))?;
+    let client = connect(matches).await?;
     let answer = client.action(action_of(name), &body(name, matches)?).await.map_err(|error| error.to_string())?;
-    println!("{answer:#}");
+    say(&match name {
+        _ if matches.get_flag("json") => format!("{answer:#}"),
+        "entities" => show::entities(&answer),
+        "tables" => show::tables(&answer),
+        "describe" => show::declaration(&answer),
+        "status" => show::status(&answer),
+        "erase" => show::receipt(&answer),
+        _ => "done".to_owned(),
+    });
     Ok(())
 }
 

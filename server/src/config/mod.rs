@@ -102,6 +102,8 @@ pub struct Limits {
     pub stream_batches_max: usize,
     /// Bytes of those.
     pub stream_batch_bytes_max: u64,
+    /// How long a client may take nothing of an answer before it is given up.
+    pub answer_stall_max: Duration,
     /// Rows up to which a lookup runs on the connection's own task.
     pub inline_rows_max: usize,
     /// Larger requests that are worked on at once.
@@ -114,7 +116,7 @@ pub struct Limits {
     pub scan_parts: usize,
     /// How often an idle connection is pinged.
     pub keepalive_interval: Duration,
-    /// How long a ping may go unanswered.
+    /// How long a ping, or the greeting of a new connection, may take.
     pub keepalive_timeout: Duration,
     /// How long accepted requests may take to finish at shutdown.
     pub shutdown_wait_max: Duration,
@@ -186,6 +188,9 @@ impl Config {
         if limits.answer_message_bytes > limits.answer_message_bytes_max {
             return Err("answer-message-bytes is above answer-message-bytes-max".to_owned());
         }
+        if limits.answer_stall_max.is_zero() {
+            return Err("answer-stall-max is 0: every answer would be given up".to_owned());
+        }
         if limits.message_bytes_max as u64 > limits.request_bytes_max {
             return Err("message-bytes-max is above request-bytes-max: no such message could be served".to_owned());
         }
@@ -226,6 +231,7 @@ impl Limits {
             stream_requests_max: 0,
             stream_batches_max: 0,
             stream_batch_bytes_max: 0,
+            answer_stall_max: Duration::ZERO,
             inline_rows_max: 0,
             readers: 0,
             waiters_max: 0,

@@ -3,7 +3,7 @@
 use super::parse::{address, count, flag, parse_duration, size};
 use super::Setting;
 
-const NETWORK: &str = "Network";
+const NETWORK: &str = "Data and network";
 const STORAGE: &str = "Storage";
 const MEMORY: &str = "Memory and durability";
 const REQUESTS: &str = "Limits of requests";
@@ -34,10 +34,16 @@ macro_rules! setting {
 
 /// Every setting, in the order of the help.
 pub static SETTINGS: &[Setting] = &[
-    setting!(STORAGE, "data", "DIR", "firn-data", "Data directory; created if it does not exist",
+    setting!(NETWORK, "data", "DIR", "firn-data", "Data directory; created if it does not exist",
         |c, t| c.storage.directory = t.into()),
-    setting!(STORAGE, "map", "BOOL", "true", "Memory-map segments; false reads them to the heap",
-        |c, t| c.storage.map = flag(t)?),
+    setting!(NETWORK, "listen", "ADDRESS", "127.0.0.1:3476", "Where Arrow Flight is served; port 0 takes a free one",
+        |c, t| c.listen = address(t)?),
+    setting!(NETWORK, "metrics", "ADDRESS", "127.0.0.1:3477", "Where /metrics, /health and /ready are served; off turns them off",
+        |c, t| c.metrics = if t == "off" { None } else { Some(address(t)?) }),
+    setting!(NETWORK, "insecure", "BOOL", "false", "Allow addresses beyond loopback, without encryption or authentication",
+        |c, t| c.insecure = flag(t)?),
+    setting!(STORAGE, "no-mmap", "BOOL", "false", "Read files to the heap instead of mapping them",
+        |c, t| c.storage.map = !flag(t)?),
     setting!(STORAGE, "maps-max", "COUNT", "32768", "Memory maps open at once",
         |c, t| c.storage.maps_max = count(t, 16, 1 << 24)?),
     setting!(STORAGE, "segment-rows-max", "ROWS", "268435456", "Rows of one segment",
@@ -49,6 +55,9 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.segment_groups_max = count(t, 8, 1 << 16)? as usize),
     setting!(STORAGE, "compaction-bytes-per-second", "SIZE", "0", "Bytes per second that compaction may write; 0 is unlimited",
         |c, t| c.storage.compaction_bytes_per_second = size(t, 0, SIZE_MAX)?),
+    setting!(STORAGE, "scrub-bytes-per-second", "SIZE", "8MiB",
+        "Bytes per second at which files are read again in search of damage; 0 turns it off",
+        |c, t| c.storage.scrub_bytes_per_second = size(t, 0, SIZE_MAX)?),
     setting!(STORAGE, "reader-threads", "COUNT", "0", "Threads that joins and scans use; 0 is one per core",
         |c, t| match count(t, 0, 1024)? {
             0 => c.storage.reader_threads = std::thread::available_parallelism().map_or(2, usize::from),
@@ -75,12 +84,6 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.clock_skew_max = parse_duration(t)?),
     setting!(MEMORY, "snapshot-age-max", "DURATION", "1h", "Age at which a read's snapshot answers no more",
         |c, t| c.storage.snapshot_age_max = parse_duration(t)?),
-    setting!(NETWORK, "listen", "ADDRESS", "127.0.0.1:3476", "Where Arrow Flight is served; port 0 takes a free one",
-        |c, t| c.listen = address(t)?),
-    setting!(NETWORK, "metrics", "ADDRESS", "127.0.0.1:3477", "Where /metrics, /health and /ready are served; off turns them off",
-        |c, t| c.metrics = if t == "off" { None } else { Some(address(t)?) }),
-    setting!(NETWORK, "insecure", "BOOL", "false", "Allow addresses beyond loopback, without encryption or authentication",
-        |c, t| c.insecure = flag(t)?),
     setting!(REQUESTS, "message-bytes-max", "SIZE", "64MiB", "One message from a client",
         |c, t| c.limits.message_bytes_max = size(t, 1 << 16, MESSAGE_MAX)? as usize),
     setting!(REQUESTS, "decoded-bytes-max", "SIZE", "256MiB", "What one message may become when it is decompressed",
@@ -121,13 +124,15 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.stream_batches_max = count(t, 1, 65536)? as usize),
     setting!(STREAMS, "stream-batch-bytes-max", "SIZE", "64MiB", "Bytes of those; one batch is always let through",
         |c, t| c.limits.stream_batch_bytes_max = size(t, 1, SIZE_MAX)?),
+    setting!(STREAMS, "answer-stall-max", "DURATION", "2m", "How long a client may take nothing of an answer before it is given up",
+        |c, t| c.limits.answer_stall_max = parse_duration(t)?),
     setting!(CONNECTIONS, "connections-max", "COUNT", "1024", "Open connections; further ones wait to be accepted",
         |c, t| c.limits.connections_max = count(t, 1, 1 << 20)? as usize),
     setting!(CONNECTIONS, "streams-per-connection-max", "COUNT", "256", "Calls and streams open at once on one connection",
         |c, t| c.limits.streams_per_connection_max = count(t, 1, 1 << 20)? as u32),
     setting!(CONNECTIONS, "keepalive-interval", "DURATION", "30s", "How often a connection is pinged",
         |c, t| c.limits.keepalive_interval = parse_duration(t)?),
-    setting!(CONNECTIONS, "keepalive-timeout", "DURATION", "20s", "How long a ping may go unanswered",
+    setting!(CONNECTIONS, "keepalive-timeout", "DURATION", "20s", "How long a ping, or the greeting of a new connection, may take",
         |c, t| c.limits.keepalive_timeout = parse_duration(t)?),
     setting!(CONNECTIONS, "shutdown-wait-max", "DURATION", "30s", "How long accepted requests may take to finish at shutdown",
         |c, t| c.limits.shutdown_wait_max = parse_duration(t)?),

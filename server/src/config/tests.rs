@@ -24,7 +24,7 @@ fn names_are_unique() {
 fn a_file_is_read_and_flags_win_over_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("firn.toml");
-    std::fs::write(&file, "flush_bytes_max = \"8MiB\"\nwal_age_max = \"90s\"\nmap = false\nreaders = 3\n").unwrap();
+    std::fs::write(&file, "flush_bytes_max = \"8MiB\"\nwal_age_max = \"90s\"\nno_mmap = true\nreaders = 3\n").unwrap();
     let config = Config::resolve(Some(&file), &[("readers", "5".to_owned())]).unwrap();
     assert_eq!(config.storage.flush_bytes_max, 8 << 20);
     assert_eq!(config.storage.wal_age_max, Duration::from_secs(90));

@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+pub(super) use crate::print::count;
+
 /// The width of the words in front.
 const WORD_WIDTH: usize = 10;
 
@@ -53,19 +55,6 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A number with thousands apart.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut spaced = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            spaced.push(',');
-        }
-        spaced.push(digit);
-    }
-    spaced
-}
-
 /// A span of time.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 0.1 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
@@ -82,7 +71,6 @@ mod tests {
 
     #[test]
     fn figures_are_readable() {
-        assert_eq!([0, 999, 1000, 334_264, 1_234_567].map(count), ["0", "999", "1,000", "334,264", "1,234,567"]);
         assert_eq!([seconds(0.0123), seconds(1.239)], ["12 ms", "1.24 s"]);
         assert_eq!(percent(8_456, 334_264), "2.5 %");
     }

@@ -80,7 +80,7 @@ impl Decoder {
         let mut names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(invalid(format!("the column `{}` appears twice", pair[0])));
+            return Err(invalid(format!("the column `{}` appears twice; rename one or leave it out", pair[0])));
         }
         let schema = Arc::new(schema);
         self.schema = Some(Arc::clone(&schema));

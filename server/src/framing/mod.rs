@@ -4,6 +4,7 @@ mod check;
 mod decode;
 mod encode;
 mod expansion;
+mod plain;
 
 pub use decode::{Decoded, Decoder, too_large};
 pub use encode::{Encoded, Encoder};

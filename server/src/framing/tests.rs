@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, DictionaryArray, Int64Array, LargeListArray, NullArray, RecordBatch, StringArray, StringViewArray};
+use arrow_array::{
+    ArrayRef, DictionaryArray, Float32Array, Int64Array, LargeListArray, NullArray, RecordBatch, StringArray, StringViewArray,
+    TimestampMicrosecondArray, UInt8Array,
+};
 use arrow_flight::FlightData;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
@@ -84,6 +87,24 @@ fn a_small_batch_is_one_message_and_an_unchanged_dictionary_goes_once() {
 }
 
 #[test]
+fn plain_batches_are_framed_as_the_stock_generator_does() {
+    for count in [0, 1, 7, 8, 63, 64, 65, 1000] {
+        let columns: [(&str, ArrayRef); 4] = [
+            ("a", Arc::new(Int64Array::from_iter_values(0..count))),
+            ("b", Arc::new(Float32Array::from_iter_values((0..count).map(|row| row as f32)))),
+            ("c", Arc::new(UInt8Array::from_iter_values((0..count).map(|row| row as u8)))),
+            ("d", Arc::new(TimestampMicrosecondArray::from_iter_values(0..count).with_timezone("UTC"))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut encoder = Encoder::new(batch.schema(), 4 << 20);
+        let messages = [encoder.schema_message(), encoder.next(&batch, 0).unwrap().message];
+        let stock = stock(&batch, &IpcWriteOptions::default());
+        assert_eq!(messages[1].data_body, stock[1].data_body);
+        assert_eq!(decode(messages.to_vec(), limits()).unwrap(), [batch]);
+    }
+}
+
+#[test]
 fn large_messages_are_filled_well() {
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..4_000_000));
     let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
@@ -105,12 +126,16 @@ fn a_row_too_large_is_an_error_and_the_stream_goes_on() {
 }
 
 fn compressed(batch: &RecordBatch, compression: CompressionType) -> Vec<FlightData> {
-    let options = IpcWriteOptions::default().try_with_compression(Some(compression)).unwrap();
+    stock(batch, &IpcWriteOptions::default().try_with_compression(Some(compression)).unwrap())
+}
+
+/// What the stock generator makes of a batch.
+fn stock(batch: &RecordBatch, options: &IpcWriteOptions) -> Vec<FlightData> {
     let mut tracker = DictionaryTracker::new(false);
     let generator = IpcDataGenerator::default();
-    let schema = generator.schema_to_bytes_with_dictionary_tracker(&batch.schema(), &mut tracker, &options);
+    let schema = generator.schema_to_bytes_with_dictionary_tracker(&batch.schema(), &mut tracker, options);
     let mut context = IpcWriteContext::default();
-    let (dictionaries, data) = generator.encode(batch, &mut tracker, &options, &mut context).unwrap();
+    let (dictionaries, data) = generator.encode(batch, &mut tracker, options, &mut context).unwrap();
     [schema].into_iter().chain(dictionaries).chain([data]).map(FlightData::from).collect()
 }
 

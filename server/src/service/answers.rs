@@ -104,6 +104,8 @@ pub(super) struct Answering {
     outgoing: VecDeque<FlightData>,
     /// The one snapshot of a join.
     pinned: Option<Pinned>,
+    /// When it may be used no more.
+    expires: Option<Instant>,
     /// The request that failed: its later chunks are dropped.
     failed: Option<u64>,
     digest: Option<Digest>,
@@ -135,10 +137,16 @@ impl Answering {
             leaving: None,
             outgoing,
             pinned: None,
+            expires: None,
             failed: None,
             digest: None,
             requests: 0,
         })
+    }
+
+    /// When the snapshot of the stream may be used no more; it then holds up the removal of old segments.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.expires
     }
 
     /// Whether another request may be given.
@@ -196,9 +204,10 @@ impl Answering {
         }
         let shared = Arc::clone(&self.shared);
         let plan = Arc::clone(&self.plan);
-        // Positions only advance: what was waited for once need not be waited for again.
-        let at_least = self.at_least.take();
+        // Kept for the next request, because this one may wait in vain.
+        let at_least = self.at_least.filter(|(position, _)| shared.database.wait_for(position, Duration::ZERO).is_err());
         let pinning = async move {
+            let _place = at_least.is_some().then(|| shared.wait_for_position()).transpose()?;
             let pinned = shared.engine(Pool::Waiters, move |database| {
                 if let Some((position, wait)) = at_least {
                     database.wait_for(&position, wait)?;
@@ -210,6 +219,7 @@ impl Answering {
         let pinned = pinning.boxed().shared();
         if self.question.is_join() {
             self.pinned = Some(pinned.clone());
+            self.expires = Instant::now().checked_add(self.shared.snapshot_age_max);
         }
         pinned
     }
@@ -243,23 +253,20 @@ impl Answering {
         let rows = slice.num_rows() as u64;
         let bytes = rows * self.row_bytes + slice.get_array_memory_size() as u64;
         let future = async move {
-            let memory = match shared.memory(bytes).await {
-                Ok(memory) => memory,
+            // The snapshot first: whoever waits for a position holds no memory meanwhile.
+            let begun = async { Ok((snapshot.await?, shared.memory(bytes).await?)) };
+            let (snapshot, memory) = match begun.await {
+                Ok(begun) => begun,
                 Err(status) => return Chunk { request, last, rows, started, outcome: Err(status), _memory: None },
             };
-            let outcome = async {
-                let snapshot = snapshot.await?;
-                let reading = Arc::clone(&snapshot);
-                let database = shared.database.clone();
-                let read = shared.blocking(Pool::Readers, move || {
-                    let erased_since = database.erased_since(&plan, &reading, &slice).map_err(|error| from_error(&error))?;
-                    let features = database.read(&plan, &reading, &slice).map_err(|error| from_error(&error))?;
-                    let batch = if is_join { extend(schema, &slice, features)? } else { features };
-                    Ok(Answered { batch, snapshot: reading, erased_since })
-                });
-                read.await
-            };
-            Chunk { request, last, rows, started, outcome: outcome.await, _memory: Some(memory) }
+            let database = shared.database.clone();
+            let read = shared.blocking(Pool::Readers, move || {
+                let erased_since = database.erased_since(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
+                let features = database.read(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
+                let batch = if is_join { extend(schema, &slice, features)? } else { features };
+                Ok(Answered { batch, snapshot, erased_since })
+            });
+            Chunk { request, last, rows, started, outcome: read.await, _memory: Some(memory) }
         };
         future.boxed()
     }

@@ -121,7 +121,6 @@ pub(super) fn at_least(
     limits: &Limits,
 ) -> Result<Option<(Position, Duration)>, Status> {
     let Some(position) = &options.at_least else { return Ok(None) };
-    let position = database.parse_position(position).map_err(|error| from_error(&error.at("at_least")))?;
     let wait = match &options.wait {
         None => Duration::ZERO,
         Some(text) => {
@@ -133,6 +132,7 @@ pub(super) fn at_least(
         let most = limits.wait_max;
         return Err(invalid(format!("wait: the longest wait of this server is {most:?} (wait-max)")));
     }
+    let position = database.parse_position(position).map_err(|error| from_error(&error.at("at_least")))?;
     Ok(Some((position, wait)))
 }
 

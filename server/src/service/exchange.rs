@@ -5,6 +5,7 @@
 //! absence of polling.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
@@ -19,10 +20,14 @@ use super::shared::{Pool, Shared};
 use crate::framing::{Decoded, Decoder, too_large};
 use crate::metrics::OpenGuard;
 use crate::shutdown::Told;
-use crate::status::{invalid, unavailable, unimplemented};
+use crate::status::{invalid, unavailable};
 
 /// A message above this size is decoded on a thread of its own.
 pub(super) const DECODE_INLINE_BYTES_MAX: usize = 1 << 20;
+
+/// The error of a join that was left open for too long.
+const SNAPSHOT_EXPIRED: &str = "the join's snapshot is older than snapshot-age-max; open another stream, with \"position\" to \
+                                read the same commits";
 
 /// One stream of requests and answers.
 struct Exchange {
@@ -76,6 +81,8 @@ enum Event {
     Advanced(Result<(), Status>),
     /// The client sent something, or is done.
     Received(Result<Option<FlightData>, Status>),
+    /// The snapshot of a join has reached its greatest age while nothing was asked.
+    Expired,
     /// The server stops.
     ShuttingDown,
 }
@@ -102,6 +109,7 @@ impl Exchange {
                 }
                 Event::Received(Ok(None)) => self.ended = Some(Ok(())),
                 Event::Received(Err(status)) => self.ended = Some(Err(too_large(status, &self.shared.limits))),
+                Event::Expired => self.ended = Some(Err(unavailable(SNAPSHOT_EXPIRED))),
                 Event::ShuttingDown => {
                     self.ended = Some(Err(unavailable("the server is shutting down; what was asked before is answered")));
                 }
@@ -112,6 +120,7 @@ impl Exchange {
     /// Waits for the first of: a chunk that is done, a message from the client if there is room, the shutdown.
     async fn wait(&mut self) -> Event {
         let reading = self.ended.is_none() && self.answering.as_ref().is_none_or(Answering::has_room);
+        let expires = self.answering.as_ref().and_then(Answering::expires);
         let answering = &mut self.answering;
         let advanced = async {
             match answering {
@@ -123,6 +132,7 @@ impl Exchange {
             biased;
             advanced = advanced => Event::Advanced(advanced),
             received = self.input.message(), if reading => Event::Received(received),
+            () = until(expires), if reading => Event::Expired,
             () = self.told.wait(), if reading => Event::ShuttingDown,
         }
     }
@@ -181,6 +191,14 @@ impl Exchange {
     }
 }
 
+/// Waits until `moment`; for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The lookup or join of a command.
 fn question(command: Command) -> Result<Question, Status> {
     match command {
@@ -202,6 +220,6 @@ fn question(command: Command) -> Result<Question, Status> {
             options: join.options,
         }),
         Command::Put(_) => Err(invalid("a write goes through DoPut, not DoExchange")),
-        Command::Scan(_) => Err(unimplemented("a scan goes through GetFlightInfo and DoGet, not DoExchange")),
+        Command::Scan(_) => Err(invalid("a scan goes through GetFlightInfo and DoGet, not DoExchange")),
     }
 }

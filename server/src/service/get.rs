@@ -13,6 +13,10 @@ use super::shared::Shared;
 use super::{Answers, convert, scan};
 use crate::status::invalid;
 
+/// A lookup in a ticket brings its entities itself.
+pub(super) const ENTITIES_MISSING: &str =
+    "lookup.entities is missing: name the entities, for example {\"origin\":[\"EWR\"]}";
+
 /// Serves the ticket.
 pub(super) async fn serve(
     shared: Arc<Shared>,
@@ -32,7 +36,7 @@ fn begin_lookup(shared: Arc<Shared>, lookup: Lookup) -> Result<Answering, Status
         return Err(invalid("lookup.errors: DoGet has no band; its errors are statuses"));
     }
     let Some(entities) = lookup.entities else {
-        return Err(invalid("lookup.entities is missing: name the entities, for example {\"origin\":[\"EWR\"]}"));
+        return Err(invalid(ENTITIES_MISSING));
     };
     let catalog = shared.database.catalog();
     let batch = convert::entities_batch(&catalog, &lookup.features, &entities)?;

@@ -13,6 +13,7 @@ use firn_storage::model::catalog::{Catalog, Table};
 use tonic::{Code, Status};
 
 use super::convert;
+use super::get::ENTITIES_MISSING;
 use super::shared::{Pool, Shared};
 use crate::status::{from_error, invalid, new};
 
@@ -24,6 +25,9 @@ pub(super) async fn flight(shared: &Arc<Shared>, descriptor: FlightDescriptor) -
     match read(shared, &descriptor)? {
         Command::Scan(scan) => scan_flight(shared, scan, descriptor).await,
         Command::Lookup(lookup) => {
+            if lookup.entities.is_none() {
+                return Err(invalid(ENTITIES_MISSING));
+            }
             let schema = lookup_schema(shared, &lookup)?;
             let command = Command::Lookup(lookup).encode();
             info(&schema, Some(descriptor), vec![command])

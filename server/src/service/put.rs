@@ -22,7 +22,7 @@ use tonic::{Status, Streaming};
 use super::acknowledge::{Acknowledgements, BadRows, Next};
 use super::convert;
 use super::exchange::DECODE_INLINE_BYTES_MAX;
-use super::shared::{MemoryPermit, Pool, Shared};
+use super::shared::{Pool, Shared};
 use crate::framing::{Decoded, Decoder, too_large};
 use crate::metrics::OpenGuard;
 use crate::status::{from_command, from_error, invalid, unavailable};
@@ -184,7 +184,7 @@ impl Receiver {
     }
 
     /// Waits for room: among the stream's batches, and in the log's queue.
-    async fn permits(&self, batch: &RecordBatch) -> Result<(OwnedSemaphorePermit, MemoryPermit), Status> {
+    async fn permits(&self, batch: &RecordBatch) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Status> {
         let place = Arc::clone(&self.batches).acquire_owned().await;
         let place = place.map_err(|_| unavailable("the server is shutting down"))?;
         let cells = batch.get_array_memory_size() as u64;
@@ -201,13 +201,24 @@ struct Submission {
     stream: WriteStream,
     step: Option<Producer>,
     batch: RecordBatch,
-    permits: (OwnedSemaphorePermit, MemoryPermit),
+    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 impl Submission {
+    /// The rows that may be stored. A producer's batch goes on to the log without any: it is acknowledged, so its
+    /// number is taken.
+    fn prove(&self) -> Result<Proven, Error> {
+        let request = &self.stream.request;
+        let mut proven = self.database.prove(request, &self.batch)?;
+        if proven.batch.is_none() && self.step.is_some() {
+            proven.batch = self.database.prove(request, &self.batch.slice(0, 0))?.batch;
+        }
+        Ok(proven)
+    }
+
     fn run(self) -> Result<(), Status> {
         let started = Instant::now();
-        let proven = self.database.prove(&self.stream.request, &self.batch);
+        let proven = self.prove();
         let number = self.acknowledgements.begin();
         let Proven { batch, bad_rows, bad_row_count } = match proven {
             Ok(proven) => proven,

@@ -1,6 +1,7 @@
 //! What all calls share: the database, the limits, and the permits that keep memory and threads bounded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_flight::FlightData;
 use bytes::Bytes;
@@ -19,8 +20,22 @@ use crate::status::{exhausted, from_command, from_error, invalid, new, unavailab
 /// Memory is counted in units of this size, because permits are counted in 32 bits.
 const UNIT_BYTES: u64 = 1 << 10;
 
-/// A share of the memory for requests.
-pub(crate) type MemoryPermit = OwnedSemaphorePermit;
+/// Threads of [`Pool::Waiters`] that requests which wait for a position can never take.
+const NOT_WAITING: usize = 64;
+
+/// A share of the memory for requests, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct MemoryPermit {
+    bytes: i64,
+    metrics: Arc<Metrics>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        self.metrics.request_bytes.dec_by(self.bytes);
+    }
+}
 
 /// The state behind every call.
 #[derive(Debug)]
@@ -31,6 +46,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// How long a read's snapshot may be used.
+    pub snapshot_age_max: Duration,
     /// Rings when the server stops.
     pub told: Told,
     calls: Arc<Semaphore>,
@@ -38,6 +55,7 @@ pub struct Shared {
     log_queue: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
+    positions: Arc<Semaphore>,
 }
 
 /// Which threads work runs on.
@@ -64,8 +82,10 @@ impl Shared {
             memory: units(limits.request_bytes_max),
             log_queue: units(storage.queue_bytes_max),
             readers: Arc::new(Semaphore::new(limits.readers)),
-            waiters: Arc::new(Semaphore::new(limits.waiters_max)),
+            waiters: Arc::new(Semaphore::new(limits.waiters_max + NOT_WAITING)),
+            positions: Arc::new(Semaphore::new(limits.waiters_max)),
             database,
+            snapshot_age_max: storage.snapshot_age_max,
             limits,
             metrics,
             told,
@@ -84,11 +104,15 @@ impl Shared {
     }
 
     /// A share of the memory for requests; what is above the whole budget counts as the whole budget.
-    pub async fn memory(&self, bytes: u64) -> Result<MemoryPermit, Status> {
+    pub(crate) async fn memory(&self, bytes: u64) -> Result<MemoryPermit, Status> {
         let most = self.limits.request_bytes_max;
         let acquiring = Arc::clone(&self.memory).acquire_many_owned(units(bytes.min(most)));
         match tokio::time::timeout(self.limits.request_wait_max, acquiring).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => {
+                let bytes = i64::try_from(bytes.min(most)).unwrap_or(i64::MAX);
+                self.metrics.request_bytes.inc_by(bytes);
+                Ok(MemoryPermit { bytes, metrics: Arc::clone(&self.metrics), _permit: permit })
+            }
             _ => Err(exhausted(format!(
                 "requests hold all of {most} bytes (request-bytes-max) and none came free within {:?} (request-wait-max)",
                 self.limits.request_wait_max
@@ -96,8 +120,16 @@ impl Shared {
         }
     }
 
+    /// A place among the requests that wait for a position, or a refusal: whoever waited for a place would wait behind
+    /// those that wait for something else.
+    pub(crate) fn wait_for_position(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let most = self.limits.waiters_max;
+        let place = Arc::clone(&self.positions).try_acquire_owned();
+        place.map_err(|_| exhausted(format!("{most} requests wait for a position (waiters-max); try again later")))
+    }
+
     /// A share of the engine's queue of writes, so that a fast client waits instead of being refused.
-    pub async fn log_queue(&self, bytes: u64, most: u64) -> Result<MemoryPermit, Status> {
+    pub async fn log_queue(&self, bytes: u64, most: u64) -> Result<OwnedSemaphorePermit, Status> {
         let acquiring = Arc::clone(&self.log_queue).acquire_many_owned(units(bytes.min(most)));
         acquiring.await.map_err(|_| unavailable("the server is shutting down"))
     }

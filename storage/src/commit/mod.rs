@@ -291,12 +291,15 @@ impl Committer {
         }
     }
 
+    /// Stops writes. The first reason stays: what follows is only its echo.
     fn poison(&mut self, error: &Error) {
-        let error = Error::new(
-            Kind::Poisoned,
-            format!("{error}; what the disk holds is unknown: writes stop until the database is opened again"),
-        );
+        if self.poisoned.is_some() {
+            return;
+        }
+        let mend = "reads go on; mend the disk, then open the database again (start the server again)";
+        let error = Error::new(Kind::Poisoned, format!("{error}; {mend}"));
         tracing::error!(%error, "the log is poisoned");
+        self.engine.statistics.poisoned.set(1);
         self.engine.published.fail(error.clone());
         self.poisoned = Some(error);
     }

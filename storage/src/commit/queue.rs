@@ -65,7 +65,7 @@ impl Queue {
         let bytes = job.bytes();
         if bytes > 0 && state.bytes > 0 && state.bytes + bytes > bytes_max {
             let error = Error::exhausted(format!(
-                "writes of more than {bytes_max} bytes wait for the log (limit queue_bytes_max); send slower, or again later"
+                "writes of more than {bytes_max} bytes wait for the log (limit queue-bytes-max); send slower, or again later"
             ));
             return Err((job, error));
         }

@@ -208,7 +208,7 @@ impl Committer {
         let known = log.map_or(0, |log| log.producers.len());
         if stored.is_none() && known >= self.engine.options.producers_max {
             return Err(Error::exhausted(format!(
-                "the table knows {known} producers (limit producers_max); use the names of producers again"
+                "the table knows {known} producers (limit producers-max); use the names of producers again"
             )));
         }
         Ok(false)

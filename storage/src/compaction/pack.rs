@@ -16,7 +16,7 @@ use crate::manifest::PackEntry;
 use crate::model::catalog::Table;
 use crate::pack::{self, DELETED, NEVER, NULL, Pack, VALUE, WindowColumn, Winners};
 use crate::read::bounds::RowBounds;
-use crate::read::resolved::{BatchBounds, Item, Resolved, resolve};
+use crate::read::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
 use crate::time::Sequence;
 use crate::view::{BucketView, DirtySet, LatestPack, TableState};
 
@@ -143,7 +143,7 @@ impl Winners for LatestWinners<'_> {
         let open = RowBounds::Constant(i64::MAX);
         let bounds = BatchBounds { as_of: &open, known_at: &open, position: self.position };
         let ids: Vec<u32> = self.features.iter().map(|(id, _)| *id).collect();
-        let resolved = resolve(self.view, items, &bounds, &ids)?;
+        let resolved = resolve(self.view, items, &bounds, Wanted { features: &ids, event_times: true })?;
         let columns = self.features.iter().enumerate();
         columns.map(|(slot, (id, data_type))| window_column(&resolved, slot, *id, data_type, length, values)).collect()
     }
@@ -162,7 +162,10 @@ fn window_column(
     let mut arrays: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
     let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
     let mut picks = vec![(0, 0); length];
-    let picked = resolved.picked.iter().map(|pick| (pick.place, Some((pick.source, pick.row, pick.event_time)), false));
+    let picked = resolved.sources.iter().zip(0u32..).flat_map(|(source, number)| {
+        let picks = source.picks.iter().zip(&source.event_times);
+        picks.map(move |(pick, &time)| (pick.place, Some((number, pick.row, time)), false))
+    });
     let walked = resolved.walked.iter().map(|item| (item.place, item.winners[slot], item.deleted));
     for (place, winner, deleted) in picked.chain(walked) {
         let place = place as usize;
@@ -172,7 +175,7 @@ fn window_column(
             }
             continue;
         };
-        let Some(column) = resolved.sources[source as usize].column(feature) else { continue };
+        let Some(column) = resolved.sources[source as usize].chunk.column(feature) else { continue };
         let Some(position) = column.position(row)? else { continue };
         column.check(position)?;
         let (window, position) = column.locate(position);

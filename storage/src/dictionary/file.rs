@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::part::Part;
 use super::table::{
-    LINE_BYTES, LINE_KEY_BYTES, Line, fingerprint_lines_for, key_lines_for, mix, ordinals, place_fingerprint, place_key,
+    LINE_BYTES, LINE_KEY_BYTES, Line, fingerprint_lines_for, key_lines_for, line_of, mix, ordinals, place_fingerprint,
+    place_key,
 };
 use crate::blocks::{BlockWriter, Blocks, FileKind, Frame, number_at};
 use crate::error::{Error, Result};
@@ -60,20 +61,20 @@ pub fn file_name(number: u64) -> String {
 
 /// What the sections are and where: the JSON at the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Description {
-    first_ordinal: u32,
-    count: u32,
-    purged: u32,
+pub(super) struct Description {
+    pub(super) first_ordinal: u32,
+    pub(super) count: u32,
+    pub(super) purged: u32,
     /// Bytes per key, if all have the same.
-    width: Option<u64>,
+    pub(super) width: Option<u64>,
     /// Bytes per offset, 4 or 8, if widths differ.
-    offset_bytes: Option<u8>,
-    offsets: u64,
-    keys: u64,
-    key_bytes: u64,
-    table: u64,
-    lines: u64,
-    probe_max: u64,
+    pub(super) offset_bytes: Option<u8>,
+    pub(super) offsets: u64,
+    pub(super) keys: u64,
+    pub(super) key_bytes: u64,
+    pub(super) table: u64,
+    pub(super) lines: u64,
+    pub(super) probe_max: u64,
 }
 
 /// A dictionary file, opened.
@@ -152,6 +153,27 @@ impl Mapped {
             }
         }
         Ok(())
+    }
+
+    /// [`Mapped::check_all`], and that the table finds every key that is not `erased`, and nothing else.
+    pub(super) fn verify(&self, erased: &RoaringBitmap) -> Result<()> {
+        self.check_all()?;
+        let mut found = RoaringBitmap::new();
+        for at in 0..self.lines {
+            for relative in ordinals(self.line(at)?, self.key_lines()) {
+                let start = line_of(mix(hash(self.key(relative)?)), self.lines);
+                let distance = (at + self.lines - start) % self.lines;
+                if distance > self.probe_max || !found.insert(self.meta.first_ordinal + relative) {
+                    return Err(self.damaged(at));
+                }
+            }
+        }
+        let range = self.meta.first_ordinal..self.meta.end();
+        let mut missing = RoaringBitmap::new();
+        missing.insert_range(range.clone());
+        missing -= &found;
+        let purged = missing.len() == u64::from(self.meta.purged) && missing.is_subset(erased);
+        if purged { Ok(()) } else { Err(self.blocks.damaged(self.table, "the table does not find all keys of the file")) }
     }
 
     /// How many bytes are mapped.

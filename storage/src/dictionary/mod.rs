@@ -24,6 +24,7 @@ use crate::model::key::Keys;
 mod file;
 mod fresh;
 mod part;
+pub(crate) mod salvage;
 mod table;
 #[cfg(test)]
 mod tests;

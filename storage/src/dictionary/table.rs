@@ -128,6 +128,30 @@ pub(super) fn ordinals(line: &[u8; LINE_BYTES], key_lines: bool) -> impl Iterato
     })
 }
 
+/// What a line says of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The key itself.
+    Key([u8; LINE_KEY_BYTES]),
+    /// Its fingerprint.
+    Fingerprint(u32),
+}
+
+/// What a line says of its keys, each with its ordinal counted from the part's first.
+pub(super) fn told(line: &[u8; LINE_BYTES], key_lines: bool) -> impl Iterator<Item = (u32, Told)> {
+    let (keys, _) = line.as_chunks::<LINE_KEY_BYTES>();
+    let room = if key_lines { LINE_KEYS } else { LINE_FINGERPRINTS };
+    (0..room).filter_map(move |index| {
+        if key_lines {
+            Some((number_at(line, LINE_KEYS * 2 + index).checked_sub(1)?, Told::Key(keys[index])))
+        } else {
+            let fingerprint = number_at(line, index);
+            let relative = number_at(line, LINE_FINGERPRINTS + index);
+            (fingerprint != 0).then_some((relative, Told::Fingerprint(fingerprint)))
+        }
+    })
+}
+
 /// Puts a key into a table of fingerprint lines that has room, and says how many lines behind its own it came to lie.
 pub(super) fn place_fingerprint(table: &mut [Line], mixed: u64, relative: u32) -> u64 {
     place(table, mixed, |line| {

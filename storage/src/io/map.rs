@@ -62,7 +62,7 @@ impl Maps {
             Err(open) => Err(Error::new(
                 Kind::Exhausted,
                 format!(
-                    "could not map {name}: {open} files are mapped and maps_max is {}; raise it",
+                    "could not map {name}: {open} files are mapped and maps-max is {}; raise it",
                     self.maps_max
                 ),
             )),

@@ -85,6 +85,53 @@ pub fn sweep(files: &dyn Files, directory: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where files that do not check are kept.
+pub const DAMAGED: &str = "damaged";
+
+/// How much is copied at once.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// A name in [`DAMAGED`] that is still free for what was `name`.
+fn aside(files: &dyn Files, name: &str) -> Result<String> {
+    files.create_directory(DAMAGED)?;
+    sweep(files, DAMAGED)?;
+    let taken = files.list(DAMAGED)?;
+    let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+    let (stem, ending) = file.split_once('.').map_or((file, String::new()), |(stem, end)| (stem, format!(".{end}")));
+    let free = (1_u64..).map(|attempt| format!("{stem}.{attempt}{ending}")).find(|name| !taken.contains(name));
+    Ok(format!("{DAMAGED}/{}", free.expect("the attempts do not end")))
+}
+
+/// Copies `name` to [`DAMAGED`], durably; where to.
+pub fn copy_aside(files: &Arc<dyn Files>, name: &str) -> Result<String> {
+    let to = aside(files.as_ref(), name)?;
+    let length = files.length(name)?;
+    publish(files, &to, |file| copy_bytes(files.as_ref(), name, 0, length, file))?;
+    Ok(to)
+}
+
+/// Moves `name` to [`DAMAGED`], durably; where to. Its bytes are not read, so that a medium that refuses them does not
+/// matter.
+pub fn move_aside(files: &dyn Files, name: &str) -> Result<String> {
+    let to = aside(files, name)?;
+    files.rename(name, &to)?;
+    files.sync_directory(DAMAGED)?;
+    files.sync_directory(directory_of(name))?;
+    Ok(to)
+}
+
+/// Appends the bytes of `name` from `offset` to `end` to `file`.
+pub fn copy_bytes(files: &dyn Files, name: &str, mut offset: u64, end: u64, file: &mut dyn Append) -> Result<()> {
+    let mut bytes = Vec::new();
+    while offset < end {
+        bytes.resize(CHUNK_BYTES.min(end - offset) as usize, 0);
+        files.read_at(name, offset, &mut bytes)?;
+        file.append(&bytes)?;
+        offset += bytes.len() as u64;
+    }
+    Ok(())
+}
+
 /// What a missing file means depends on the caller; this is the plain error.
 pub fn missing(name: &str) -> Error {
     Error::new(crate::error::Kind::Io, format!("file {name} does not exist"))

@@ -65,6 +65,11 @@ impl Manifest {
         Error::corrupt(&name(self.number), HEADER_BYTES as u64, what)
     }
 
+    /// The name of the file.
+    pub fn file_name(&self) -> String {
+        name(self.number)
+    }
+
     /// Removes every manifest but the newest.
     pub fn sweep(&self) -> Result<()> {
         for number in numbers(&self.files)? {

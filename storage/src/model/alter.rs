@@ -16,7 +16,7 @@ use super::declare::{check_columns, check_table};
 use super::names::{MAX_FUTURE_SKEW_DEFAULT, RETIRED_MAX, check_column_name};
 use super::types::{can_widen, parse_type, print_type, stored_type};
 use super::value::one_from_json;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// A change of one feature table.
 #[derive(Debug, Clone)]
@@ -63,10 +63,9 @@ impl Alteration {
         let standing = catalog.table(&self.table)?.clone();
         let entity = catalog.entity_of(&standing).clone();
         let mut table = Table::clone(&standing);
-        let place = |error: Error| error.at(format!("table `{}`", self.table));
         // Each name is looked up before any is changed.
         let widened = self.widen.iter().map(|(name, to)| Ok((widened(&standing, name, to)?, to)));
-        let widened = widened.collect::<Result<Vec<_>>>().map_err(place)?;
+        let widened = widened.collect::<Result<Vec<_>>>()?;
         let renamed = self.rename.iter().map(|(from, to)| Ok((standing.feature(from)?.id, to)));
         let renamed = renamed.collect::<Result<Vec<_>>>()?;
         for (id, to) in widened {
@@ -75,8 +74,15 @@ impl Alteration {
         for (id, to) in renamed {
             change_feature(&mut table, id, |feature| feature.name.clone_from(to));
         }
-        self.retire_from(&standing, &mut table).map_err(place)?;
+        self.retire_from(&standing, &mut table)?;
         for feature in &self.add {
+            if table.features.iter().any(|known| known.name == feature.name) {
+                let (table, name) = (&table.name, &feature.name);
+                return Err(Error::new(
+                    Kind::AlreadyExists,
+                    format!("table `{table}` has a feature `{name}`; give the new one another name, or leave it out"),
+                ));
+            }
             let id = table.next_feature;
             table.next_feature =
                 id.checked_add(1).ok_or_else(|| Error::exhausted("all 2^32 ids of features are used up"))?;
@@ -159,13 +165,16 @@ fn widened(table: &Table, name: &str, to: &DataType) -> Result<u32> {
     let feature = table.feature(name)?;
     if feature.data_type != *to && !can_widen(&feature.data_type, to) {
         return Err(Error::invalid(format!(
-            "feature `{name}` cannot be widened from {} to {}: not every value would be kept; add a new feature",
+            "table `{}`: feature `{name}` cannot be widened from {} to {}: not every value would be kept; add a new feature",
+            table.name,
             print_type(&feature.data_type),
             print_type(to)
         )));
     }
     if let Some(default) = &feature.default {
-        one_from_json(default, &stored_type(to)).map_err(|error| error.at(format!("default of feature `{name}`")))?;
+        one_from_json(default, &stored_type(to)).map_err(|error| {
+            error.at(format!("table `{}`: default of feature `{name}`", table.name))
+        })?;
     }
     Ok(feature.id)
 }

@@ -92,7 +92,7 @@ pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
 }
 
 fn refused(from: &DataType, to: &DataType) -> Error {
-    Error::invalid(format!("is of type {}, declared as {}; cast it before sending", print_type(from), print_type(to)))
+    Error::invalid(format!("has type {}, but is declared as {}; cast it before sending", print_type(from), print_type(to)))
 }
 
 /// Whether values of one plain type may fit another.
@@ -171,7 +171,7 @@ pub(crate) fn to_micros(
 ) -> Result<(ScalarBuffer<i64>, Option<NullBuffer>, Option<BooleanBuffer>)> {
     let DataType::Timestamp(unit, _) = given.data_type() else {
         let expected = "needs a timestamp type; any unit, with or without a time zone (none means UTC)";
-        return Err(Error::invalid(format!("is of type {}; it {expected}", print_type(given.data_type()))));
+        return Err(Error::invalid(format!("has type {}; it {expected}", print_type(given.data_type()))));
     };
     let raw = relabel(given, &DataType::Int64)?;
     let raw = raw.as_primitive::<arrow_array::types::Int64Type>();

@@ -73,7 +73,7 @@ pub fn print_time(micros: Micros) -> Value {
 }
 
 /// `micros` for a message.
-pub(super) fn time_text(micros: Micros) -> String {
+pub(crate) fn time_text(micros: Micros) -> String {
     calendar(micros).unwrap_or_else(|| format!("{micros} µs from 1970"))
 }
 

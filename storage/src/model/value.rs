@@ -18,6 +18,7 @@ mod parse;
 mod print;
 
 pub use super::duration::{parse_duration, parse_time, print_duration, print_time};
+pub(crate) use super::duration::time_text;
 pub use parse::from_json;
 pub use print::to_json;
 

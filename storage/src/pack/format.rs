@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Slot};
 use super::PackMeta;
+use crate::block_list::BlockList;
 use crate::blocks::{Blocks, FileKind, Frame, number_at};
 use crate::error::Result;
 use crate::io::Files;
@@ -64,8 +65,16 @@ pub(super) fn window_bytes(variables: usize) -> usize {
 
 /// Opens the frame.
 pub(super) fn open(files: &Arc<dyn Files>, meta: &PackMeta) -> Result<Blocks> {
-    let frame = Frame { number: meta.number, length: meta.length, crc: meta.crc };
-    Blocks::open(files, meta.name(), KIND, frame)
+    Blocks::open(files, meta.name(), KIND, frame(meta))
+}
+
+/// The blocks of the pack that `meta` describes, without mapping it.
+pub(crate) fn block_list(files: &dyn Files, meta: &PackMeta) -> Result<BlockList> {
+    BlockList::framed(files, meta.name(), frame(meta))
+}
+
+fn frame(meta: &PackMeta) -> Frame {
+    Frame { number: meta.number, length: meta.length, crc: meta.crc }
 }
 
 /// Reads the description and proves it against the manifest and itself.

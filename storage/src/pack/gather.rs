@@ -8,8 +8,6 @@
 use std::hint::black_box;
 use std::ops::Range;
 
-use arrow_buffer::MutableBuffer;
-
 use super::layout::{Cell, status_of};
 use super::{Pack, VALUE};
 use crate::error::Result;
@@ -23,39 +21,17 @@ const LINE_BYTES: u32 = 64;
 /// Of a wide cell only the start is touched: the machine notices the sequence and goes on by itself.
 const TOUCH_BYTES_MAX: u32 = 256;
 
-/// The cells of one feature (or the event times of one group) of an answer, by place in the answer.
-#[derive(Debug)]
-pub struct Cells {
-    width: usize,
-    places: usize,
-    /// The cells, `width` bytes each; zeros where nothing was gathered or the status is not value.
-    pub bytes: MutableBuffer,
-    /// The status of each place; `None` as long as all that were gathered are values.
-    pub statuses: Option<Vec<u8>>,
-}
-
-impl Cells {
-    /// Room for `places` cells of `width` bytes.
-    pub fn new(width: usize, places: usize) -> Self {
-        Self { width, places, bytes: MutableBuffer::from_len_zeroed(width * places), statuses: None }
-    }
-
-    /// Notes the status of `place`.
-    pub fn set_status(&mut self, place: u32, status: u8) {
-        if status != VALUE || self.statuses.is_some() {
-            let places = self.places;
-            self.statuses.get_or_insert_with(|| vec![VALUE; places])[place as usize] = status;
-        }
-    }
-}
-
-/// Copies the cells `wanted` of each `(place, ordinal)` in `rows` to `place` of the matching `cells`. A place is
-/// gathered once.
-pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Cells]) -> Result<()> {
-    assert_eq!(wanted.len(), cells.len(), "each wanted cell has its buffer");
-    for (cell, into) in wanted.iter().zip(cells.iter()) {
-        assert_eq!(cell.width as usize, into.width, "a buffer has the width of its cells");
-    }
+/// Copies the cells `wanted` of each `(place, ordinal)` in `rows` to `place` of the matching bytes of `cells`, which
+/// hold one cell per place. Tells `differ` the index of the cell, the place and the status of every cell that is no
+/// value; the bytes of those are zeros.
+pub fn gather(
+    pack: &Pack,
+    rows: &[(u32, u32)],
+    wanted: &[Cell],
+    cells: &mut [&mut [u8]],
+    mut differ: impl FnMut(usize, u32, u8),
+) -> Result<()> {
+    assert_eq!(wanted.len(), cells.len(), "each wanted cell has its bytes");
     let stretch = dense_stretch(wanted);
     let touches = if stretch.is_some() { vec![0] } else { touches(wanted) };
     let stretch_bytes = stretch.as_ref().map_or(0, Range::len);
@@ -80,18 +56,18 @@ pub fn gather(pack: &Pack, rows: &[(u32, u32)], wanted: &[Cell], cells: &mut [Ce
                     let rows = together.chunks_exact(stretch_bytes);
                     // A cell without width may lie before the stretch; none of its bytes are copied.
                     let offset = (cell.offset as usize).saturating_sub(stretch.start);
-                    copy_cells(cell, offset, rows, places, &mut into.bytes);
+                    copy_cells(cell, offset, rows, places, into);
                 }
             }
             None => {
                 for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
-                    copy_cells(cell, cell.offset as usize, bytes.iter().copied(), places, &mut into.bytes);
+                    copy_cells(cell, cell.offset as usize, bytes.iter().copied(), places, into);
                 }
             }
         }
         for (row, &place) in bytes.iter().zip(places) {
             if row[0] != 1 {
-                copy_statuses(row, place, wanted, cells);
+                tell_statuses(row, place, wanted, &mut differ);
             }
         }
     }
@@ -187,10 +163,11 @@ fn copy_width<'a, const WIDTH: usize>(
     }
 }
 
-fn copy_statuses(row: &[u8], place: u32, wanted: &[Cell], cells: &mut [Cells]) {
-    for (cell, into) in wanted.iter().zip(cells) {
-        if let Some(index) = cell.status {
-            into.set_status(place, status_of(row, index as usize));
+fn tell_statuses(row: &[u8], place: u32, wanted: &[Cell], differ: &mut impl FnMut(usize, u32, u8)) {
+    for (index, cell) in wanted.iter().enumerate() {
+        let status = cell.status.map_or(VALUE, |feature| status_of(row, feature as usize));
+        if status != VALUE {
+            differ(index, place, status);
         }
     }
 }

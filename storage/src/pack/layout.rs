@@ -104,6 +104,22 @@ impl Layout {
         Some(self.by_id[found].1 as usize)
     }
 
+    /// The indexes of the features with these ids, or `None` if one is not there. Cheap if they come in the order of
+    /// the pack, as all features of a table do.
+    pub fn indexes_of(&self, features: impl Iterator<Item = u32>) -> Option<Vec<usize>> {
+        let mut next = 0;
+        let mut indexes = Vec::with_capacity(features.size_hint().0);
+        for id in features {
+            let index = match self.features.get(next) {
+                Some(laid) if laid.feature == id => next,
+                _ => self.index_of(id)?,
+            };
+            indexes.push(index);
+            next = index + 1;
+        }
+        Some(indexes)
+    }
+
     /// How many time groups there are.
     pub fn groups(&self) -> u16 {
         self.groups

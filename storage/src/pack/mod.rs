@@ -31,6 +31,7 @@ mod writer;
 mod tests;
 
 pub use self::cells::array_of;
+pub(crate) use self::format::block_list;
 use self::format::{Description, Presence};
 pub use self::layout::{Cell, Layout, PackFeature, Slot};
 pub use self::writer::build;

@@ -5,11 +5,11 @@ use arrow_array::builder::{
 };
 use arrow_array::types::{Float32Type, Int8Type};
 use arrow_array::*;
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{MutableBuffer, NullBuffer};
 use arrow_cast::cast;
 use arrow_schema::{Field, Fields, TimeUnit};
 
-use super::gather::{Cells, gather};
+use super::gather::gather;
 use super::*;
 use crate::checksum::{checksum, checksum64};
 use crate::error::Kind;
@@ -147,20 +147,23 @@ fn read_all(pack: &Pack, ordinals: &[u32]) -> Result<Vec<(Vec<u8>, Vec<i64>, Arr
     let mut answers = Vec::new();
     for (index, laid) in layout.features().iter().enumerate() {
         let wanted = [layout.cell(index), layout.time_cell(laid.group)];
-        let mut cells = wanted.map(|cell| Cells::new(cell.width as usize, ordinals.len()));
-        gather(pack, &rows, &wanted, &mut cells)?;
-        let [values, times] = cells;
-        let mut statuses = values.statuses.clone().unwrap_or_else(|| vec![VALUE; ordinals.len()]);
+        let [mut values, mut times] =
+            wanted.map(|cell| MutableBuffer::from_len_zeroed(cell.width as usize * ordinals.len()));
+        let mut statuses = vec![VALUE; ordinals.len()];
+        gather(pack, &rows, &wanted, &mut [values.as_slice_mut(), times.as_slice_mut()], |cell, place, status| {
+            assert_eq!(cell, 0, "event times have no status");
+            statuses[place as usize] = status;
+        })?;
         let valid: NullBuffer = statuses.iter().map(|&status| status == VALUE).collect();
         let backwards = UInt32Array::from_iter_values((0..=last).rev());
         let values = match laid.slot {
             Slot::Fixed { .. } => {
-                let array = array_of(&laid.data_type, values.bytes.into(), Some(valid))?;
+                let array = array_of(&laid.data_type, values.into(), Some(valid))?;
                 arrow_select::take::take(&array, &backwards, None)?
             }
             Slot::Variable(variable) => pack.gather_variable(variable, ordinals)?,
         };
-        let (times, _) = times.bytes.as_slice().as_chunks::<8>();
+        let (times, _) = times.as_slice().as_chunks::<8>();
         let times = times.iter().rev().map(|time| i64::from_le_bytes(*time)).collect();
         statuses.reverse();
         answers.push((statuses, times, values));
@@ -282,13 +285,17 @@ fn wide_and_narrow_gathers_agree() {
     let layout = pack.layout();
     let rows: Vec<(u32, u32)> = (0..1_000).map(|place| (place, place * 7919 % 3_000)).collect();
     let all: Vec<Cell> = (0..layout.features().len()).map(|index| layout.cell(index)).collect();
-    let mut together: Vec<Cells> = all.iter().map(|cell| Cells::new(cell.width as usize, 1_000)).collect();
-    gather(&pack, &rows, &all, &mut together).unwrap();
-    for (cell, together) in all.iter().zip(&together) {
-        let mut alone = [Cells::new(cell.width as usize, 1_000)];
-        gather(&pack, &rows, &[*cell], &mut alone).unwrap();
-        assert_eq!(alone[0].bytes.as_slice(), together.bytes.as_slice());
-        assert_eq!(alone[0].statuses, together.statuses);
+    let gathered = |wanted: &[Cell]| {
+        let mut cells: Vec<Vec<u8>> = wanted.iter().map(|cell| vec![0; cell.width as usize * 1_000]).collect();
+        let mut statuses = vec![vec![VALUE; 1_000]; wanted.len()];
+        let mut bytes: Vec<&mut [u8]> = cells.iter_mut().map(Vec::as_mut_slice).collect();
+        gather(&pack, &rows, wanted, &mut bytes, |cell, place, status| statuses[cell][place as usize] = status).unwrap();
+        (cells, statuses)
+    };
+    let (cells, statuses) = gathered(&all);
+    for (index, cell) in all.iter().enumerate() {
+        let (alone, alone_statuses) = gathered(&[*cell]);
+        assert_eq!((&alone[0], &alone_statuses[0]), (&cells[index], &statuses[index]));
     }
 }
 

@@ -50,7 +50,7 @@ fn read_run(scan: Arc<Scan>, bucket: u32, run: Arc<Run>) -> Batches {
 /// The rows of `run` within the bounds and the window.
 fn visible_rows(scan: &Scan, bucket: u32, run: &Run) -> Result<Vec<HistoryRow>> {
     let rows = &run.rows;
-    let step_end = rows.steps.end(scan.known_at, scan.snapshot.sequence());
+    let visible_steps = rows.steps.bound(scan.known_at, scan.snapshot.sequence());
     let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
     let to = to.min(scan.as_of);
     let erased = scan.state.erased(bucket);
@@ -64,7 +64,7 @@ fn visible_rows(scan: &Scan, bucket: u32, run: &Run) -> Result<Vec<HistoryRow>> 
         }
         for row in range {
             let time = rows.event_times[row as usize];
-            if rows.row_steps[row as usize] < step_end && (from..=to).contains(&time) {
+            if visible_steps.sees(&rows.steps, rows.row_steps[row as usize]) && (from..=to).contains(&time) {
                 visible.push(HistoryRow { ordinal, row });
             }
         }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 
-use super::answer::AnswerColumn;
+use super::answer::{AnswerTable, BaseStatuses, Status};
 use super::bounds::RowBounds;
 use super::resolved::{Resolved, Sources};
 use super::scan::{Batches, Scan};
 use super::walk::{BoundedRun, PointBounds, Standing, bound_runs, walk};
-use crate::column::fixed_width;
 use crate::error::Result;
 use crate::model::key;
 
@@ -36,14 +35,11 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
         return Ok(None);
     }
     let mut columns: Vec<ArrayRef> = key::decode(&scan.entity.key, &mut keys.iter().map(Vec::as_slice))?;
-    let base = RowBounds::Constant(scan.base);
-    for (slot, part) in scan.features.iter().enumerate() {
-        let fixed = fixed_width(&part.stored).filter(|_| !scan.table_state.is_mixed(part.feature.id));
-        let mut column = AnswerColumn::new(part, keys.len(), fixed, false);
-        column.fill(&resolved, slot)?;
-        column.expire(&base);
-        columns.push(column.finish()?);
-    }
+    let never = vec![Status::Never as u8; keys.len()];
+    let mut table = AnswerTable::new(&scan.features, &scan.table_state, BaseStatuses::Each(never), false);
+    table.fill(&[resolved], 1)?;
+    let answers = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
+    columns.extend(answers.into_iter().filter_map(|[cells, ..]| cells));
     Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))
 }
 
@@ -71,6 +67,6 @@ fn standing_entities(
         resolved.walked.push(sources.walked_item(keys.len() as u32, &walked, runs));
         keys.push(key);
     }
-    resolved.sources = sources.chunks;
+    resolved.sources = sources.sources;
     Ok((keys, resolved))
 }

@@ -3,10 +3,13 @@
 pub(crate) mod answer;
 pub(crate) mod bounds;
 pub mod digest;
+pub(crate) mod fixed;
 pub(crate) mod history;
 pub(crate) mod latest;
 pub(crate) mod latest_rows;
+pub(crate) mod newest;
 pub(crate) mod parallel;
+pub(crate) mod picked;
 pub(crate) mod plan;
 pub(crate) mod point;
 pub mod resolve;

@@ -10,6 +10,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::error::{Error, Result};
 use crate::model::catalog::{Catalog, Entity, Feature, Table};
+use crate::model::types::print_type;
 use crate::position::Position;
 use crate::time::Micros;
 use crate::view::{EntityState, TableState};
@@ -268,17 +269,7 @@ fn asked_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Arc
         }
         return Ok(table.features.clone());
     }
-    let found = table.features.iter().find(|feature| feature.name == reference.feature);
-    let feature = found.ok_or_else(|| {
-        let known: Vec<_> = table.features.iter().map(|feature| feature.name.as_str()).take(20).collect();
-        Error::invalid(format!(
-            "table {} has no feature {:?}; it has {}",
-            table.name,
-            reference.feature,
-            known.join(", ")
-        ))
-    })?;
-    Ok(vec![Arc::clone(feature)])
+    Ok(vec![Arc::clone(table.feature(&reference.feature)?)])
 }
 
 fn output_name(feature: &Feature, reference: &FeatureReference) -> String {
@@ -309,7 +300,8 @@ pub(crate) fn planned_bound(bound: &Bound, schema: &Schema, which: &str) -> Resu
             let given = schema.field(index).data_type();
             if !matches!(given, DataType::Timestamp(..)) {
                 return Err(Error::invalid(format!(
-                    "column {name:?}, which \"{which}\" names, is {given}; it must be a timestamp"
+                    "column {name:?}, which \"{which}\" names, has type {}; cast it to a timestamp",
+                    print_type(given)
                 )));
             }
             Ok(PlannedBound::Column { index, name: name.clone(), exclusive: *exclusive })

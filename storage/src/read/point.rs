@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
-use super::answer::{AnswerColumn, Status};
+use super::answer::{AnswerTable, BaseStatuses, FeatureAnswer, Status};
 use super::bounds::{RowBounds, row_bounds};
 use super::plan::{KeyGroup, Plan, TablePart};
-use super::resolved::{BatchBounds, Item, Resolved, resolve};
+use super::latest::Packed;
+use super::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
 use super::snapshot::Snapshot;
 use super::{latest, parallel};
-use crate::column::fixed_width;
 use crate::dictionary::UNKNOWN;
 use crate::error::{Error, Result};
-use crate::model::key::{self, Keys};
+use crate::model::key;
 use crate::model::cast::door_cast;
 use crate::time::Sequence;
-use crate::view::{Horizon, TableView};
+use crate::view::Horizon;
 
 /// The bounds of a batch, and the moment its ages are measured from.
 #[derive(Debug)]
@@ -32,23 +32,16 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
         return Err(Error::invalid("a batch of the request has another schema than the stream began with"));
     }
     let bounds = bounds_of(plan, snapshot, batch)?;
-    let mut finished: Vec<Option<[Option<ArrayRef>; 3]>> = vec![None; plan.features];
+    let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
+    let mut finished: Vec<Option<FeatureAnswer>> = vec![None; plan.features];
     for group in &plan.groups {
-        let items = group_items(group, batch)?;
+        let items = group_items(group, batch, threads)?;
         for part in &group.tables {
-            let view = snapshot.view(part.table.id);
-            let forgotten = forgotten_rows(plan, part, &view.horizon, &bounds, batch.num_rows())?;
-            let mut columns = fill_table(plan, snapshot, part, view, &items, &bounds, batch.num_rows(), threads)?;
-            let base = &bounds.base;
-            let arrays = parallel::map_mut(&mut columns, threads_for(threads, batch.num_rows()), |column| {
-                forgotten.iter().for_each(|&row| column.statuses[row] = Status::Forgotten as u8);
-                column.expire(base);
-                let status = plan.status.then(|| column.status_array());
-                let time = plan.event_times.then(|| column.event_time_array());
-                Ok([Some(column.finish()?), status, time])
-            })?;
-            for (feature, arrays) in part.features.iter().zip(arrays) {
-                finished[feature.output] = Some(arrays);
+            let forgotten = forgotten_rows(plan, part, &snapshot.view(part.table.id).horizon, &bounds, batch.num_rows())?;
+            let table = fill_table(plan, snapshot, part, &items, &bounds, batch.num_rows(), threads)?;
+            let answers = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
+            for (feature, answer) in part.features.iter().zip(answers) {
+                finished[feature.output] = Some(answer);
             }
         }
     }
@@ -60,17 +53,14 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
 /// Rows from which a read is spread over threads.
 const PARALLEL_ROWS_MIN: usize = 8192;
 
-fn threads_for(threads: usize, rows: usize) -> usize {
-    if rows < PARALLEL_ROWS_MIN { 1 } else { threads }
-}
-
 fn bounds_of(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Bounds> {
     let as_of = row_bounds(&plan.as_of, batch, "as_of")?;
     let known_at = row_bounds(&plan.known_at, batch, "known_at")?;
     if let RowBounds::PerRow(times) = &known_at {
         if let Some(row) = times.iter().position(|&time| time > snapshot.known_at_max()) {
             return Err(Error::invalid(format!(
-                "row {row}: the \"known_at\" bound lies after the server's clock; knowledge of the future cannot be asked"
+                "row {row}: the \"known_at\" bound lies after the server's clock: what will be known cannot be asked; give a \
+                 time that has passed"
             )));
         }
     }
@@ -96,8 +86,8 @@ fn stated_times(bound: &super::plan::PlannedBound, batch: &RecordBatch, which: &
     row_bounds(&stated, batch, which)
 }
 
-/// The encoded key of each row of `batch`.
-fn group_keys(group: &KeyGroup, batch: &RecordBatch) -> Result<Keys> {
+/// The key columns of `batch` in the types of the entity's key.
+fn key_columns(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
     let mut arrays = Vec::with_capacity(group.columns.len());
     for (key, &index) in group.entity.key.iter().zip(&group.columns) {
         let column = batch.column(index);
@@ -112,7 +102,7 @@ fn group_keys(group: &KeyGroup, batch: &RecordBatch) -> Result<Keys> {
         let cast = door_cast(column, &key.data_type).and_then(|cast| cast.into_whole(column.as_ref(), &key.data_type));
         arrays.push(cast.map_err(|error| error.at(format!("column {name:?}")))?);
     }
-    key::encode(&group.entity.key, &arrays)
+    Ok(arrays)
 }
 
 /// The newest commit, at or after `first`, that erased an entity which `batch` asks for.
@@ -123,7 +113,7 @@ pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> 
         if erasures.is_empty() {
             continue;
         }
-        let keys = group_keys(group, batch)?;
+        let keys = key::encode(&group.entity.key, &key_columns(group, batch)?)?;
         let erased = (0..keys.len()).filter_map(|row| erasures.erased_at(keys.get(row)));
         newest = newest.max(erased.filter(|&sequence| sequence >= first).max());
     }
@@ -131,8 +121,26 @@ pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> 
 }
 
 /// The rows of `batch` whose entity is known, per bucket.
-fn group_items(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<Vec<Item>>> {
-    let keys = group_keys(group, batch)?;
+fn group_items(group: &KeyGroup, batch: &RecordBatch, threads: usize) -> Result<Vec<Vec<Item>>> {
+    let columns = key_columns(group, batch)?;
+    let share = batch.num_rows().div_ceil(threads).max(1);
+    let starts: Vec<usize> = (0..batch.num_rows()).step_by(share).collect();
+    let found = parallel::map(starts, threads, |start| {
+        let rows = share.min(batch.num_rows() - start);
+        let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, rows)).collect();
+        find_items(group, &columns, start as u32)
+    })?;
+    let mut parts = found.into_iter();
+    let mut items = parts.next().unwrap_or_else(|| vec![Vec::new(); group.entity.buckets as usize]);
+    for part in parts {
+        items.iter_mut().zip(part).for_each(|(items, more)| items.extend(more));
+    }
+    Ok(items)
+}
+
+/// The known entities among the keys in `columns`, per bucket; `first` is the place of the first of them.
+fn find_items(group: &KeyGroup, columns: &[ArrayRef], first: u32) -> Result<Vec<Vec<Item>>> {
+    let keys = key::encode(&group.entity.key, columns)?;
     let mut places: Vec<Vec<u32>> = vec![Vec::new(); group.entity.buckets as usize];
     let mut hashes: Vec<u64> = Vec::with_capacity(keys.len());
     for row in 0..keys.len() {
@@ -144,47 +152,61 @@ fn group_items(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<Vec<Item>>> 
     let mut ordinals = vec![UNKNOWN; keys.len()];
     let mut items = Vec::with_capacity(places.len());
     for (bucket, places) in places.iter().enumerate() {
-        group.state.dictionaries[bucket].find(&keys, places, &hashes, &mut ordinals)?;
-        let found = places.iter().map(|&place| Item { place, ordinal: ordinals[place as usize] });
+        if places.is_empty() {
+            items.push(Vec::new());
+            continue;
+        }
+        // The dictionary is locked against its writer meanwhile, so large requests come in pieces.
+        for places in places.chunks(FIND_KEYS) {
+            group.state.dictionaries[bucket].find(&keys, places, &hashes, &mut ordinals)?;
+        }
+        let found = places.iter().map(|&row| Item { place: first + row, ordinal: ordinals[row as usize] });
         items.push(found.filter(|item| item.ordinal != UNKNOWN).collect());
     }
     Ok(items)
 }
 
-/// The answer columns of one table, filled from the latest pack where it serves and from history elsewhere.
-#[expect(clippy::too_many_arguments, reason = "each is one independent part of the request")]
+/// Keys that are looked up in a dictionary at once.
+const FIND_KEYS: usize = 8192;
+
+/// The answer of one table, filled from the latest packs where they serve and from history elsewhere.
 fn fill_table<'a>(
     plan: &Plan,
     snapshot: &Snapshot,
     part: &'a TablePart,
-    view: &TableView,
     items: &[Vec<Item>],
     bounds: &Bounds,
     rows: usize,
     threads: usize,
-) -> Result<Vec<AnswerColumn<'a>>> {
-    let threads = threads_for(threads, rows);
+) -> Result<AnswerTable<'a>> {
+    let view = snapshot.view(part.table.id);
     let features: Vec<u32> = part.features.iter().map(|part| part.feature.id).collect();
-    let batch_bounds =
-        BatchBounds { as_of: &bounds.as_of, known_at: &bounds.known_at, position: snapshot.sequence() };
-    let mut columns: Vec<AnswerColumn<'a>> = part
-        .features
-        .iter()
-        .map(|feature| {
-            // A feature that was widened has columns of several types: those are cast, not copied.
-            let fixed = fixed_width(&feature.stored).filter(|_| !part.state.is_mixed(feature.feature.id));
-            AnswerColumn::new(feature, rows, fixed, plan.event_times)
-        })
-        .collect();
-    let from_history = latest::fill(plan, snapshot, view, items, &mut columns)?;
-    let resolved: Vec<Resolved> = parallel::map(from_history, threads, |(bucket, items)| {
-        resolve(&view.buckets[bucket], items, &batch_bounds, &features)
-    })?;
-    let mut slots: Vec<(usize, &mut AnswerColumn<'a>)> = columns.iter_mut().enumerate().collect();
-    parallel::map_mut(&mut slots, threads, |(slot, column)| {
-        resolved.iter().try_for_each(|resolved| column.fill(resolved, *slot))
-    })?;
-    Ok(columns)
+    let event_times = plan.event_times || part.features.iter().any(|feature| feature.max_age.is_some());
+    let wanted = Wanted { features: &features, event_times };
+    let bounds = BatchBounds { as_of: &bounds.as_of, known_at: &bounds.known_at, position: snapshot.sequence() };
+    let (packed, rest) = latest::split(plan, snapshot, part, view, items);
+    let resolved: Vec<Resolved> =
+        parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, &bounds, wanted))?;
+    let base = base_statuses(rows, &packed, &resolved);
+    let mut table = AnswerTable::new(&part.features, &part.state, base, plan.event_times);
+    packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
+    table.fill(&resolved, threads)?;
+    Ok(table)
+}
+
+/// Value for every row that one row of a pack or of history answers whole, never for all others.
+fn base_statuses(rows: usize, packed: &[Packed<'_>], resolved: &[Resolved]) -> BaseStatuses {
+    let sources = || resolved.iter().flat_map(|resolved| &resolved.sources);
+    let in_packs: usize = packed.iter().map(|packed| packed.rows.len()).sum();
+    let in_history: usize = sources().map(|source| source.picks.len()).sum();
+    if in_packs + in_history == rows {
+        return BaseStatuses::Values(rows);
+    }
+    let mut statuses = vec![Status::Never as u8; rows];
+    let packed = packed.iter().flat_map(|packed| packed.rows.iter().map(|&(place, _)| place));
+    let picked = sources().flat_map(|source| source.picks.iter().map(|pick| pick.place));
+    packed.chain(picked).for_each(|place| statuses[place as usize] = Status::Value as u8);
+    BaseStatuses::Each(statuses)
 }
 
 /// The rows whose bounds lie before the horizon: an error unless statuses were asked for and bounds are per row.

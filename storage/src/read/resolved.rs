@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bounds::RowBounds;
-use super::walk::{BoundedRun, Newest, PointBounds, Standing, Walked, Winner, bound_runs, newest, walk};
+use super::newest::{Knowledge, Newest, Question, newest};
+use super::walk::{BoundedRun, PointBounds, Standing, Walked, Winner, bound_runs, walk};
 use crate::column::Column;
 use crate::error::Result;
 use crate::run::Chunk;
@@ -12,30 +13,34 @@ use crate::time::{Micros, Sequence};
 use crate::view::BucketView;
 
 /// One row of a request: where its answer goes and which entity it asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) place: u32,
     pub(crate) ordinal: u32,
 }
 
-/// A row that wins for all features at once.
+/// A row of the request and the row of a chunk that wins for all features at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Picked {
+pub(crate) struct Pick {
     pub(crate) place: u32,
-    /// Index into [`Resolved::sources`].
-    pub(crate) source: u32,
-    /// Row of that chunk.
     pub(crate) row: u32,
-    pub(crate) event_time: Micros,
+}
+
+/// A chunk that winners are in.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) chunk: Arc<Chunk>,
+    /// The rows of it that win for every feature.
+    pub(crate) picks: Vec<Pick>,
+    /// The event time of each pick, if event times were asked for.
+    pub(crate) event_times: Vec<Micros>,
 }
 
 /// The winners of one bucket for some rows of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     /// The chunks that winners are in.
-    pub(crate) sources: Vec<Arc<Chunk>>,
-    /// Rows whose winner carries every feature.
-    pub(crate) picked: Vec<Picked>,
+    pub(crate) sources: Vec<Source>,
     /// Rows whose features were decided one by one.
     pub(crate) walked: Vec<WalkedItem>,
 }
@@ -64,7 +69,14 @@ impl BatchBounds<'_> {
     }
 }
 
-/// Rows from which sorting a request into storage order pays.
+/// What to resolve.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) features: &'a [u32],
+    pub(crate) event_times: bool,
+}
+
+/// Rows from which sorting a request by entity pays.
 const SORT_ROWS_MIN: usize = 64;
 
 /// Resolves `items` against `view`.
@@ -72,43 +84,70 @@ pub(crate) fn resolve(
     view: &BucketView,
     mut items: Vec<Item>,
     bounds: &BatchBounds<'_>,
-    features: &[u32],
+    wanted: Wanted<'_>,
 ) -> Result<Resolved> {
     let known_at = bounds.known_at.constant();
-    let mut runs = bound_runs(view.runs(), known_at.unwrap_or(i64::MAX), bounds.position);
+    let runs = bound_runs(view.runs(), known_at.unwrap_or(i64::MAX), bounds.position);
+    let knowledge = Knowledge::new(&runs, bounds.position, known_at.is_some(), items.len());
     if items.len() >= SORT_ROWS_MIN {
-        items.sort_unstable_by_key(|item| (item.ordinal, std::cmp::Reverse(bounds.as_of.of(item.place as usize))));
+        items = by_ordinal(items);
     }
     let mut sources = Sources::default();
-    let mut resolved = Resolved::default();
-    resolved.picked.reserve(items.len());
-    for item in items {
-        let point = bounds.of(item.place);
-        if known_at.is_none() {
-            for bounded in &mut runs {
-                bounded.step_end = bounded.run.rows.steps.end(point.known_at, point.position);
-            }
-        }
-        match newest(&runs, item.ordinal, &point)? {
-            Newest::None => {}
-            Newest::Row { run, row } if sources.is_complete(&runs, run, row, features) => {
-                let (source, chunk_row, event_time) = sources.locate(&runs, run, row);
-                resolved.picked.push(Picked { place: item.place, source, row: chunk_row, event_time });
-            }
-            Newest::Row { .. } | Newest::Walk => {
-                let walked = walk(&runs, item.ordinal, &point, features, Standing::Ignored)?;
-                resolved.walked.push(sources.walked_item(item.place, &walked, &runs));
+    let mut walked = Vec::new();
+    for items in items.chunks(PIECE_ROWS) {
+        let questions: Vec<Question> =
+            items.iter().map(|item| Question { ordinal: item.ordinal, point: bounds.of(item.place) }).collect();
+        let found = newest(&runs, &knowledge, &questions)?;
+        for ((item, question), newest) in items.iter().zip(&questions).zip(found) {
+            match newest {
+                Newest::None => {}
+                Newest::Row { run, row } if sources.is_complete(&runs, run, row, wanted.features) => {
+                    sources.pick(&runs, item.place, (run, row), wanted.event_times);
+                }
+                Newest::Row { .. } | Newest::Walk => {
+                    let seen = knowledge.seen_from(&runs, &question.point);
+                    let found = walk(&seen, item.ordinal, &question.point, wanted.features, Standing::Ignored)?;
+                    walked.push(sources.walked_item(item.place, &found, &seen));
+                }
             }
         }
     }
-    resolved.sources = sources.chunks;
-    Ok(resolved)
+    Ok(Resolved { sources: sources.sources, walked })
+}
+
+/// Rows whose questions are held at once.
+const PIECE_ROWS: usize = 4096;
+
+/// `items` in the order of their ordinals, so that each entity's rows are looked up once and all are met in storage
+/// order. Counted, not compared, unless the ordinals lie far apart.
+fn by_ordinal(mut items: Vec<Item>) -> Vec<Item> {
+    let ordinals = || items.iter().map(|item| item.ordinal);
+    let (Some(first), Some(last)) = (ordinals().min(), ordinals().max()) else { return items };
+    let span = (last - first) as usize + 1;
+    if span > items.len().saturating_mul(4) {
+        items.sort_unstable_by_key(|item| (item.ordinal, item.place));
+        return items;
+    }
+    let mut starts = vec![0u32; span + 1];
+    ordinals().for_each(|ordinal| starts[(ordinal - first) as usize + 1] += 1);
+    let mut before = 0;
+    for start in &mut starts {
+        before += *start;
+        *start = before;
+    }
+    let mut sorted = vec![Item::default(); items.len()];
+    for item in &items {
+        let start = &mut starts[(item.ordinal - first) as usize];
+        sorted[*start as usize] = *item;
+        *start += 1;
+    }
+    sorted
 }
 
 /// The chunks in which winners were found, numbered as they are met.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    pub(crate) chunks: Vec<Arc<Chunk>>,
+    pub(crate) sources: Vec<Source>,
     /// (run, chunk of the run) → number.
     numbers: HashMap<(u32, u32), u32>,
     /// Whether a write row of the chunk has a cell for every feature that any chunk has.
@@ -125,9 +164,10 @@ impl Sources {
             }
         }
         let number = *self.numbers.entry((run, chunk)).or_insert_with(|| {
-            self.chunks.push(Arc::clone(&runs[run as usize].run.chunks[chunk as usize]));
+            let chunk = Arc::clone(&runs[run as usize].run.chunks[chunk as usize]);
+            self.sources.push(Source { chunk, picks: Vec::new(), event_times: Vec::new() });
             self.complete.push(None);
-            self.chunks.len() as u32 - 1
+            self.sources.len() as u32 - 1
         });
         self.last = Some(((run, chunk), number));
         number
@@ -138,7 +178,7 @@ impl Sources {
         match self.complete[number] {
             Some(complete) => complete,
             None => {
-                let chunk = &self.chunks[number];
+                let chunk = &self.sources[number].chunk;
                 let dense = |feature: u32| chunk.column(feature).map(Column::is_dense);
                 // A feature that no chunk has cannot win anywhere, so it needs no walk, unless a tombstone may say
                 // that it is deleted rather than never written.
@@ -157,6 +197,16 @@ impl Sources {
         let in_run = runs[run as usize].run;
         let origin = in_run.origin(row);
         (self.number(runs, run, origin.chunk), origin.row, in_run.rows.event_times[row as usize])
+    }
+
+    /// Notes that a row of a run wins for every feature at `place`.
+    fn pick(&mut self, runs: &[BoundedRun<'_>], place: u32, (run, row): (u32, u32), event_time: bool) {
+        let (source, row, time) = self.locate(runs, run, row);
+        let source = &mut self.sources[source as usize];
+        source.picks.push(Pick { place, row });
+        if event_time {
+            source.event_times.push(time);
+        }
     }
 
     pub(crate) fn walked_item(&mut self, place: u32, walked: &Walked, runs: &[BoundedRun<'_>]) -> WalkedItem {

@@ -196,11 +196,7 @@ fn asked(table: &Table, request: &ScanRequest) -> Result<Vec<Arc<Feature>>> {
     let Some(columns) = &request.columns else { return Ok(table.features.clone()) };
     let mut features = Vec::with_capacity(columns.len());
     for name in columns {
-        let found = table.features.iter().find(|feature| feature.name == *name);
-        let feature = found.ok_or_else(|| {
-            let known: Vec<_> = table.features.iter().map(|feature| feature.name.as_str()).take(20).collect();
-            Error::invalid(format!("table {} has no feature {name:?}; it has {}", table.name, known.join(", ")))
-        })?;
+        let feature = table.feature(name)?;
         if features.iter().any(|known: &Arc<Feature>| known.id == feature.id) {
             return Err(Error::invalid(format!("the scan names feature {name:?} twice; name it once")));
         }

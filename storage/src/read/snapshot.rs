@@ -73,7 +73,7 @@ impl Snapshot {
         }
         Err(Error::new(
             crate::error::Kind::Unavailable,
-            "the read's snapshot is older than snapshot_age_max; ask again with \"position\" to read the same commits",
+            "the read's snapshot is older than snapshot-age-max; ask again with \"position\" to read the same commits",
         ))
     }
 }

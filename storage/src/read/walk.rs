@@ -1,13 +1,12 @@
 //! One entity's visible rows across the runs of its bucket, newest event time first.
 //!
-//! [`newest`] is the fast way for the common case: one look into each run that could beat the best row so far.
-//! [`walk`] is the whole rule for everything else: tombstones, partial rows, ties.
+//! [`walk`] is the whole rule: tombstones, partial rows, ties. `newest.rs` is the fast way where none of these matter.
 
 use std::sync::Arc;
 
 use super::resolve::{GroupRow, Settled, settle, sort_group};
 use crate::error::Result;
-use crate::rows::RowKind;
+use crate::rows::{RowKind, StepBound};
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
 
@@ -22,18 +21,18 @@ pub struct PointBounds {
     pub position: Sequence,
 }
 
-/// A run and what of it is visible to a whole batch whose knowledge bound is constant.
+/// A run and what of it is visible.
 #[derive(Debug)]
 pub struct BoundedRun<'a> {
     /// The run.
     pub run: &'a Arc<Run>,
-    /// The first step that is not visible.
-    pub step_end: u32,
+    /// The steps that are visible.
+    pub steps: StepBound,
 }
 
 impl BoundedRun<'_> {
     /// The event bound that can find anything: what is known at S lies at most the run's lead after S.
-    fn reach(&self, bounds: &PointBounds) -> Micros {
+    pub(super) fn reach(&self, bounds: &PointBounds) -> Micros {
         bounds.as_of.min(bounds.known_at.saturating_add(self.run.rows.lead_max))
     }
 }
@@ -44,63 +43,10 @@ pub fn bound_runs<'a>(
     known_at: Micros,
     position: Sequence,
 ) -> Vec<BoundedRun<'a>> {
-    let bounded = runs.map(|run| BoundedRun { run, step_end: run.rows.steps.end(known_at, position) });
-    let mut bounded: Vec<_> = bounded.filter(|bounded| bounded.step_end > 0).collect();
+    let bounded = runs.map(|run| BoundedRun { run, steps: run.rows.steps.bound(known_at, position) });
+    let mut bounded: Vec<_> = bounded.filter(|bounded| !bounded.steps.is_empty()).collect();
     bounded.sort_by_key(|bounded| std::cmp::Reverse(bounded.run.rows.event_time_range.1));
     bounded
-}
-
-/// What the fast way found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Newest {
-    /// No row is visible.
-    None,
-    /// This row is the newest by the whole order, and no tombstone is near it.
-    Row {
-        /// Index of the run.
-        run: u32,
-        /// Row of the run.
-        row: u32,
-    },
-    /// A run that holds the entity has tombstones: the whole rule must be walked.
-    Walk,
-}
-
-/// The newest visible row of `ordinal`.
-pub fn newest(runs: &[BoundedRun<'_>], ordinal: u32, bounds: &PointBounds) -> Result<Newest> {
-    let mut best: Option<(Micros, u32, u32)> = None;
-    for (index, bounded) in runs.iter().enumerate() {
-        let rows = &bounded.run.rows;
-        if best.is_some_and(|(time, ..)| time > rows.event_time_range.1) {
-            // Runs are ordered by their newest event time: none of the others can beat this row.
-            break;
-        }
-        if rows.event_time_range.0 > bounds.as_of {
-            continue;
-        }
-        let range = rows.range(ordinal)?;
-        if range.is_empty() {
-            continue;
-        }
-        if rows.kinds.is_some() {
-            return Ok(Newest::Walk);
-        }
-        let end = range.end;
-        let row = rows.skip_unknown(rows.seek(range, bounded.reach(bounds)), end, bounded.step_end);
-        if row == end {
-            continue;
-        }
-        let time = rows.event_times[row as usize];
-        let beaten = best.is_none_or(|(best_time, best_run, best_row)| {
-            let best_rows = &runs[best_run as usize].run.rows;
-            (time, rows.row_id(row), rows.sequence(row))
-                > (best_time, best_rows.row_id(best_row), best_rows.sequence(best_row))
-        });
-        if beaten {
-            best = Some((time, index as u32, row));
-        }
-    }
-    Ok(best.map_or(Newest::None, |(_, run, row)| Newest::Row { run, row }))
 }
 
 /// The winner of one feature, if a write decided it.
@@ -197,7 +143,7 @@ fn cursors<'a>(runs: &'a [BoundedRun<'a>], ordinal: u32, bounds: &PointBounds) -
         let range = rows.range(ordinal)?;
         let end = range.end;
         let start = rows.seek(range, bounded.reach(bounds));
-        let next = rows.skip_unknown(start, end, bounded.step_end);
+        let next = rows.skip_unknown(start, end, &bounded.steps);
         if next < end {
             cursors.push(Cursor { index: index as u32, bounded, next, end });
         }
@@ -220,7 +166,7 @@ fn take_group<'a>(cursors: &mut Vec<Cursor<'a>>, time: Micros, group: &mut Vec<G
                 place: rows.places[row as usize],
                 retracted: rows.retracted_features(row),
             });
-            cursor.next = rows.skip_unknown(row + 1, cursor.end, cursor.bounded.step_end);
+            cursor.next = rows.skip_unknown(row + 1, cursor.end, &cursor.bounded.steps);
         }
     }
     cursors.retain(|cursor| cursor.next < cursor.end);

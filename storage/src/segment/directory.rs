@@ -103,26 +103,28 @@ impl Directory {
     /// The rows of `ordinal`; empty if it has none. `checks` are those of the file that the directory lies in.
     #[inline]
     pub fn range(&self, ordinal: u32, checks: Option<&Checks>) -> Result<Range<u32>> {
-        self.range_from(&mut 0, ordinal, checks)
-    }
-
-    /// The rows of `ordinal`, sought from `hint` on: for questions in ascending order that share a `hint`, which
-    /// starts at 0. A question below the hint is answered too, only slower.
-    pub fn range_from(&self, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Range<u32>> {
-        if ordinal < self.first || ordinal > self.last || self.entities() == 0 {
-            return Ok(0..0);
-        }
-        let found = match &self.ordinals {
-            Ordinals::Sorted(ordinals) => gallop(ordinals, hint, ordinal, checks)?,
-            Ordinals::Bitmap { words, ranks } => rank_of(words, ranks, ordinal - self.first, checks)?,
-        };
-        match found {
+        match self.entity_from(&mut 0, ordinal, checks)? {
             None => Ok(0..0),
             Some(entity) => self.rows_of(entity as usize, checks),
         }
     }
 
-    fn rows_of(&self, entity: usize, checks: Option<&Checks>) -> Result<Range<u32>> {
+    /// Which of the entities `ordinal` is, sought from `hint` on: for questions in ascending order that share a
+    /// `hint`, which starts at 0. A question below the hint is answered too, only slower.
+    #[inline]
+    pub fn entity_from(&self, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
+        if ordinal < self.first || ordinal > self.last || self.entities() == 0 {
+            return Ok(None);
+        }
+        match &self.ordinals {
+            Ordinals::Sorted(ordinals) => gallop(ordinals, hint, ordinal, checks),
+            Ordinals::Bitmap { words, ranks } => rank_of(words, ranks, ordinal - self.first, checks),
+        }
+    }
+
+    /// The rows of one of the entities.
+    #[inline]
+    pub fn rows_of(&self, entity: usize, checks: Option<&Checks>) -> Result<Range<u32>> {
         let rows = self.starts.values.get(entity..entity + 2);
         if let (Some(checks), Some(_)) = (checks, rows) {
             checks.bytes(self.starts.bytes(entity..entity + 2))?;

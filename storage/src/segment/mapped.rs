@@ -14,7 +14,7 @@ use arrow_select::concat::concat;
 
 use crate::column::Fixed;
 use crate::error::Result;
-use crate::segment::checks::{Checks, Part};
+use crate::segment::checks::{BLOCK_BYTES, Checks, Part};
 use crate::segment::window;
 
 /// The values of a column in a mapped file.
@@ -116,6 +116,26 @@ impl Mapped {
         Ok(())
     }
 
+    /// [`Mapped::check`] of the value at `position`; answers positions, this one or more, that are now known to be
+    /// whole.
+    pub(crate) fn check_around(&self, position: u32) -> Result<Range<u32>> {
+        self.check(position)?;
+        let Storage::Fixed(of) = &self.storage else {
+            return Ok(0..self.len);
+        };
+        let width = of.fixed.width as u64;
+        let start = of.values_offset + u64::from(position) * width;
+        let mut known = whole_in_block(start, of.values_offset, width);
+        if of.fixed.valid.is_some() {
+            let byte = of.valid_offset + u64::from(position) / 8;
+            let bytes = whole_in_block(byte, of.valid_offset, 1);
+            known = known.start.max(bytes.start * 8)..known.end.min(bytes.end * 8);
+        }
+        // A value that lies across two blocks is known by itself.
+        let whole = if known.contains(&u64::from(position)) { known } else { u64::from(position)..u64::from(position) + 1 };
+        Ok(whole.start as u32..whole.end.min(u64::from(self.len)) as u32)
+    }
+
     pub(crate) fn verify(&self) -> Result<()> {
         match &self.storage {
             Storage::Fixed(of) => {
@@ -197,6 +217,14 @@ impl Mapped {
     fn damaged(&self, offset: u64, error: &ArrowError) -> crate::error::Error {
         self.checks.damaged(offset, &error.to_string())
     }
+}
+
+/// The elements of `width` bytes, of a section that starts at `offset`, that lie whole in the block of the byte at `at`.
+fn whole_in_block(at: u64, offset: u64, width: u64) -> Range<u64> {
+    let block = at - at % BLOCK_BYTES;
+    let first = block.saturating_sub(offset).div_ceil(width);
+    let end = (block + BLOCK_BYTES - offset) / width;
+    first..end
 }
 
 /// The array of values of fixed width.

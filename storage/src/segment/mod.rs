@@ -1,7 +1,7 @@
 //! Segments: immutable files of rows in storage order, with their cells by column.
 //!
 //! `format.rs` alone knows where things are in the file; `writer.rs` streams one out, `reader.rs` opens one as a
-//! [`Run`](crate::run::Run) without touching its columns; `checks.rs` checks what is touched.
+//! [`Run`](crate::run::Run) without touching its columns; `checks.rs` checks what is touched, `verify.rs` everything.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub mod directory;
 pub(crate) mod format;
 pub(crate) mod mapped;
 mod reader;
+mod verify;
 pub(crate) mod window;
 pub(crate) mod writer;
 
@@ -22,7 +23,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use reader::block_list;
 pub use reader::{describe, open};
+pub(crate) use verify::verify;
 
 /// The folder of segments.
 pub const DIRECTORY: &str = "segments";

@@ -3,18 +3,20 @@
 //! Opening checks the length, the header, the footer, and what every read needs (the steps and their zones, named
 //! retractions); columns and per-row sections are only found to lie within the file and to have the right lengths.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, ScalarBuffer};
 use arrow_schema::DataType;
 
+use crate::block_list::{BlockList, check_length};
 use crate::checksum::checksum64;
 use crate::column::{Column, Fixed, Packed, Presence, fixed_width};
 use crate::error::{Error, Kind, Result};
 use crate::io::Files;
 use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
 use crate::run::{Chunk, Run};
-use crate::segment::checks::{Blocks, Checks, Part, RowSections};
+use crate::segment::checks::{BLOCK_BYTES, Blocks, Checks, Part, RowSections};
 use crate::segment::directory::{Directory, Ordinals, RANK_WORDS};
 use crate::segment::format::{Footer, HEADER_BYTES, Refused, Section, SectionKind, TAIL_BYTES, header, read_tail};
 use crate::segment::mapped::{FixedStorage, Mapped, WindowStorage};
@@ -24,7 +26,7 @@ use crate::segment::{SegmentMeta, file_name};
 pub fn open(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
     let name = file_name(meta.number);
     let bytes = Buffer::from(files.map(&name, meta.length)?);
-    let (footer, covered) = read_footer(&name, &bytes)?;
+    let (footer, covered) = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?;
     if footer.meta != *meta {
         return Err(Error::corrupt(&name, 0, "it is another segment than the manifest says"));
     }
@@ -35,34 +37,59 @@ pub fn open(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
 pub fn describe(files: &Arc<dyn Files>, number: u64) -> Result<SegmentMeta> {
     let name = file_name(number);
     let bytes = Buffer::from(files.map(&name, files.length(&name)?)?);
-    let meta = read_footer(&name, &bytes)?.0.meta;
+    let meta = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?.0.meta;
     if meta.number != number {
         return Err(Error::corrupt(&name, 0, "it is another segment than its name says"));
     }
     Ok(meta)
 }
 
+/// The blocks of the segment that `meta` describes, without mapping it.
+pub(crate) fn block_list(files: &dyn Files, meta: &SegmentMeta) -> Result<BlockList> {
+    let name = file_name(meta.number);
+    check_length(files, &name, meta.length)?;
+    let read = |offset: u64, count: u64| {
+        let mut bytes = vec![0; count as usize];
+        files.read_at(&name, offset, &mut bytes).map(|()| Cow::Owned(bytes))
+    };
+    let (footer, covered) = read_footer(&name, meta.length, &read)?;
+    if footer.meta != *meta {
+        return Err(Error::corrupt(&name, 0, "it is another segment than the manifest says"));
+    }
+    if footer.checksums.len() as u64 != covered.div_ceil(BLOCK_BYTES) {
+        return Err(Error::corrupt(&name, covered, "the footer does not list one checksum per block"));
+    }
+    Ok(BlockList { name, covered, checksums: footer.checksums })
+}
+
+/// Gives `count` bytes at an offset that the file has.
+type Read<'a> = dyn Fn(u64, u64) -> Result<Cow<'a, [u8]>> + 'a;
+
+/// The bytes of a mapped file.
+fn mapped<'a>(bytes: &'a Buffer) -> impl Fn(u64, u64) -> Result<Cow<'a, [u8]>> {
+    move |offset, count| Ok(Cow::Borrowed(&bytes[offset as usize..(offset + count) as usize]))
+}
+
 /// The footer, with the length of the file and the checksum in its `meta`, and where it starts.
-fn read_footer(name: &str, bytes: &Buffer) -> Result<(Footer, u64)> {
-    let length = bytes.len() as u64;
+fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)> {
     let damaged = |offset: u64, what: &str| Error::corrupt(name, offset, what);
     let tail_start = length.checked_sub(TAIL_BYTES).filter(|&start| start >= HEADER_BYTES);
     let tail_start = tail_start.ok_or_else(|| damaged(0, "it is too short for a segment"))?;
     let (footer_length, footer_crc) =
-        read_tail(&bytes[tail_start as usize..]).ok_or_else(|| damaged(tail_start, "it does not end as a segment"))?;
+        read_tail(&read(tail_start, TAIL_BYTES)?).ok_or_else(|| damaged(tail_start, "it does not end as a segment"))?;
     let footer_start = tail_start.checked_sub(footer_length).filter(|&start| start >= HEADER_BYTES);
     let footer_start = footer_start.ok_or_else(|| damaged(tail_start, "the footer does not fit the file"))?;
-    let footer_bytes = &bytes[footer_start as usize..tail_start as usize];
-    if checksum64(footer_bytes) != footer_crc {
+    let footer_bytes = read(footer_start, footer_length)?;
+    if checksum64(&footer_bytes) != footer_crc {
         return Err(damaged(footer_start, "the checksum of the footer does not match"));
     }
-    let mut footer = Footer::decode(footer_bytes, footer_start).map_err(|refused| match refused {
+    let mut footer = Footer::decode(&footer_bytes, footer_start).map_err(|refused| match refused {
         Refused::Damaged(what) => damaged(footer_start, what),
         Refused::Newer(what) => {
             Error::new(Kind::Precondition, format!("file {name} was written by a newer FirnDB: it has {what}"))
         }
     })?;
-    if bytes[..HEADER_BYTES as usize] != header(footer.meta.number) {
+    if *read(0, HEADER_BYTES)? != header(footer.meta.number) {
         return Err(damaged(0, "the header does not fit the footer"));
     }
     if !footer.sort_sections() {

@@ -20,7 +20,7 @@ use crate::io::Files;
 use crate::io::simulated::Simulated;
 use crate::rows::RowKind;
 use crate::run::Run;
-use crate::segment::checks::BLOCK_BYTES;
+use crate::segment::checks::{BLOCK_BYTES, Checks};
 
 /// A small segment with a bit of everything.
 struct Small {
@@ -317,14 +317,20 @@ fn directories_equal_a_map() {
         while asked < 10 + count * spread {
             let rows = expected.get(&asked).cloned().unwrap_or(0..0);
             assert_eq!(directory.range(asked, None).expect("in memory"), rows);
-            assert_eq!(directory.range_from(&mut hint, asked, None).expect("in memory"), rows);
+            assert_eq!(hinted(&directory, &mut hint, asked, None), rows);
             asked += 1 + random.random_range(0..=count * spread / 200);
         }
         // A hint that is too far ahead costs time, not the answer.
         for (ordinal, rows) in pairs.into_iter().rev() {
-            assert_eq!(directory.range_from(&mut hint, ordinal, None).expect("in memory"), rows);
+            assert_eq!(hinted(&directory, &mut hint, ordinal, None), rows);
         }
     }
+}
+
+/// The rows of `ordinal`, sought from `hint`.
+fn hinted(directory: &Directory, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> std::ops::Range<u32> {
+    let entity = directory.entity_from(hint, ordinal, checks).expect("a sound directory");
+    entity.map_or(0..0, |entity| directory.rows_of(entity as usize, checks).expect("a sound directory"))
 }
 
 /// Both forms of the directory, in memory and mapped, are met by these tests.
@@ -338,7 +344,7 @@ fn both_directories_are_mapped() {
         let mut hint = 0;
         let checks = run.rows.checks.as_ref();
         for row in &small.rows {
-            let range = run.rows.directory.range_from(&mut hint, row.ordinal, checks).expect("a sound file");
+            let range = hinted(&run.rows.directory, &mut hint, row.ordinal, checks);
             assert_eq!(range, run.rows.range(row.ordinal).expect("a sound file"));
             assert!(range.clone().any(|at| run.rows.places[at as usize] == row.place));
         }

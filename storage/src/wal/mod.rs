@@ -29,14 +29,14 @@ mod tests;
 mod writer;
 
 pub use record::{RECORD_BYTES_MAX, Record};
-pub use repair::{Repair, repair};
+pub use repair::{Repair, losses, repair};
 pub use survey::{Finding, verify};
 
 use record::{END, FILE_HEADER_BYTES, FileHeader};
 use writer::{Writer, begin_synced};
 
 /// Where the log's files are.
-const DIRECTORY: &str = "wal";
+pub(crate) const DIRECTORY: &str = "wal";
 
 /// The log of one database, open for writing.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ impl Wal {
 
     fn poison_on_error(&mut self, outcome: Result<()>) -> Result<()> {
         outcome.map_err(|cause| {
-            let message = format!("the log takes no writes until the database is opened again, since: {cause}");
+            let message = format!("the log takes no more writes since: {cause}");
             let error = Error::new(Kind::Poisoned, message);
             self.poisoned = Some(error.clone());
             error

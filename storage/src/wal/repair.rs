@@ -10,14 +10,8 @@ use super::record::{FILE_HEADER_BYTES, FileHeader};
 use super::survey::{Cut, Survey};
 use super::{DIRECTORY, file_name};
 use crate::error::Result;
-use crate::io::{Append, Files, publish, sweep};
+use crate::io::{Files, copy_aside, copy_bytes, publish, sweep};
 use crate::time::Sequence;
-
-/// Where damaged files are kept.
-const DAMAGED: &str = "damaged";
-
-/// How much is copied at once.
-const CHUNK_BYTES: u64 = 1 << 20;
 
 /// What a repair did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,8 +22,27 @@ pub struct Repair {
     pub records_lost: u64,
     /// The first and the last sequence of those records. What lies between `kept_last` and them is lost too.
     pub sequences_lost: Option<(Sequence, Sequence)>,
+    /// Where the log is cut: the file and how many of its bytes stay. `None` if no record is given up.
+    pub cut: Option<(String, u64)>,
     /// The copies of the files that were changed or left out.
     pub copies: Vec<String>,
+}
+
+impl Repair {
+    fn of(survey: &Survey) -> Self {
+        Self {
+            kept_last: survey.kept_last,
+            records_lost: survey.records_lost,
+            sequences_lost: survey.sequences_lost,
+            cut: survey.cut.map(|cut| (file_name(cut.number), cut.offset)),
+            copies: Vec::new(),
+        }
+    }
+}
+
+/// What [`repair`] would do; nothing is changed.
+pub fn losses(files: &dyn Files, first_number: u64) -> Result<Repair> {
+    Ok(Repair::of(&Survey::of(files, first_number)?))
 }
 
 /// Keeps the log from the file `first_number` on up to its first damage. A log without damage is left as it is.
@@ -39,22 +52,17 @@ pub fn repair(files: &Arc<dyn Files>, first_number: u64) -> Result<Repair> {
     if let Some(error) = survey.unreadable {
         return Err(error.at("nothing was repaired, a file cannot be read"));
     }
-    let mut done = Repair {
-        kept_last: survey.kept_last,
-        records_lost: survey.records_lost,
-        sequences_lost: survey.sequences_lost,
-        copies: Vec::new(),
-    };
+    let mut done = Repair::of(&survey);
     if let Some(cut) = survey.cut {
         for &number in survey.numbers.iter().rev().take_while(|&&number| number > cut.number) {
-            done.copies.push(set_aside(files, number)?);
+            done.copies.push(copy_aside(files, &file_name(number))?);
             remove(files, number)?;
         }
         let there = survey.numbers.contains(&cut.number);
         done.copies.extend(cut_file(files, &cut, there, first_number)?);
     }
     for header in survey.headers.iter().filter(|header| survey.cut.is_none_or(|cut| header.number < cut.number)) {
-        done.copies.push(set_aside(files, header.number)?);
+        done.copies.push(copy_aside(files, &file_name(header.number))?);
         let length = files.length(&file_name(header.number))?;
         rewrite(files, header, length)?;
     }
@@ -63,7 +71,7 @@ pub fn repair(files: &Arc<dyn Files>, first_number: u64) -> Result<Repair> {
 
 /// Keeps of the file at the cut what is whole.
 fn cut_file(files: &Arc<dyn Files>, cut: &Cut, there: bool, first_number: u64) -> Result<Option<String>> {
-    let copy = if there { Some(set_aside(files, cut.number)?) } else { None };
+    let copy = if there { Some(copy_aside(files, &file_name(cut.number))?) } else { None };
     let header_bytes = FILE_HEADER_BYTES as u64;
     if cut.offset >= header_bytes || cut.number == first_number {
         rewrite(files, &cut.header, cut.offset.max(header_bytes))?;
@@ -87,31 +95,4 @@ fn rewrite(files: &Arc<dyn Files>, header: &FileHeader, length: u64) -> Result<(
         file.append(&header.encode())?;
         copy_bytes(files.as_ref(), &name, FILE_HEADER_BYTES as u64, length, file)
     })
-}
-
-/// Copies a log file to `damaged/` under a name that is free there; the name.
-fn set_aside(files: &Arc<dyn Files>, number: u64) -> Result<String> {
-    files.create_directory(DAMAGED)?;
-    sweep(files.as_ref(), DAMAGED)?;
-    let taken = files.list(DAMAGED)?;
-    let name = (1_u64..)
-        .map(|attempt| format!("{number:020}.{attempt}.wal"))
-        .find(|name| !taken.contains(name))
-        .expect("the attempts do not end");
-    let (from, to) = (file_name(number), format!("{DAMAGED}/{name}"));
-    let length = files.length(&from)?;
-    publish(files, &to, |file| copy_bytes(files.as_ref(), &from, 0, length, file))?;
-    Ok(to)
-}
-
-/// Appends the bytes of `name` from `offset` to `end` to `file`.
-fn copy_bytes(files: &dyn Files, name: &str, mut offset: u64, end: u64, file: &mut dyn Append) -> Result<()> {
-    let mut bytes = Vec::new();
-    while offset < end {
-        bytes.resize(CHUNK_BYTES.min(end - offset) as usize, 0);
-        files.read_at(name, offset, &mut bytes)?;
-        file.append(&bytes)?;
-        offset += bytes.len() as u64;
-    }
-    Ok(())
 }

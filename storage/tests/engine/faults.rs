@@ -25,7 +25,7 @@ use crate::world::{Batch, Deed, Feature, Outcome, Sent, Setting, Shape, World, p
 
 /// One step of the workload.
 #[derive(Debug, Clone, Copy)]
-enum Work {
+pub(crate) enum Work {
     Write(u64),
     Delete(u64),
     /// Adds a feature.
@@ -61,9 +61,9 @@ const WORKLOAD: [Work; 21] = [
     Work::Write(9),
 ];
 
-const ENTITIES: usize = 3;
+pub(crate) const ENTITIES: usize = 3;
 
-fn batch(work: Work) -> Option<Batch> {
+pub(crate) fn batch(work: Work) -> Option<Batch> {
     let (number, deed) = match work {
         Work::Write(number) => (number, Deed::Write { columns: vec![0, 1], nulls_absent: true }),
         Work::Delete(number) => (number, Deed::Delete),
@@ -95,13 +95,18 @@ fn prepared() -> World {
 
 /// What a writer knows: which batches were acknowledged, and which were sent.
 #[derive(Debug, Default, Clone)]
-struct Ledger {
+pub(crate) struct Ledger {
     acknowledged: BTreeSet<u64>,
     sent: BTreeMap<u64, Batch>,
     evolved: BTreeSet<u32>,
 }
 
 impl Ledger {
+    /// At least as many commits as this were acknowledged.
+    pub(crate) fn commits(&self) -> u64 {
+        (self.acknowledged.len() + self.evolved.len()) as u64
+    }
+
     /// Does `work`; the error, if there was one.
     fn work(&mut self, world: &mut World, work: Work) -> Option<Error> {
         world.clock.advance(10);
@@ -139,12 +144,12 @@ impl Ledger {
     }
 
     /// Checks that what is there is what may be there, and that the engine answers by it.
-    fn check(&self, world: &mut World) -> Outcome {
+    pub(crate) fn check(&self, world: &mut World) -> Outcome {
         self.check_but_torn(world, false)
     }
 
     /// With `torn`, the newest batches may be missing: a log that was cut looks like one that power loss tore.
-    fn check_but_torn(&self, world: &mut World, torn: bool) -> Outcome {
+    pub(crate) fn check_but_torn(&self, world: &mut World, torn: bool) -> Outcome {
         let there = world.database().catalog();
         let there = &there.table("t").map_err(|error| error.to_string())?.features;
         let there = |id: &u32| there.iter().any(|feature| feature.name == added(*id).name);
@@ -188,7 +193,7 @@ impl Ledger {
 }
 
 /// Runs `trials` numbered ones on all cores until `trial` says that it was the last.
-fn on_all_cores(trial: impl Fn(usize) -> bool + Sync) -> usize {
+pub(crate) fn on_all_cores(trial: impl Fn(usize) -> bool + Sync) -> usize {
     let (next, last) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
@@ -277,7 +282,7 @@ fn fail_quietly(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
     catch_unwind(|| fail_call(call, fault, sticky)).unwrap_or_else(|panic| Err(panic_text(panic)))
 }
 
-fn report(failures: Vec<String>) {
+pub(crate) fn report(failures: Vec<String>) {
     let total = failures.len();
     let first: Vec<String> = failures.into_iter().take(10).collect();
     assert!(total == 0, "{total} failures, the first:\n{}", first.join("\n\n"));
@@ -339,7 +344,7 @@ fn acknowledged_writes_survive_power_loss_at_every_call() {
 }
 
 /// A directory with every kind of file and the ledger of what it holds: closed cleanly, or as power loss finds it.
-fn whole_directory(closed: bool) -> (World, Ledger) {
+pub(crate) fn whole_directory(closed: bool) -> (World, Ledger) {
     let mut world = prepared();
     let mut ledger = Ledger::default();
     for work in WORKLOAD {

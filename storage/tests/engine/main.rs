@@ -7,6 +7,7 @@
 mod faults;
 mod histories;
 mod kill;
+mod mending;
 mod oracle;
 mod promises;
 mod types;

@@ -120,7 +120,7 @@ fn maps_are_bounded() {
         let views = [files.map("file", 10).unwrap(), files.map("file", 10).unwrap()];
         let error = files.map("file", 10).unwrap_err();
         assert_eq!(error.kind(), Kind::Exhausted);
-        assert!(error.message().contains("maps_max"), "{error}");
+        assert!(error.message().contains("maps-max"), "{error}");
         drop(views);
         files.map("file", 10).unwrap();
     }

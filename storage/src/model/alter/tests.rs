@@ -104,8 +104,8 @@ fn a_wrong_alteration_is_refused() {
         (json!({"drop": ["temp"]}), Kind::Invalid, "alter_table has no field `drop`; its fields are table, add, widen"),
         (
             json!({"add": [{"name": "temp", "type": "int8"}]}),
-            Kind::Invalid,
-            "the column `temp` would be a feature twice; rename one",
+            Kind::AlreadyExists,
+            "table `weather` has a feature `temp`; give the new one another name",
         ),
         (
             json!({"add": [{"name": "observed", "type": "int8"}]}),

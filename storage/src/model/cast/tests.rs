@@ -125,20 +125,20 @@ fn nested_values_fit_item_by_item() {
 #[test]
 fn another_family_is_refused_with_both_types() {
     let cases = [
-        (array(Int32Array::from(vec![1])), "float64", "is of type int32, declared as float64; cast it before sending"),
-        (array(Float64Array::from(vec![1.0])), "int64", "is of type float64, declared as int64"),
-        (array(StringArray::from(vec!["1"])), "int64", "is of type utf8, declared as int64"),
-        (array(StringArray::from(vec!["1"])), "binary", "is of type utf8, declared as binary"),
-        (array(Int64Array::from(vec![1])), "timestamp[us, UTC]", "is of type int64, declared as timestamp[us, UTC]"),
-        (array(Int64Array::from(vec![1])), "bool", "is of type int64, declared as bool"),
-        (array(Int64Array::from(vec![1])), "decimal128(10, 2)", "is of type int64, declared as decimal128(10, 2)"),
-        (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: is of type utf8, declared as int64"),
+        (array(Int32Array::from(vec![1])), "float64", "has type int32, but is declared as float64; cast it before sending"),
+        (array(Float64Array::from(vec![1.0])), "int64", "has type float64, but is declared as int64"),
+        (array(StringArray::from(vec!["1"])), "int64", "has type utf8, but is declared as int64"),
+        (array(StringArray::from(vec!["1"])), "binary", "has type utf8, but is declared as binary"),
+        (array(Int64Array::from(vec![1])), "timestamp[us, UTC]", "has type int64, but is declared as timestamp[us, UTC]"),
+        (array(Int64Array::from(vec![1])), "bool", "has type int64, but is declared as bool"),
+        (array(Int64Array::from(vec![1])), "decimal128(10, 2)", "has type int64, but is declared as decimal128(10, 2)"),
+        (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: has type utf8, but is declared as int64"),
         (
             lists("fixed_size_list<float32>[2]", &json!([[1, 2]])),
             "fixed_size_list<float32>[3]",
-            "is of type fixed_size_list<float32>[2], declared as fixed_size_list<float32>[3]",
+            "has type fixed_size_list<float32>[2], but is declared as fixed_size_list<float32>[3]",
         ),
-        (lists("struct<a: utf8>", &json!([{}])), "struct<a: int64>", "struct field `a`: is of type utf8"),
+        (lists("struct<a: utf8>", &json!([{}])), "struct<a: int64>", "struct field `a`: has type utf8"),
         (
             lists("struct<a: utf8>", &json!([{}])),
             "struct<a: utf8, b: utf8>",

@@ -156,7 +156,7 @@ fn a_wrong_entity_is_refused() {
         ),
         (key(json!([{"name": "a", "type": "float64"}])), "key column `a` cannot be float64; it can be an int"),
         (key(json!([{"name": "a", "type": "large_utf8"}])), "cannot be large_utf8"),
-        (key(json!([{"name": "a", "type": "what"}])), "key column `a`: type `what`: `what` is no type"),
+        (key(json!([{"name": "a", "type": "what"}])), "key column `a`: type \"what\": FirnDB stores no such type"),
         (
             key(json!([{"name": "origin", "type": "utf8"}, {"name": "origin", "type": "utf8"}])),
             "the key column `origin` is declared twice",
@@ -213,7 +213,7 @@ fn a_wrong_table_is_refused() {
         ),
         (feature(json!({"name": "x"})), "feature `x`: a feature needs the field `type`"),
         (feature(json!({"name": "features", "type": "int64"})), "`features` is no feature name"),
-        (feature(json!({"name": "x", "type": "floaty"})), "feature `x`: type `floaty`"),
+        (feature(json!({"name": "x", "type": "floaty"})), "feature `x`: type \"floaty\": FirnDB stores no such type"),
         (
             feature(json!({"name": "x", "type": "int64", "max_age": "3 hours"})),
             "max_age of feature `x`: `3 hours` is no duration",
@@ -260,7 +260,7 @@ fn a_wrong_table_is_refused() {
     let error = refused(&catalog, "create_table", &table("entity", json!("plane")));
     assert_eq!(
         (error.kind(), error.message()),
-        (Kind::NotFound, "there is no entity `plane`; create_entity declares one")
+        (Kind::NotFound, "there is no entity `plane`; list_entities names those there are, create_entity declares one")
     );
 }
 

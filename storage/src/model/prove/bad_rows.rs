@@ -76,6 +76,7 @@ impl BadRows {
 
     /// The error that refuses a batch because of them.
     pub(super) fn refusal(self, table: &str) -> Error {
+        let some_good = self.good_rows().is_some_and(|good| good.count_set_bits() > 0);
         let (listed, count) = self.report();
         let shown: Vec<String> = listed
             .iter()
@@ -88,8 +89,9 @@ impl BadRows {
         } else {
             String::new()
         };
+        let mend = if some_good { " (\"bad_rows\":\"report\" applies the good ones)" } else { "" };
         Error::invalid(format!(
-            "table `{table}`: {what}, so that nothing of the batch is applied: {}{more}",
+            "table `{table}`: {what}, so that nothing of the batch is applied{mend}: {}{more}",
             shown.join("; ")
         ))
     }

@@ -75,7 +75,7 @@ impl<'a> Roles<'a> {
         }
         let mut retracted = match &request.verb {
             Verb::Retract { features } => {
-                features.iter().map(|name| Ok(table.feature(name)?.id)).collect::<Result<Vec<_>>>()?
+                features.iter().map(|name| retracted(table, name)).collect::<Result<Vec<_>>>()?
             }
             _ => Vec::new(),
         };
@@ -157,6 +157,16 @@ fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
 fn columns_by_role<'a>(table: &'a Table, entity: &'a Entity) -> impl Iterator<Item = &'a str> {
     let named = entity.key.iter().chain(&table.row_id).map(|column| column.name.as_str());
     named.chain([table.event_time.as_str()])
+}
+
+/// The id of a feature whose cells a retract takes back.
+fn retracted(table: &Table, name: &str) -> Result<u32> {
+    let found = table.features.iter().find(|feature| feature.name == name);
+    let missing = || {
+        let known = table.feature_names();
+        Error::not_found(format!("retract.features: there is no feature `{name}`; the features are {known}"))
+    };
+    found.map(|feature| feature.id).ok_or_else(missing)
 }
 
 fn unknown(table: &Table, entity: &Entity, name: &str) -> Error {

@@ -260,7 +260,7 @@ fn wrong_columns_refuse_the_batch() {
             weather(2),
             "the batch lacks the column `landed`, which the request names as the ingest time",
         ),
-        (history, with(weather(2), "landed", temp()), "column `landed`: is of type float64; it needs a timestamp type"),
+        (history, with(weather(2), "landed", temp()), "column `landed`: has type float64; it needs a timestamp type"),
         (delete("trips"), trips(), "a delete carries no row id, so leave out the column `trip`"),
         (
             delete("weather"),
@@ -273,23 +273,23 @@ fn wrong_columns_refuse_the_batch() {
             bare(),
             "a retract that names features takes back cells of one identity, so it needs the row id column `trip`",
         ),
-        (retract(&["x"]), trips(), "table `trips` has no feature `x`; its features are `temp`, `wind`"),
+        (retract(&["x"]), trips(), "table `trips`: retract.features: there is no feature `x`; the features are `temp`, `wind`"),
         (
             write("weather"),
             with(weather(2), "temp", texts(&["a", "b"])),
-            "column `temp`: is of type utf8, declared as float64; cast it before sending",
+            "column `temp`: has type utf8, but is declared as float64; cast it before sending",
         ),
         (
             write("weather"),
             with(weather(2), "observed", array(Int64Array::from(vec![1, 2]))),
-            "column `observed`: is of type int64; it needs a timestamp type",
+            "column `observed`: has type int64; it needs a timestamp type",
         ),
         (
             write("weather"),
             with(weather(2), "origin", array(Int64Array::from(vec![1, 2]))),
-            "column `origin`: is of type int64, declared as utf8",
+            "column `origin`: has type int64, but is declared as utf8",
         ),
-        (write("nothing"), weather(2), "there is no table `nothing`; create_table declares one"),
+        (write("nothing"), weather(2), "there is no table `nothing`; list_tables names those there are, create_table declares one"),
     ];
     for (request, columns, expected) in cases {
         // A record batch may hold two columns of one name; `batch` keeps them.

@@ -39,7 +39,7 @@ pub fn parse_type(text: &str) -> Result<DataType> {
     }
     let mut parser = Parser { text, at: 0 };
     let parsed = parser.data_type(1).and_then(|data_type| parser.end().map(|()| data_type));
-    parsed.map_err(|error| error.at(format!("type `{text}`")))
+    parsed.map_err(|error| error.at(format!("type {text:?}")))
 }
 
 struct Parser<'a> {
@@ -122,8 +122,9 @@ impl<'a> Parser<'a> {
             return Ok(data_type);
         }
         let rest: String = self.text.get(start..).unwrap_or("").chars().take(40).collect();
+        let what = if start == 0 { "such type".to_owned() } else { format!("type {rest:?}") };
         Err(Error::invalid(format!(
-            "`{rest}` is no type FirnDB stores; types are spelled as pyarrow prints them, such as int64, float64, utf8, \
+            "FirnDB stores no {what}; types are spelled as pyarrow prints them, such as int64, float64, utf8, \
              timestamp[us, UTC], fixed_size_list<float32>[256]"
         )))
     }

@@ -61,10 +61,10 @@ fn what_is_no_type_is_refused_with_the_reason() {
     let deep = format!("{}int64{}", "list<".repeat(TYPE_DEPTH_MAX), ">".repeat(TYPE_DEPTH_MAX));
     let long = "x".repeat(TYPE_BYTES_MAX + 1);
     let cases = [
-        ("", "is no type FirnDB stores"),
-        ("int", "`int` is no type FirnDB stores"),
-        ("null", "`null` is no type FirnDB stores"),
-        ("int64x", "is no type FirnDB stores"),
+        ("", "FirnDB stores no such type"),
+        ("int", "type \"int\": FirnDB stores no such type"),
+        ("null", "FirnDB stores no such type"),
+        ("int64x", "FirnDB stores no such type"),
         ("int64 utf8", "unexpected `u` at byte 6"),
         ("timestamp", "expected `[` at byte 9, found the end"),
         ("timestamp[day]", "`day` is no unit of timestamp; it takes s, ms, us, ns"),

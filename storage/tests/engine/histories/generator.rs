@@ -100,6 +100,7 @@ struct Generator {
 pub fn generate(seed: u64, size: Size) -> History {
     let mut random = StdRng::seed_from_u64(seed);
     let setting = Setting {
+        real: false,
         map: random.random_bool(0.7),
         segment_rows_max: [1 << 20, 3, 8][random.random_range(0..3)],
         wal_bytes_max: [1 << 24, 4096][random.random_range(0..2)],

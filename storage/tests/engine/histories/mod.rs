@@ -21,8 +21,9 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Runs the history of `seed`, or says how the smallest like it fails.
-fn check(seed: u64, size: Size) -> Result<(), String> {
-    let history = generate(seed, size);
+fn check(seed: u64, size: Size, real: bool) -> Result<(), String> {
+    let mut history = generate(seed, size);
+    history.setting.real = real;
     let Err(failure) = runner::run(&history) else { return Ok(()) };
     let (smallest, failure) = runner::shrink(&history, failure);
     let steps: Vec<String> = smallest.steps.iter().map(|step| format!("  {step:?}")).collect();
@@ -31,7 +32,7 @@ fn check(seed: u64, size: Size) -> Result<(), String> {
 }
 
 /// Runs `count` histories from `first` on all cores; stops at the first failure.
-fn check_many(first: u64, count: u64, size: Size) {
+fn check_many(first: u64, count: u64, size: Size, real: bool) {
     let next = AtomicU64::new(first);
     let failure: Mutex<Option<String>> = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -44,7 +45,7 @@ fn check_many(first: u64, count: u64, size: Size) {
                     if seed >= first + count || failure.lock().unwrap().is_some() {
                         return;
                     }
-                    if let Err(error) = check(seed, size) {
+                    if let Err(error) = check(seed, size, real) {
                         *failure.lock().unwrap() = Some(error);
                     }
                 }
@@ -59,10 +60,16 @@ fn check_many(first: u64, count: u64, size: Size) {
 
 #[test]
 fn random_histories_answer_as_the_oracle_does() {
-    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000), SMALL);
+    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000), SMALL, false);
 }
 
 #[test]
 fn long_histories_answer_as_the_oracle_does() {
-    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000) / 200, LONG);
+    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000) / 200, LONG, false);
+}
+
+/// Seeds decide whether files are mapped or read to the heap (`--no-mmap`); crashes become clean ends.
+#[test]
+fn histories_on_a_real_directory_answer_as_the_oracle_does() {
+    check_many(number("FIRN_SEED", 1), number("FIRN_HISTORIES", 20_000) / 100, SMALL, true);
 }

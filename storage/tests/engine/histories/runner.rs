@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use firn_storage::verify::verify;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
@@ -37,7 +38,10 @@ fn run_steps(history: &History) -> Outcome {
     for table in 0..world.tables.len() {
         world.check_scan(&Sweep::history(table)).map_err(|error| format!("at the end: {error}"))?;
     }
-    Ok(())
+    // Whatever happened, what lies on disk keeps every promise.
+    world.close().map_err(|error| format!("close: {error:?}"))?;
+    let report = verify(&world.door()).map_err(|error| format!("verify: {error:?}"))?;
+    if report.damages.is_empty() { Ok(()) } else { Err(format!("verify found damage: {:?}", report.damages)) }
 }
 
 pub fn run_step(world: &mut World, history: &History, step: &Step) -> Outcome {

@@ -52,7 +52,7 @@ fn a_clock_that_jumps_stops_writes_until_the_database_is_opened_again() {
         world.clock.advance(1_000_000);
         world.apply(&row(0, 2, 2)).unwrap();
         world.clock.jump(jump);
-        refused(world.send(&row(0, 3, 3)), Kind::Unavailable, &["clock", "clock_skew_max"]);
+        refused(world.send(&row(0, 3, 3)), Kind::Unavailable, &["clock", "clock-skew-max"]);
         let read = world.request(&Ask::latest(&world, 1)).unwrap();
         world.ask(&read).expect("reads go on");
         world.reopen().unwrap();

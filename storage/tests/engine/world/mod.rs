@@ -14,6 +14,7 @@ use firn_storage::commit::Committed;
 use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
+use firn_storage::io::disk::Disk;
 use firn_storage::io::simulated::Simulated;
 use firn_storage::model::batch::{Producer, Verb, WriteRequest};
 use firn_storage::model::declare::Change;
@@ -45,6 +46,8 @@ pub struct Ack {
 /// How the database of a world is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
+    /// On a real directory, where `map` says whether files are mapped or read to the heap.
+    pub real: bool,
     pub map: bool,
     pub segment_rows_max: u32,
     pub wal_bytes_max: u64,
@@ -53,7 +56,7 @@ pub struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { map: true, segment_rows_max: 1 << 20, wal_bytes_max: 1 << 24, start: 0 }
+        Self { real: false, map: true, segment_rows_max: 1 << 20, wal_bytes_max: 1 << 24, start: 0 }
     }
 }
 
@@ -63,6 +66,8 @@ pub struct World {
     pub setting: Setting,
     pub clock: Arc<ManualClock>,
     pub files: Simulated,
+    /// A directory of the operating system, if files are to be mapped or read for real.
+    real: Option<tempfile::TempDir>,
     pub keys: KeyShape,
     pub tables: Vec<Table>,
     /// Schema versions with the shapes of all tables that existed.
@@ -86,6 +91,7 @@ impl World {
             setting,
             clock: Arc::new(ManualClock::at(setting.start)),
             files: Simulated::new(),
+            real: setting.real.then(|| tempfile::tempdir().expect("a temporary directory")),
             keys,
             tables: Vec::new(),
             versions: Vec::new(),
@@ -103,7 +109,7 @@ impl World {
     /// The options that this world opens its database with.
     pub fn options(&self) -> Options {
         let mut options = Options::new("unused");
-        options.files = Some(Arc::new(self.files.clone()) as Arc<dyn Files>);
+        options.files = Some(self.door());
         options.clock = Some(Arc::clone(&self.clock) as Arc<dyn Clock>);
         options.map = self.setting.map;
         options.background = false;
@@ -111,6 +117,16 @@ impl World {
         options.segment_rows_max = self.setting.segment_rows_max;
         options.wal_bytes_max = self.setting.wal_bytes_max;
         options
+    }
+
+    /// The door to the files of this world: its simulated disk, or a real directory.
+    pub fn door(&self) -> Arc<dyn Files> {
+        match &self.real {
+            None => Arc::new(self.files.clone()),
+            Some(directory) => {
+                Arc::new(Disk::open(directory.path(), self.setting.map, 1 << 16).expect("a directory of this test"))
+            }
+        }
     }
 
     /// The open database.
@@ -124,6 +140,7 @@ impl World {
             setting: self.setting,
             clock: Arc::new(ManualClock::at(self.clock.now())),
             files,
+            real: None,
             keys: self.keys,
             tables: self.tables.clone(),
             versions: self.versions.clone(),
@@ -160,6 +177,9 @@ impl World {
 
     /// Takes the power away and opens what `seed` left of the disk: what was not synced may be lost.
     pub fn crash(&mut self, seed: u64) -> Outcome {
+        if self.real.is_some() {
+            return self.reopen();
+        }
         let after = self.files.crash(seed);
         drop(self.database.take());
         self.files = after;

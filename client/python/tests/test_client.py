@@ -1,0 +1,215 @@
+"""What firndb adds to the wire: typed errors, progress bars, declarations in Python's words, and no dependencies."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import firndb
+import numpy
+import pyarrow as pa
+import pytest
+from server import Server
+
+MOMENT = datetime.datetime(2024, 5, 1, tzinfo=datetime.timezone.utc)
+TIME = pa.timestamp("us", "UTC")
+
+
+def create(client: firndb.Client, table: str, **options: Any) -> None:
+    client.create_entity(table, {"k": "int64"})
+    client.create_table(table, entity=table, event_time="at", features={"x": "float64"}, **options)
+
+
+def rows(count: int, first: int = 0) -> pa.Table:
+    keys = numpy.arange(first, first + count)
+    return pa.table({"k": keys, "at": pa.array([MOMENT] * count, TIME), "x": keys.astype("float64")})
+
+
+# Errors
+
+
+def test_every_code_of_grpc_has_its_class() -> None:
+    """The words are those that pyarrow puts before a server's message, whichever of its exceptions carries them."""
+    words = {
+        "invalid argument": firndb.Invalid, "not found": firndb.NotFound, "already exists": firndb.AlreadyExists,
+        "precondition failed": firndb.Precondition, "out-of-range": firndb.OutOfRange,
+        "resource exhausted": firndb.Exhausted, "unavailable": firndb.Unavailable, "data loss": firndb.DataLoss,
+        "unauthenticated": firndb.Unauthenticated, "unauthorized": firndb.PermissionDenied,
+        "unimplemented": firndb.Unimplemented, "timeout": firndb.TimedOut, "internal": firndb.Internal,
+    }  # fmt: skip
+    for phrase, kind in words.items():
+        text = f"Flight returned {phrase} error, with message: what and why. gRPC client debug context: x"
+        found = firndb.errors.from_arrow(pa.ArrowException(text))
+        assert type(found) is kind and found.message == "what and why" and isinstance(found, firndb.FirnError)
+        assert type(firndb.errors.from_code(kind.code, "x")) is kind
+    assert issubclass(firndb.Invalid, ValueError) and issubclass(firndb.NotFound, LookupError)
+
+
+def test_errors_of_state_and_time(server: Server, client: firndb.Client, name: str) -> None:
+    create(client, name)
+    client.write(name, rows(1))
+    position = client.status()["read_position"]
+    database, _, sequence = position.rpartition("-")
+    ahead = f"{database}-{int(sequence, 16) + 1_000_000:x}"
+    with pytest.raises(firndb.OutOfRange, match="at_least"):
+        client.lookup(f"{name}.x", {"k": [0]}, position=ahead)
+    with pytest.raises(firndb.Unavailable):
+        client.lookup(f"{name}.x", {"k": [0]}, at_least=ahead, wait="10ms")
+    with pytest.raises(firndb.Unimplemented, match="there is no action"):
+        client._action("create_view", {})
+    with pytest.raises(firndb.Invalid, match="not an address"):
+        firndb.connect("http://localhost")
+
+
+def test_a_server_that_does_not_answer_in_time(fresh: Callable[..., Server]) -> None:
+    server = fresh()
+    assert server.process is not None
+    with firndb.connect(server.url, timeout=0.3) as client:
+        assert client.status()
+        server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(firndb.TimedOut):
+            client.status()
+        server.process.send_signal(signal.SIGCONT)
+        assert client.status()
+
+
+def test_damage_on_the_disk_is_data_loss(fresh: Callable[..., Server]) -> None:
+    server = fresh("--background=false")
+    with firndb.connect(server.url) as client:
+        create(client, "t")
+        client.write("t", rows(400_000))
+        client.flush()
+    server.stop()
+    segment = next((server.directory / "data/segments").iterdir())
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    server.start()
+    with firndb.connect(server.url) as client:
+        with pytest.raises(firndb.DataLoss, match="firn verify"):
+            client.scan("t")
+        client.write("t", rows(1, 500_000))
+        assert client.lookup("t.x", {"k": [500_000]}) == {"x": [500_000.0]}, "the rest goes on"
+
+
+# Progress
+
+
+def progress_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def test_a_bar_that_was_asked_for_counts_every_row(
+    client: firndb.Client, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(client, name)
+    client.write(name, rows(100_000), progress=True)
+    shown = progress_of(capsys)
+    assert re.search(r"\rwrite: 100%.*100k/100k .* rows/s\]\n", shown), shown
+    client.join(pa.table({"k": numpy.arange(100_000)}), f"{name}.x", as_of="latest", progress=True)
+    shown = progress_of(capsys)
+    assert re.search(r"\rjoin: 100%.*100k/100k .* rows/s\]\n", shown), shown
+
+
+def test_bars_show_by_themselves_for_long_work_on_a_terminal_only(
+    client: firndb.Client, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(client, name)
+    client.write(name, rows(100_000))
+    assert progress_of(capsys) == "", "standard error is no terminal here"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    client.write(name, rows(10))
+    assert progress_of(capsys) == "", "ten rows are not long work"
+    client.write(name, rows(100_000), progress=False)
+    assert progress_of(capsys) == "", "no bar was wanted"
+    client.write(name, rows(100_000))
+    assert "write:" in progress_of(capsys)
+
+
+def test_a_bar_that_cannot_be_shown_is_an_error_only_if_it_was_asked_for(
+    client: firndb.Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(client, name)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    client.write(name, rows(100_000))
+    with pytest.raises(firndb.Invalid, match="firndb\\[progress\\]"):
+        client.write(name, rows(1), progress=True)
+
+
+# Declarations
+
+
+def test_retention_is_declared_and_changed_in_words_of_time(client: firndb.Client, name: str) -> None:
+    create(client, name, keep_events=datetime.timedelta(days=30), keep_knowledge="7d", max_future_skew="none")
+    declared = client.describe_table(name)
+    assert declared["retention"] == {"keep_events": "30d", "keep_knowledge": "7d"}
+    assert declared["max_future_skew"] == "none"
+    changed = client.alter_table(name, set={"retention": {"keep_events": datetime.timedelta(days=60)}})
+    assert changed["retention"]["keep_events"] == "60d"
+    assert client.describe_entity(name)["key"] == [{"name": "k", "type": "int64"}]
+
+
+# Threads and dependencies
+
+
+def test_threads_share_a_client(client: firndb.Client, name: str) -> None:
+    create(client, name)
+    failures: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for number in range(first, first + 1000, 100):
+                client.write(name, rows(100, number))
+                assert client.lookup(f"{name}.x", {"k": [number + 99]}) == {"x": [number + 99.0]}
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(1000 * number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and client.scan(name).num_rows == 8000
+
+
+WITH_PYARROW_ALONE = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("numpy", "pandas", "polars", "tqdm"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+from datetime import datetime
+import firndb
+url, table = sys.argv[1:]
+with firndb.connect(url) as client:
+    data = {"k": [1, 2], "at": [datetime(2024, 5, 1)] * 2, "x": [0.5, None]}
+    print(client.write(table, data).rows, client.write(table, [dict(zip(data, row)) for row in zip(*data.values())]).rows)
+    print(client.lookup(f"{table}.x", {"k": [2, 1]}, as_of=datetime(2024, 5, 2)))
+    print(client.join({"k": [1], "t": [datetime(2024, 5, 2)]}, f"{table}.x", as_of="t")["x"])
+    print(client.scan(table).num_rows, client.join({"k": [1]}, f"{table}.x", as_of="latest", to="arrow").num_rows)
+    try:
+        client.scan(table, to="pandas")
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_everything_but_other_kinds_of_data_works_with_pyarrow_alone(client: firndb.Client, server: Server, name: str) -> None:
+    create(client, name)
+    command = [sys.executable, "-c", WITH_PYARROW_ALONE, server.url, name]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "2 2\n{'x': [None, 0.5]}\n[0.5]\n2 1\npandas\n", ran.stderr
+
+
+def test_the_declared_dependencies_are_pyarrow_alone() -> None:
+    text = (pathlib.Path(firndb.__file__).parents[1] / "pyproject.toml").read_text()
+    assert 'dependencies = ["pyarrow>=14"]' in text

@@ -1,0 +1,131 @@
+//! Files being written: Parquet, CSV, Arrow IPC. A file gets its name once it is whole.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_cast::{can_cast_types, cast};
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::{Format, Result};
+
+/// A file that is being written.
+pub(crate) struct Sink {
+    path: PathBuf,
+    temporary: PathBuf,
+    writer: Writer,
+}
+
+enum Writer {
+    Parquet(Box<ArrowWriter<BufWriter<File>>>),
+    Csv(Box<arrow_csv::Writer<BufWriter<File>>>, SchemaRef),
+    Arrow(Box<FileWriter<BufWriter<File>>>, SchemaRef),
+}
+
+impl Sink {
+    /// Begins the file `path` of rows with `schema`.
+    pub(crate) fn create(path: &Path, format: Format, schema: &SchemaRef) -> Result<Self> {
+        let temporary = path.with_added_extension("tmp");
+        let failed = |error: &dyn std::fmt::Display| format!("could not write {}: {error}", temporary.display());
+        let file = BufWriter::new(File::create(&temporary).map_err(|error| failed(&error))?);
+        let writer = match format {
+            Format::Parquet => {
+                let compression = Compression::ZSTD(ZstdLevel::default());
+                let properties = WriterProperties::builder().set_compression(compression).build();
+                let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties));
+                Writer::Parquet(Box::new(writer.map_err(|error| failed(&error))?))
+            }
+            Format::Csv => {
+                let plain = csv_schema(schema)?;
+                Writer::Csv(Box::new(arrow_csv::WriterBuilder::new().with_header(true).build(file)), plain)
+            }
+            Format::Arrow => {
+                // An Arrow file has room for one dictionary per column, and each bucket answers with its own.
+                let plain = Arc::new(Schema::new(schema.fields().iter().map(without_dictionary).collect::<Vec<_>>()));
+                let writer = FileWriter::try_new(file, &plain).map_err(|error| failed(&error))?;
+                Writer::Arrow(Box::new(writer), plain)
+            }
+        };
+        Ok(Self { path: path.to_owned(), temporary, writer })
+    }
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let written = match &mut self.writer {
+            Writer::Parquet(writer) => writer.write(batch).map_err(ArrowError::from),
+            Writer::Csv(writer, schema) => as_schema(batch, schema).and_then(|batch| writer.write(&batch)),
+            Writer::Arrow(writer, schema) => as_schema(batch, schema).and_then(|batch| writer.write(&batch)),
+        };
+        written.map_err(|error| format!("could not write {}: {error}", self.temporary.display()))
+    }
+
+    /// Ends the file and gives it its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        let failed = |error: &dyn std::fmt::Display| format!("could not write {}: {error}", self.path.display());
+        let file = match self.writer {
+            Writer::Parquet(writer) => writer.into_inner().map_err(|error| failed(&error))?,
+            Writer::Csv(writer, _) => writer.into_inner(),
+            Writer::Arrow(mut writer, _) => {
+                writer.finish().map_err(|error| failed(&error))?;
+                writer.into_inner().map_err(|error| failed(&error))?
+            }
+        };
+        let file = file.into_inner().map_err(|error| failed(&error))?;
+        file.sync_all().map_err(|error| failed(&error))?;
+        std::fs::rename(&self.temporary, &self.path).map_err(|error| failed(&error))
+    }
+}
+
+/// A column with the values of its dictionary, if it has one.
+fn without_dictionary(field: &Arc<Field>) -> Field {
+    match field.data_type() {
+        DataType::Dictionary(_, values) => Field::new(field.name(), values.as_ref().clone(), field.is_nullable()),
+        _ => field.as_ref().clone(),
+    }
+}
+
+/// The columns as CSV has them: without dictionaries, a list of names as text.
+fn csv_schema(schema: &Schema) -> Result<SchemaRef> {
+    let field = |field: &Arc<Field>| {
+        let data_type = match field.name().as_str() {
+            "features" => DataType::Utf8,
+            _ => without_dictionary(field).data_type().clone(),
+        };
+        let binary = matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_));
+        if binary || data_type.is_nested() || !can_cast_types(&DataType::Utf8, &data_type) {
+            let (name, declared) = (field.name(), field.data_type());
+            return Err(format!("column {name}: values of {declared} do not go into CSV; use Parquet or Arrow"));
+        }
+        Ok(Field::new(field.name(), data_type, true))
+    };
+    let fields = schema.fields().iter().map(field).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn as_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let column = |(array, field): (&ArrayRef, &Arc<Field>)| match (array.data_type(), field.data_type()) {
+        (DataType::List(_), DataType::Utf8) => Ok(joined(array)),
+        (from, to) if from == to => Ok(Arc::clone(array)),
+        (_, to) => cast(array, to),
+    };
+    let columns = batch.columns().iter().zip(schema.fields()).map(column).collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// Names with spaces between; names hold none.
+fn joined(lists: &ArrayRef) -> ArrayRef {
+    let lists = lists.as_list::<i32>();
+    let text = |row: usize| {
+        let names = lists.value(row);
+        let names: Vec<&str> = names.as_string::<i32>().iter().flatten().collect();
+        (!lists.is_null(row)).then(|| names.join(" "))
+    };
+    Arc::new((0..lists.len()).map(text).collect::<StringArray>())
+}

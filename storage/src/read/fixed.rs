@@ -1,0 +1,112 @@
+//! Cells of fixed width: copied as bytes from columns to their places in an answer.
+
+use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, downcast_primitive, make_array};
+use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow_data::ArrayData;
+use arrow_schema::DataType;
+use std::sync::Arc;
+
+use super::answer::Status;
+use super::resolved::Pick;
+use crate::column::Column;
+use crate::error::Result;
+
+/// Copies the cells of `picks`, which `column` has for every write row; the places of nulls go to `nulls`.
+pub(crate) fn copy_picks(cells: &mut [u8], column: &Column, picks: &[Pick], nulls: &mut Vec<u32>) -> Result<()> {
+    column.check_all_of(picks.iter().map(|pick| pick.row))?;
+    let fixed = column.fixed().expect("the caller chose columns of fixed width");
+    match fixed.width {
+        8 => copy_width::<8>(cells, fixed.bytes, picks),
+        4 => copy_width::<4>(cells, fixed.bytes, picks),
+        2 => copy_width::<2>(cells, fixed.bytes, picks),
+        1 => copy_width::<1>(cells, fixed.bytes, picks),
+        width => {
+            for pick in picks {
+                let (to, from) = (pick.place as usize * width, pick.row as usize * width);
+                cells[to..to + width].copy_from_slice(&fixed.bytes[from..from + width]);
+            }
+        }
+    }
+    if let Some(known) = fixed.nulls {
+        nulls.extend(picks.iter().filter(|pick| known.is_null(pick.row as usize)).map(|pick| pick.place));
+    }
+    Ok(())
+}
+
+/// One width known to the compiler: a cell is one load and one store.
+fn copy_width<const WIDTH: usize>(cells: &mut [u8], values: &[u8], picks: &[Pick]) {
+    let (cells, _) = cells.as_chunks_mut::<WIDTH>();
+    let (values, _) = values.as_chunks::<WIDTH>();
+    for pick in picks {
+        cells[pick.place as usize] = values[pick.row as usize];
+    }
+}
+
+/// Copies the cells of `winners` (place, row) that `column` has, and notes the status of each.
+pub(crate) fn copy(
+    cells: &mut [u8],
+    column: &Column,
+    winners: impl Iterator<Item = (u32, u32)>,
+    mut note: impl FnMut(u32, Status),
+) -> Result<()> {
+    let fixed = column.fixed().expect("the caller chose columns of fixed width");
+    let width = fixed.width;
+    for (place, row) in winners {
+        let Some(position) = column.position(row)? else { continue };
+        column.check(position)?;
+        let position = position as usize;
+        if fixed.nulls.as_ref().is_some_and(|nulls| nulls.is_null(position)) {
+            note(place, Status::Null);
+            continue;
+        }
+        let to = place as usize * width;
+        cells[to..to + width].copy_from_slice(&fixed.bytes[position * width..(position + 1) * width]);
+        note(place, Status::Value);
+    }
+    Ok(())
+}
+
+/// Puts `default`, an array of one value, at the places where `wanted` says so.
+pub(crate) fn put_default(cells: &mut [u8], width: usize, default: &ArrayRef, wanted: impl Iterator<Item = bool>) {
+    let default = default.to_data();
+    let pattern = bytes_of(&default);
+    for (place, _) in wanted.enumerate().filter(|(_, wanted)| *wanted) {
+        cells[place * width..(place + 1) * width].copy_from_slice(pattern);
+    }
+}
+
+/// The bytes of the one row of `data`, which has a fixed width.
+fn bytes_of(data: &ArrayData) -> &[u8] {
+    match data.data_type() {
+        DataType::FixedSizeList(..) => bytes_of(&data.child_data()[0]),
+        _ => data.buffers()[0].as_slice(),
+    }
+}
+
+/// An array of a type of fixed width from its bytes.
+pub(crate) fn array(data_type: &DataType, rows: usize, cells: Buffer, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    macro_rules! primitive {
+        ($type:ty) => {
+            Ok(primitive_array::<$type>(data_type, rows, cells, nulls))
+        };
+    }
+    downcast_primitive! {
+        data_type => (primitive),
+        DataType::FixedSizeList(item, size) => {
+            let items = array(item.data_type(), rows * *size as usize, cells, None)?;
+            let build = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls);
+            Ok(make_array(build.add_child_data(items.to_data()).build()?))
+        }
+        _ => Ok(make_array(ArrayData::builder(data_type.clone()).len(rows).nulls(nulls).add_buffer(cells).build()?)),
+    }
+}
+
+fn primitive_array<T: ArrowPrimitiveType>(
+    data_type: &DataType,
+    rows: usize,
+    cells: Buffer,
+    nulls: Option<NullBuffer>,
+) -> ArrayRef {
+    let array = PrimitiveArray::<T>::new(ScalarBuffer::new(cells, 0, rows), nulls);
+    Arc::new(array.with_data_type(data_type.clone()))
+}

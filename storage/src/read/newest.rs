@@ -1,0 +1,215 @@
+//! The newest visible row of many entities: the fast way for the common case, one look into each run that could beat
+//! the best row so far. What it cannot decide (tombstones) is left to the whole rule, `walk.rs`.
+//!
+//! Questions go in blocks, and a block takes one step after another in each run: all directories, then all searches
+//! side by side, then all steps. Each of these waits for memory, and so they wait together.
+
+use std::hint::select_unpredictable;
+
+use super::walk::{BoundedRun, PointBounds};
+use crate::error::Result;
+use crate::rows::{Rows, StepBound, StepSamples};
+use crate::time::{Micros, Sequence};
+
+/// Which rows of which entity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    pub(crate) ordinal: u32,
+    pub(crate) point: PointBounds,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Newest {
+    /// No row is visible.
+    None,
+    /// This row is the newest by the whole order, and no tombstone is near it.
+    Row {
+        /// Index of the run.
+        run: u32,
+        /// Row of the run.
+        row: u32,
+    },
+    /// A run that holds the entity has tombstones: the whole rule must be walked.
+    Walk,
+}
+
+/// How the knowledge bounds of questions become steps.
+#[derive(Debug)]
+pub(crate) enum Knowledge {
+    /// All questions have the one that the runs were bounded with.
+    Constant,
+    /// Each has its own, and there are many.
+    Sampled(Vec<StepSamples>),
+    /// Each has its own.
+    PerQuestion,
+}
+
+/// Questions with bounds of their own from which sampling the steps of all runs pays.
+const SAMPLE_QUESTIONS_MIN: usize = 1024;
+
+impl Knowledge {
+    /// For so many `questions` over `runs` at `position`, which have one knowledge bound if `constant`.
+    pub(crate) fn new(runs: &[BoundedRun<'_>], position: Sequence, constant: bool, questions: usize) -> Self {
+        if constant {
+            return Self::Constant;
+        }
+        if questions < SAMPLE_QUESTIONS_MIN {
+            return Self::PerQuestion;
+        }
+        Self::Sampled(runs.iter().map(|bounded| StepSamples::new(&bounded.run.rows.steps, position)).collect())
+    }
+
+    /// The steps of the run with this `index` that are visible at `point`.
+    #[inline]
+    fn steps(&self, index: usize, bounded: &BoundedRun<'_>, point: &PointBounds) -> StepBound {
+        match self {
+            Self::Constant => bounded.steps,
+            Self::Sampled(samples) => samples[index].bound(point.known_at),
+            Self::PerQuestion => bounded.run.rows.steps.bound(point.known_at, point.position),
+        }
+    }
+
+    /// `runs` as they are seen from `point`.
+    pub(crate) fn seen_from<'a>(&self, runs: &[BoundedRun<'a>], point: &PointBounds) -> Vec<BoundedRun<'a>> {
+        let seen = runs.iter().enumerate();
+        seen.map(|(index, bounded)| BoundedRun { run: bounded.run, steps: self.steps(index, bounded, point) }).collect()
+    }
+}
+
+/// Questions that take their steps together.
+const BLOCK_QUESTIONS: usize = 64;
+
+/// The newest visible row of each of `questions`. Those of one entity should follow one another, and ordinals ascend.
+pub(crate) fn newest(runs: &[BoundedRun<'_>], knowledge: &Knowledge, questions: &[Question]) -> Result<Vec<Newest>> {
+    let mut answers = Vec::with_capacity(questions.len());
+    let mut hints = vec![0; runs.len()];
+    let mut looks = Vec::with_capacity(BLOCK_QUESTIONS);
+    for block in questions.chunks(BLOCK_QUESTIONS) {
+        let mut best = [Best::default(); BLOCK_QUESTIONS];
+        for (index, bounded) in runs.iter().enumerate() {
+            let rows = &bounded.run.rows;
+            find_rows(bounded, &mut hints[index], block, &mut best, &mut looks)?;
+            seek_together(&rows.event_times, &mut looks);
+            for look in looks.iter().filter(|look| look.first < look.end) {
+                let steps = knowledge.steps(index, bounded, &block[look.question].point);
+                let row = rows.skip_unknown(look.first, look.end, &steps);
+                if row < look.end {
+                    best[look.question].challenge(runs, index, row);
+                }
+            }
+        }
+        answers.extend(best[..block.len()].iter().map(|best| best.newest));
+    }
+    Ok(answers)
+}
+
+/// One question's look into one run.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// Index into the block.
+    question: usize,
+    /// Which of the run's entities.
+    entity: u32,
+    /// The greatest event time that is visible.
+    reach: Micros,
+    /// The first row that may be the answer.
+    first: u32,
+    /// How many rows from `first` on are not yet compared.
+    open: u32,
+    /// The end of the entity's rows.
+    end: u32,
+}
+
+/// The best row of a question so far.
+#[derive(Debug, Clone, Copy)]
+struct Best {
+    time: Micros,
+    newest: Newest,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self { time: Micros::MIN, newest: Newest::None }
+    }
+}
+
+impl Best {
+    /// Whether a row of `rows` with an event time of at most `as_of` may be newer.
+    fn may_lose(&self, rows: &Rows, as_of: Micros) -> bool {
+        let (least, greatest) = rows.event_time_range;
+        let beatable = match self.newest {
+            Newest::None => true,
+            Newest::Row { .. } => self.time <= greatest,
+            Newest::Walk => false,
+        };
+        beatable && least <= as_of
+    }
+
+    fn challenge(&mut self, runs: &[BoundedRun<'_>], run: usize, row: u32) {
+        let rows = &runs[run].run.rows;
+        let time = rows.event_times[row as usize];
+        let wins = match self.newest {
+            Newest::Row { run: known, row: known_row } if time == self.time => {
+                let known = &runs[known as usize].run.rows;
+                (rows.row_id(row), rows.sequence(row)) > (known.row_id(known_row), known.sequence(known_row))
+            }
+            Newest::Row { .. } => time > self.time,
+            Newest::None => true,
+            Newest::Walk => false,
+        };
+        if wins {
+            *self = Self { time, newest: Newest::Row { run: run as u32, row } };
+        }
+    }
+}
+
+/// Sets `looks` to those of the questions in `block` whose entity has rows in the run that may win.
+fn find_rows(
+    bounded: &BoundedRun<'_>,
+    hint: &mut u32,
+    block: &[Question],
+    best: &mut [Best],
+    looks: &mut Vec<Look>,
+) -> Result<()> {
+    looks.clear();
+    let rows = &bounded.run.rows;
+    let mut last: Option<(u32, Option<u32>)> = None;
+    for (question, asked) in block.iter().enumerate() {
+        if !best[question].may_lose(rows, asked.point.as_of) {
+            continue;
+        }
+        let entity = match last {
+            Some((ordinal, entity)) if ordinal == asked.ordinal => entity,
+            _ => rows.entity_from(hint, asked.ordinal)?,
+        };
+        last = Some((asked.ordinal, entity));
+        if let Some(entity) = entity {
+            looks.push(Look { question, entity, reach: bounded.reach(&asked.point), first: 0, open: 0, end: 0 });
+        }
+    }
+    if rows.kinds.is_some() {
+        looks.iter().for_each(|look| best[look.question].newest = Newest::Walk);
+        looks.clear();
+    }
+    for look in looks.iter_mut() {
+        let range = rows.rows_of(look.entity)?;
+        (look.first, look.open, look.end) = (range.start, range.end - range.start, range.end);
+    }
+    Ok(())
+}
+
+/// Moves the first row of every look to the first whose event time is at most what it reaches. All searches halve at
+/// the same time, and none branches on what it finds: half of such branches would be mispredicted.
+fn seek_together(event_times: &[Micros], looks: &mut [Look]) {
+    let mut open_max = looks.iter().map(|look| look.open).max().unwrap_or(0);
+    while open_max > 0 {
+        for look in looks.iter_mut().filter(|look| look.open > 0) {
+            let half = look.open / 2;
+            let later = event_times[(look.first + half) as usize] > look.reach;
+            look.first += select_unpredictable(later, half + 1, 0);
+            look.open = select_unpredictable(later, look.open - half - 1, half);
+        }
+        open_max /= 2;
+    }
+}
