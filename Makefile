@@ -3,15 +3,17 @@
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 PYTHON ?= python3
+# Where unsafe code is tested: the names of the modules in `UNSAFE_ALLOWED` of `server/tests/tidy.rs`, or of what calls them.
+UNSAFE_MODULES := io::
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-python soak fuzz asan bench bench-full docs check
+.PHONY: demo test test-rust test-asan test-python soak fuzz asan bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
 
-test: test-rust test-python  ## Every test: engine, server, clients, documentation.
+test: test-rust test-asan test-python  ## Every test: engine, server, clients, documentation.
 
 test-rust:
 	cargo test --release --workspace --lib --bins --tests
@@ -48,10 +50,14 @@ $(FUZZ)/ready: Cargo.lock $(wildcard fuzz/src/*.rs)
 	FIRN_FUZZ_SEEDS=$(FUZZ)/seeds cargo test --quiet --release --package firn-fuzz --test corpora seeds
 	touch $@
 
-asan:  ## The engine's own tests and random histories under AddressSanitizer.
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$(abspath $(CARGO_TARGET_DIR))/asan \
-		FIRN_HISTORIES=$${FIRN_ASAN_HISTORIES:-500} cargo test --package firn-storage --target $(HOST) \
-		--lib --test engine -- --skip kill --skip faults
+ASAN := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$(abspath $(CARGO_TARGET_DIR))/asan \
+	cargo test --package firn-storage --target $(HOST)
+
+test-asan:  ## The modules with unsafe code under AddressSanitizer.
+	$(ASAN) --lib -- $(UNSAFE_MODULES)
+
+asan:  ## The whole engine under AddressSanitizer: its own tests, its promises, FIRN_ASAN_HISTORIES (500) histories.
+	FIRN_HISTORIES=$${FIRN_ASAN_HISTORIES:-500} $(ASAN) --lib --test engine -- --skip kill --skip faults
 
 bench:  ## FirnDB, its peers and the limits on the same work; ONLY=join,ingest for some of it.
 	cargo build --release --workspace

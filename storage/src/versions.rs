@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::VersionEntry;
 use crate::model::catalog::{Catalog, Entity, Table};
+use crate::model::types::can_widen;
 use crate::time::Sequence;
 
 /// All schema versions, oldest first. Version 0 is the empty schema.
@@ -66,6 +67,7 @@ impl Versions {
             }
         }
         for table in &entry.tables {
+            check_types(before, table)?;
             match catalog.tables.iter_mut().find(|known| known.id == table.id) {
                 Some(known) => *known = Arc::new(table.clone()),
                 None => catalog.tables.push(Arc::new(table.clone())),
@@ -81,6 +83,19 @@ impl Versions {
         self.entries.push(entry);
         Ok(())
     }
+}
+
+/// Refuses a feature whose cells, stored before, are no values of its type.
+fn check_types(before: &Catalog, table: &Table) -> Result<()> {
+    let Some(old) = before.table_by_id(table.id) else { return Ok(()) };
+    for feature in table.features.iter().chain(&table.retired) {
+        let Some(known) = old.feature_by_id(feature.id) else { continue };
+        let (from, to) = (&known.data_type, &feature.data_type);
+        if known.stored_type() != feature.stored_type() && !can_widen(from, to) {
+            return Err(corrupt(format!("feature `{}` of table `{}` becomes {to} and was {from}", feature.name, table.name)));
+        }
+    }
+    Ok(())
 }
 
 /// The caller knows which file it is.
@@ -132,16 +147,29 @@ mod tests {
             "shape": 1})
     }
 
+    fn typed(of: &str) -> serde_json::Value {
+        let mut table = table(1);
+        table["features"] = json!([{"id": 1, "name": "n", "type": of, "max_age": "Table", "default": null,
+            "description": "", "tags": []}]);
+        table
+    }
+
     /// Found by fuzzing: opening a manifest with such a schema stopped the process, or took all its memory.
     #[test]
     fn a_schema_that_cannot_be_is_refused() {
         replayed(json!([entry(1, &[entity(4)], &[table(1)], &[])])).expect("a sound schema");
+        let widened = [typed("int32"), typed("int64")];
+        replayed(json!([entry(1, &[entity(4)], &widened[..1], &[]), entry(2, &[], &widened[1..], &[])])).expect("wider");
         for (entries, what) in [
             (json!([entry(1, &[entity(4)], &[table(7)], &[])]), "table `t` has no entity"),
             (json!([entry(1, &[entity(4)], &[table(1)], &[]), entry(2, &[], &[], &[1])]), "table `t` has no entity"),
             (json!([entry(1, &[entity(0)], &[], &[])]), "entity `e` is not placed by its key"),
             (json!([entry(1, &[entity(u32::MAX)], &[], &[])]), "entity `e` is not placed by its key"),
             (json!([entry(2, &[], &[], &[])]), "schema version 2 follows version 0"),
+            (
+                json!([entry(1, &[entity(4)], &[typed("int64")], &[]), entry(2, &[], &[typed("int32")], &[])]),
+                "feature `n` of table `t` becomes Int32 and was Int64",
+            ),
         ] {
             let error = replayed(entries).expect_err(what);
             assert_eq!(error.kind(), Kind::Corrupt);

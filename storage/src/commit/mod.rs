@@ -166,7 +166,15 @@ impl Committer {
 
     /// Commits one group of jobs; whether the writer must stop.
     fn group(&mut self, jobs: Vec<Job>, queue: &Queue) -> bool {
-        let full = self.wait_for_room(queue);
+        // Freezes go first: in a group that waits for room they may be the only ones that can make it.
+        let (freezes, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| matches!(job, Job::Freeze(..)));
+        for job in freezes {
+            if let Job::Freeze(tables, done) = job {
+                done(self.freeze(&tables));
+            }
+        }
+        let writes = jobs.iter().any(|job| matches!(job, Job::Write(..)));
+        let full = if writes { self.wait_for_room(queue) } else { None };
         let mut staged: Vec<stage::Staged> = Vec::with_capacity(jobs.len());
         let mut stop = false;
         for job in jobs {
@@ -175,11 +183,7 @@ impl Committer {
                 Job::Write(prepared, done) => self.stage_write(*prepared, done, &mut staged),
                 Job::Change(change, done) => self.stage_change(&change, done, &mut staged),
                 Job::Erase(plan, done) => self.stage_erase(plan, done, &mut staged),
-                Job::Freeze(tables, done) => {
-                    self.commit(std::mem::take(&mut staged));
-                    let frozen = self.freeze(&tables);
-                    done(frozen);
-                }
+                Job::Freeze(..) => unreachable!("freezes were taken out of the group"),
                 Job::Stop => stop = true,
             }
         }

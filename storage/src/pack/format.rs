@@ -24,6 +24,7 @@ use crate::block_list::BlockList;
 use crate::blocks::{Blocks, FileKind, Frame, number_at};
 use crate::error::Result;
 use crate::io::Files;
+use crate::segment::format::caught;
 
 pub(super) const KIND: FileKind = FileKind { letters: *b"PACK", format: 0 };
 /// Ordinals per entry of the ranks.
@@ -92,7 +93,8 @@ pub(super) fn describe(blocks: &Blocks, meta: &PackMeta) -> Result<(Description,
     }
     let mut bytes = Buffer::from(blocks.shared(stated.schema as usize, stated.schema_length as usize)?);
     let mut decoder = StreamDecoder::new();
-    let decoded = decoder.decode(&mut bytes).map_err(|error| damaged(&format!("the schema: {error}")))?;
+    let decoded = caught(|| decoder.decode(&mut bytes)).ok_or_else(|| damaged("the schema has a type that does not exist"))?;
+    let decoded = decoded.map_err(|error| damaged(&format!("the schema: {error}")))?;
     let schema = decoder.schema().filter(|_| decoded.is_none()).ok_or_else(|| damaged("there is no schema"))?;
     if schema.fields().len() != stated.features.len() {
         return Err(damaged("the schema has another number of features than the description"));

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::blocks::{Blocks, number_at};
 use crate::error::Result;
 use crate::io::Files;
+use crate::segment::format::caught;
 use crate::time::{Micros, Sequence};
 
 pub mod gather;
@@ -273,7 +274,8 @@ impl Pack {
         }
         let mut bytes = Buffer::from(self.blocks.shared(offset, length)?);
         let damaged = |what: &str| self.blocks.damaged(offset, format!("the array of a feature {what}"));
-        let batch = StreamDecoder::new().decode(&mut bytes).map_err(|error| damaged(&error.to_string()))?;
+        let batch = caught(|| StreamDecoder::new().decode(&mut bytes)).ok_or_else(|| damaged("a window is no array"))?;
+        let batch = batch.map_err(|error| damaged(&error.to_string()))?;
         let column = batch.filter(|batch| batch.num_columns() == 1).map(|batch| Arc::clone(batch.column(0)));
         match column {
             Some(array) if array.len() == rows && array.data_type() == data_type => Ok(array),

@@ -11,6 +11,7 @@ use arrow_schema::{Field, Fields, TimeUnit};
 
 use super::gather::gather;
 use super::*;
+use crate::checksum::{checksum, checksum64};
 use crate::error::Kind;
 use crate::io::simulated::Simulated;
 
@@ -296,6 +297,30 @@ fn wide_and_narrow_gathers_agree() {
         let (alone, alone_statuses) = gathered(&[*cell]);
         assert_eq!((&alone[0], &alone_statuses[0]), (&cells[index], &statuses[index]));
     }
+}
+
+/// Found by fuzzing: Arrow panics at the numbers of types that it does not know, behind whatever checksum.
+#[test]
+fn nonsense_that_checks_does_not_panic() {
+    let (simulated, files) = disk();
+    let meta = build_from(&files, &mut made(4, (0, 1)), 1).unwrap();
+    let whole = simulated.content(&meta.name());
+    let foot = whole.len() - 40;
+    let body = number_at(&whole[foot..], 8) as usize;
+    let mut refused = 0;
+    for place in 64..body {
+        let mut bytes = whole.clone();
+        bytes[place] = 0xfd;
+        let checks: Vec<u8> = bytes[..body].chunks(64 * 1024).flat_map(|block| checksum(block).to_le_bytes()).collect();
+        bytes[body..foot].copy_from_slice(&checks);
+        let crc = checksum64(&bytes[body..foot + 32]);
+        bytes[foot + 32..].copy_from_slice(&crc.to_le_bytes());
+        simulated.plant(&meta.name(), &bytes);
+        let meta = PackMeta { crc, ..meta.clone() };
+        let read = Pack::open(&files, &meta).and_then(|pack| read_all(&pack, &[0, 1, 2, 3]));
+        refused += usize::from(read.is_err_and(|error| error.kind() == Kind::Corrupt));
+    }
+    assert!(refused > 0 && refused < body, "{refused} of {body} bytes are proven");
 }
 
 /// Damages a pack in every place: each answer is an error that says corrupt, or right.

@@ -309,14 +309,18 @@ fn decode_section(reader: &mut Reader<'_>, covered: u64) -> Result<Option<Sectio
     Ok(Some(Section { kind, feature, count, aux, offset, length }))
 }
 
+/// What Arrow reads as a schema; `None` where it panics, which it does at types that it does not know, whatever stands
+/// around them. Its list of types is its own, so nobody else can look first.
+pub(crate) fn caught<T>(read: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(read)).ok()
+}
+
 fn decode_features(bytes: &[u8]) -> Result<Vec<(u32, DataType)>, Refused> {
     // The flatbuffer is copied to be aligned: its place in the footer follows the sections.
     let aligned = arrow_buffer::Buffer::from_slice_ref(bytes);
     let schema = root_as_schema(&aligned).ok().filter(|schema| schema.fields().is_some());
     let schema = schema.ok_or(Refused::Damaged("the schema is not one"))?;
-    // Arrow panics at types that it does not know, and its list of them is its own.
-    let schema = catch_unwind(AssertUnwindSafe(|| fb_to_schema(schema)));
-    let schema = schema.map_err(|_| Refused::Damaged("the schema has a type that does not exist"))?;
+    let schema = caught(|| fb_to_schema(schema)).ok_or(Refused::Damaged("the schema has a type that does not exist"))?;
     let features = schema.fields().iter().map(|field| Some((field.name().parse().ok()?, field.data_type().clone())));
     let features: Vec<(u32, DataType)> =
         features.collect::<Option<_>>().ok_or(Refused::Damaged("the schema names a feature that is no number"))?;
