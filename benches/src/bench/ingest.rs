@@ -123,6 +123,9 @@ fn batches(harness: &mut Harness, firn: &Firn, client: &Client) -> Result<()> {
     harness.alternate(systems)
 }
 
+/// The command that writes one row under a key.
+type Spell<'a> = &'a dyn Fn(&[u8]) -> Request;
+
 /// Rows per second of Redis: as hashes with a field per feature, and packed into one value.
 fn redis_writes(redis: &Redis, users: usize, count: usize) -> Result<Vec<Reading>> {
     let fields: Vec<String> = (0..FEATURES).map(|number| format!("f{number}")).collect();
@@ -133,7 +136,7 @@ fn redis_writes(redis: &Redis, users: usize, count: usize) -> Result<Vec<Reading
         Request::new(words.into_iter())
     };
     let packed = |key: &[u8]| Request::new([b"SET".as_slice(), key, &value].into_iter());
-    let commands: [(&str, &str, &dyn Fn(&[u8]) -> Request); 2] = [(PIPELINE, "h", &hash), (PACKED, "p", &packed)];
+    let commands: [(&str, &str, Spell<'_>); 2] = [(PIPELINE, "h", &hash), (PACKED, "p", &packed)];
     let mut readings = Vec::new();
     for (metric, prefix, command) in commands {
         let mut source = Source::new(11);
