@@ -160,7 +160,7 @@ fn a_bucket_of_too_many_segment_groups_refuses_writes_until_compaction_caught_up
         options.segment_groups_max = 8;
         options.stall_wait_max = Duration::ZERO;
     });
-    refused(send(&world, &database, 8), Kind::Exhausted, &["segment_groups_max", "(8)", "compaction"]);
+    refused(send(&world, &database, 8), Kind::Exhausted, &["segment-groups-max", "(8)", "compaction"]);
     assert_eq!(rows_in(&database, "t"), 8, "reads go on");
     world.files.heal();
     send_until_taken(&world, &database, 9);
