@@ -87,7 +87,7 @@ fn a_snapshot_older_than_its_greatest_age_gives_no_more_answers() {
     world.clock.advance(10_000_000);
     assert_eq!(database.read(&plan, &snapshot, &ask.rows).unwrap(), before, "the greatest age itself is allowed");
     world.clock.advance(1);
-    let words = ["snapshot_age_max", "position"];
+    let words = ["snapshot-age-max", "position"];
     refused(database.read(&plan, &snapshot, &ask.rows), Kind::Unavailable, &words);
     refused(slow.next().expect("a scan that is too old says so"), Kind::Unavailable, &words);
 
@@ -116,7 +116,7 @@ fn writes_beyond_the_memory_budget_are_refused_and_taken_once_a_flush_made_room(
     let database = crowded(&mut world, Duration::ZERO);
     send(&world, &database, 1).expect("the first batch finds room");
     for number in 2..5 {
-        refused(send(&world, &database, number), Kind::Exhausted, &["memory_bytes_max", "1 bytes"]);
+        refused(send(&world, &database, number), Kind::Exhausted, &["memory-bytes-max", "1 bytes"]);
     }
     assert!(database.statistics().stalls.get() >= 3, "stalls are counted");
     assert_eq!(rows_in(&database, "t"), 1, "reads go on, and what was refused is not there");
@@ -160,7 +160,7 @@ fn a_bucket_of_too_many_segment_groups_refuses_writes_until_compaction_caught_up
         options.segment_groups_max = 8;
         options.stall_wait_max = Duration::ZERO;
     });
-    refused(send(&world, &database, 8), Kind::Exhausted, &["segment_groups_max", "(8)", "compaction"]);
+    refused(send(&world, &database, 8), Kind::Exhausted, &["segment-groups-max", "(8)", "compaction"]);
     assert_eq!(rows_in(&database, "t"), 8, "reads go on");
     world.files.heal();
     send_until_taken(&world, &database, 9);
@@ -196,7 +196,7 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
         let proven = database.prove(&request, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
         database.write(proven.batch.expect("good rows")).unwrap();
         // A dictionary and a segment for each of the 32 buckets are more than 16 files.
-        refused(database.flush(None), Kind::Exhausted, &["maps_max is 16", "raise it"]);
+        refused(database.flush(None), Kind::Exhausted, &["maps-max is 16", "raise it"]);
         assert_eq!(rows_in(&database, "t"), 500, "reads go on");
         database.close().unwrap();
         drop(database);
@@ -207,7 +207,7 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
         assert_eq!(rows_in(&roomy, "t"), 500);
         roomy.close().unwrap();
         drop(roomy);
-        refused(mapped(directory.path(), map, 16), Kind::Exhausted, &["maps_max is 16", "raise it"]);
+        refused(mapped(directory.path(), map, 16), Kind::Exhausted, &["maps-max is 16", "raise it"]);
         assert_eq!(rows_in(&mapped(directory.path(), map, 1000).unwrap(), "t"), 500);
     }
 }
