@@ -258,6 +258,12 @@ impl Rows {
         self.row_ids.as_ref().map_or(&[], |ids| ids.value(row as usize))
     }
 
+    /// What orders rows of one entity and event time, the greatest first in storage order: row id, then sequence, then
+    /// place. A merge may cut an entity's rows in two, so rows of one batch may lie in two runs.
+    pub fn order(&self, row: u32) -> (&[u8], Sequence, u32) {
+        (self.row_id(row), self.sequence(row), self.places[row as usize])
+    }
+
     /// The features that the retraction `row` names; empty for any other row.
     pub fn retracted_features(&self, row: u32) -> &[u32] {
         match self.retracted.binary_search_by_key(&row, |(at, _)| *at) {

@@ -152,7 +152,7 @@ impl Best {
         let wins = match self.newest {
             Newest::Row { run: known, row: known_row } if time == self.time => {
                 let known = &runs[known as usize].run.rows;
-                (rows.row_id(row), rows.sequence(row)) > (known.row_id(known_row), known.sequence(known_row))
+                rows.order(row) > known.order(known_row)
             }
             Newest::Row { .. } => time > self.time,
             Newest::None => true,

@@ -54,8 +54,7 @@ fn newest_cell(runs: &[BoundedRun<'_>], looks: &[Look], feature: u32) -> Result<
         let time = rows.event_times[row as usize];
         let wins = best.is_none_or(|(best_time, winner)| {
             let known = &runs[winner.run as usize].run.rows;
-            (time, rows.row_id(row), rows.sequence(row))
-                > (best_time, known.row_id(winner.row), known.sequence(winner.row))
+            (time, rows.order(row)) > (best_time, known.order(winner.row))
         });
         if wins {
             best = Some((time, Winner { run: look.run as u32, row }));

@@ -6,9 +6,11 @@ use firn_storage::error::Kind;
 use firn_storage::time::Clock;
 use serde_json::json;
 
-use super::{batch, refused, row, sent, world};
+use super::{UNIT, batch, refused, row, sent, world};
+use crate::oracle::Value;
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit};
+use crate::world::keys::KeyShape;
 use crate::world::{Batch, Deed, Feature, Setting, Shape, World};
 
 fn produced(number: u64, previous: Option<u64>) -> Batch {
@@ -207,5 +209,28 @@ fn a_world_on_the_heap_answers_as_one_on_maps() {
         world.flush(None).unwrap();
         world.reopen().unwrap();
         world.check(&Ask::latest(&world, 1)).unwrap();
+    }
+}
+
+/// Seed 9551 of the histories: a merge cuts where a segment is full, also between two rows of one batch and event time,
+/// whose sequences are the same.
+#[test]
+fn rows_of_one_batch_that_a_merge_parted_keep_their_order() {
+    for segment_rows_max in 1..=5 {
+        let mut world = World::new(Setting { segment_rows_max, ..Setting::default() }, KeyShape::Composite).unwrap();
+        let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
+        world.create_table("t", false, Shape { features, ..Shape::default() }).unwrap();
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        let texts = Deed::Write { columns: vec![1], nulls_absent: false };
+        world.apply(&batch(texts, vec![sent(0, 4, vec![text("a")]), sent(0, 11, vec![text("b")])])).unwrap();
+        let numbers = Deed::Write { columns: vec![0], nulls_absent: false };
+        let number = |number: i64| Some(Value::Int(number.into()));
+        world.apply(&batch(numbers, vec![sent(0, 0, vec![number(5)]), sent(0, 0, vec![None])])).unwrap();
+        let both = Deed::Write { columns: vec![0, 1], nulls_absent: false };
+        let rows = (0..4).map(|at| sent(1, 7, vec![number(at), text("c")])).collect();
+        world.apply(&batch(both, rows)).unwrap();
+        world.compact(None).unwrap();
+        world.check(&Ask::latest(&world, 2)).unwrap();
+        world.check(&Ask { as_of: Limit::At { micros: 12 * UNIT, exclusive: false }, ..Ask::latest(&world, 2) }).unwrap();
     }
 }
