@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use super::layout::{Cell, status_of};
-use super::{Pack, VALUE};
+use super::VALUE;
 use crate::error::Result;
 
 /// Rows per block at most.
@@ -21,12 +21,11 @@ const LINE_BYTES: u32 = 64;
 /// Of a wide cell only the start is touched: the machine notices the sequence and goes on by itself.
 const TOUCH_BYTES_MAX: u32 = 256;
 
-/// Copies the cells `wanted` of each `(place, ordinal)` in `rows` to `place` of the matching bytes of `cells`, which
-/// hold one cell per place. Tells `differ` the index of the cell, the place and the status of every cell that is no
-/// value; the bytes of those are zeros.
-pub fn gather(
-    pack: &Pack,
-    rows: &[(u32, u32)],
+/// Copies the cells `wanted` of each row to its place in the matching bytes of `cells`, which hold one cell per place.
+/// The rows may come from several packs with one layout. Tells `differ` the index of the cell, the place and the status
+/// of every cell that is no value; the bytes of those are zeros.
+pub fn gather<'a>(
+    rows: impl Iterator<Item = Result<(u32, &'a [u8])>>,
     wanted: &[Cell],
     cells: &mut [&mut [u8]],
     mut differ: impl FnMut(usize, u32, u8),
@@ -37,15 +36,20 @@ pub fn gather(
     let stretch_bytes = stretch.as_ref().map_or(0, Range::len);
     let block_rows = BLOCK_BYTES.checked_div(stretch_bytes).map_or(BLOCK_ROWS, |rows| rows.clamp(4, BLOCK_ROWS));
     let mut together = vec![0; block_rows * stretch_bytes];
-    for block in rows.chunks(block_rows) {
+    let mut rows = rows;
+    loop {
         let empty: &[u8] = &[];
         let mut bytes = [empty; BLOCK_ROWS];
         let mut places = [0; BLOCK_ROWS];
-        for (index, &(place, ordinal)) in block.iter().enumerate() {
-            bytes[index] = pack.row(ordinal)?;
-            places[index] = place;
+        let mut count = 0;
+        for row in rows.by_ref().take(block_rows) {
+            (places[count], bytes[count]) = row?;
+            count += 1;
         }
-        let (bytes, places) = (&bytes[..block.len()], &places[..block.len()]);
+        if count == 0 {
+            return Ok(());
+        }
+        let (bytes, places) = (&bytes[..count], &places[..count]);
         touch(bytes, &touches);
         match &stretch {
             Some(stretch) => {
@@ -71,7 +75,6 @@ pub fn gather(
             }
         }
     }
-    Ok(())
 }
 
 /// The stretch of a row that holds all wanted cells, if they fill at least half of it.

@@ -9,6 +9,7 @@
 //! ```
 
 use arrow_schema::DataType;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::cells::{cell_alignment, cell_width};
 use crate::blocks::number_at;
@@ -60,6 +61,8 @@ pub struct Layout {
     groups: u16,
     stride: usize,
     variables: u32,
+    /// A hash of everything that says where cells are.
+    fingerprint: u64,
 }
 
 impl Layout {
@@ -90,7 +93,13 @@ impl Layout {
         }
         let mut by_id: Vec<(u32, u32)> = laid.iter().zip(0..).map(|(laid, index)| (laid.feature, index)).collect();
         by_id.sort_unstable();
-        Self { features: laid, by_id, groups, stride: end.next_multiple_of(8), variables }
+        let fingerprint = xxh3_64(format!("{laid:?}").as_bytes());
+        Self { features: laid, by_id, groups, stride: end.next_multiple_of(8), variables, fingerprint }
+    }
+
+    /// Whether rows of both layouts have the same cells at the same places.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.stride == other.stride
     }
 
     /// The features, in the order in which the pack was asked for.

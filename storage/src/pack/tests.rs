@@ -138,6 +138,11 @@ fn build_from(files: &Arc<dyn Files>, winners: &mut Made, number: u64) -> Result
     build(files, number, &features, ordinals, 42, winners)
 }
 
+/// The rows at (place, ordinal) as they are gathered.
+fn rows_of<'a>(pack: &'a Pack, rows: &'a [(u32, u32)]) -> impl Iterator<Item = Result<(u32, &'a [u8])>> {
+    rows.iter().map(|&(place, ordinal)| Ok((place, pack.row(ordinal)?)))
+}
+
 /// Everything that a pack says about its features, gathered for `ordinals`: statuses, event times, values.
 fn read_all(pack: &Pack, ordinals: &[u32]) -> Result<Vec<(Vec<u8>, Vec<i64>, ArrayRef)>> {
     let layout = pack.layout();
@@ -150,7 +155,7 @@ fn read_all(pack: &Pack, ordinals: &[u32]) -> Result<Vec<(Vec<u8>, Vec<i64>, Arr
         let [mut values, mut times] =
             wanted.map(|cell| MutableBuffer::from_len_zeroed(cell.width as usize * ordinals.len()));
         let mut statuses = vec![VALUE; ordinals.len()];
-        gather(pack, &rows, &wanted, &mut [values.as_slice_mut(), times.as_slice_mut()], |cell, place, status| {
+        gather(rows_of(pack, &rows), &wanted, &mut [values.as_slice_mut(), times.as_slice_mut()], |cell, place, status| {
             assert_eq!(cell, 0, "event times have no status");
             statuses[place as usize] = status;
         })?;
@@ -289,7 +294,7 @@ fn wide_and_narrow_gathers_agree() {
         let mut cells: Vec<Vec<u8>> = wanted.iter().map(|cell| vec![0; cell.width as usize * 1_000]).collect();
         let mut statuses = vec![vec![VALUE; 1_000]; wanted.len()];
         let mut bytes: Vec<&mut [u8]> = cells.iter_mut().map(Vec::as_mut_slice).collect();
-        gather(&pack, &rows, wanted, &mut bytes, |cell, place, status| statuses[cell][place as usize] = status).unwrap();
+        gather(rows_of(&pack, &rows), wanted, &mut bytes, |cell, place, status| statuses[cell][place as usize] = status).unwrap();
         (cells, statuses)
     };
     let (cells, statuses) = gathered(&all);

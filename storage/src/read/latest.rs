@@ -14,17 +14,43 @@ use super::resolved::Item;
 use super::snapshot::Snapshot;
 use crate::error::Result;
 use crate::pack::gather::gather;
-use crate::pack::{Cell, DELETED, NULL, Pack, Slot, VALUE, array_of};
-use crate::view::{BucketView, DirtySet, TableView};
+use crate::pack::{Cell, DELETED, Layout, NULL, Pack, Slot, VALUE, array_of};
+use crate::view::TableView;
 
-/// The rows of a request that a pack answers.
+/// The rows of a request that packs with one layout answer.
 #[derive(Debug)]
 pub(crate) struct Packed<'a> {
-    pack: &'a Pack,
-    /// The index, in the pack, of each feature of the table's part of the plan.
+    /// The index, in the packs, of each feature of the table's part of the plan.
     indexes: Vec<usize>,
-    /// Place and ordinal.
-    pub(crate) rows: Vec<(u32, u32)>,
+    packs: Vec<PackRows<'a>>,
+}
+
+/// The rows that one pack answers: place and ordinal.
+#[derive(Debug)]
+struct PackRows<'a> {
+    pack: &'a Pack,
+    rows: Vec<(u32, u32)>,
+}
+
+impl Packed<'_> {
+    /// The places of all rows.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
+        self.packs.iter().flat_map(|of| of.rows.iter().map(|&(place, _)| place))
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.packs.iter().map(|of| of.rows.len()).sum()
+    }
+
+    fn layout(&self) -> &Layout {
+        self.packs[0].pack.layout()
+    }
+
+    /// Place and bytes of each row.
+    fn rows(&self) -> impl Iterator<Item = Result<(u32, &[u8])>> {
+        self.packs.iter().flat_map(|of| of.rows.iter().map(|&(place, ordinal)| Ok((place, of.pack.row(ordinal)?))))
+    }
 }
 
 /// What latest packs answer of `items`, and the rest by bucket.
@@ -36,22 +62,30 @@ pub(crate) fn split<'a>(
     items: &[Vec<Item>],
 ) -> (Vec<Packed<'a>>, Vec<(usize, Vec<Item>)>) {
     let open = plan.as_of == PlannedBound::Latest && plan.known_at == PlannedBound::Latest;
-    let (mut packed, mut rest) = (Vec::new(), Vec::new());
+    let (mut packed, mut rest): (Vec<Packed<'a>>, Vec<_>) = (Vec::new(), Vec::new());
     for (bucket, items) in items.iter().enumerate().filter(|(_, items)| !items.is_empty()) {
-        let serving = if open { serving_pack(&view.buckets[bucket], snapshot, part) } else { None };
-        let Some((pack, dirty, indexes)) = serving else {
+        let latest = view.buckets[bucket].pack.as_ref();
+        let latest = latest.filter(|latest| open && latest.pack.position() <= snapshot.sequence());
+        let like = |known: &Packed<'a>| latest.is_some_and(|latest| known.layout().is_like(latest.pack.layout()));
+        let known = packed.iter().position(like);
+        let fresh = if known.is_some() { None } else { latest.and_then(|latest| indexes_in(&latest.pack, part)) };
+        let (Some(latest), true) = (latest, known.is_some() || fresh.is_some()) else {
             rest.push((bucket, items.clone()));
             continue;
         };
         let (mut rows, mut left) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
-            if item.ordinal < pack.ordinals() && !dirty.contains(item.ordinal) {
+            if item.ordinal < latest.pack.ordinals() && !latest.dirty.contains(item.ordinal) {
                 rows.push((item.place, item.ordinal));
             } else {
                 left.push(*item);
             }
         }
-        packed.push(Packed { pack, indexes, rows });
+        let rows = PackRows { pack: &latest.pack, rows };
+        match (known, fresh) {
+            (Some(known), _) => packed[known].packs.push(rows),
+            (None, indexes) => packed.push(Packed { indexes: indexes.unwrap_or_default(), packs: vec![rows] }),
+        }
         if !left.is_empty() {
             rest.push((bucket, left));
         }
@@ -59,29 +93,20 @@ pub(crate) fn split<'a>(
     (packed, rest)
 }
 
-/// The bucket's pack, if it can answer: it is not newer than the read and holds every feature as it is declared.
-fn serving_pack<'a>(
-    view: &'a BucketView,
-    snapshot: &Snapshot,
-    part: &TablePart,
-) -> Option<(&'a Pack, &'a DirtySet, Vec<usize>)> {
-    let latest = view.pack.as_ref().filter(|latest| latest.pack.position() <= snapshot.sequence())?;
-    let layout = latest.pack.layout();
+/// The index in `pack` of each feature of `part`, if it holds all of them as they are declared.
+fn indexes_in(pack: &Pack, part: &TablePart) -> Option<Vec<usize>> {
+    let layout = pack.layout();
     let indexes = layout.indexes_of(part.features.iter().map(|feature| feature.feature.id))?;
-    let as_declared = |(feature, &index): (&super::plan::FeaturePart, &usize)| {
-        layout.features()[index].data_type == feature.stored
-    };
-    let serves = part.features.iter().zip(&indexes).all(as_declared);
-    serves.then_some((&latest.pack, &*latest.dirty, indexes))
+    let mut features = part.features.iter().zip(&indexes);
+    features.all(|(feature, &index)| layout.features()[index].data_type == feature.stored).then_some(indexes)
 }
 
 /// Fills `table` for the rows of `packed`.
 pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<()> {
-    let Packed { pack, indexes, rows } = packed;
-    let layout = pack.layout();
+    let layout = packed.layout();
     let places = table.rows();
     let (columns, shares, base) = table.split();
-    let wanted: Vec<Cell> = indexes.iter().map(|&index| layout.cell(index)).collect();
+    let wanted: Vec<Cell> = packed.indexes.iter().map(|&index| layout.cell(index)).collect();
     // Cells that the answer lays out in another way than the pack are gathered aside: booleans, widened features.
     let mut aside: Vec<MutableBuffer> = columns
         .iter()
@@ -93,22 +118,24 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
         let pairs = shares.into_iter().zip(&mut aside).zip(columns.iter());
         let mut cells: Vec<&mut [u8]> =
             pairs.map(|((share, aside), column)| if column.is_block() { share } else { aside.as_slice_mut() }).collect();
-        gather(pack, rows, &wanted, &mut cells, |index, place, status| {
+        gather(packed.rows(), &wanted, &mut cells, |index, place, status| {
             columns[index].set_status(base, place, status_of_pack(status));
         })?;
     }
     let (columns, shares, _) = table.split();
-    let ordinals: Vec<u32> = rows.iter().map(|&(_, ordinal)| ordinal).collect();
-    for (((column, share), &index), aside) in columns.iter_mut().zip(shares).zip(indexes).zip(aside) {
+    for (((column, share), &index), aside) in columns.iter_mut().zip(shares).zip(&packed.indexes).zip(aside) {
         match layout.features()[index].slot {
             Slot::Variable(variable) => {
-                let values = pack.gather_variable(variable, &ordinals)?;
                 column.make_picks(share)?;
-                column.pick(&values, rows.iter().enumerate().map(|(at, &(place, _))| (place, at as u32)));
+                for PackRows { pack, rows } in &packed.packs {
+                    let ordinals: Vec<u32> = rows.iter().map(|&(_, ordinal)| ordinal).collect();
+                    let values = pack.gather_variable(variable, &ordinals)?;
+                    column.pick(&values, rows.iter().enumerate().map(|(at, &(place, _))| (place, at as u32)));
+                }
             }
             Slot::Fixed { .. } if !column.is_block() => {
                 let values = array_of(&column.part().stored, aside.into(), None)?;
-                column.pick(&values, rows.iter().map(|&(place, _)| (place, place)));
+                column.pick(&values, packed.places().map(|place| (place, place)));
             }
             Slot::Fixed { .. } => {}
         }
@@ -118,24 +145,23 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
 
 /// Fills the event times of the columns that keep them, gathered once for all features of a time group.
 fn fill_event_times(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<()> {
-    let Packed { pack, indexes, rows } = packed;
-    let layout = pack.layout();
+    let layout = packed.layout();
     let places = table.rows();
     let mut of_group: HashMap<u16, Vec<u8>> = HashMap::new();
     let (columns, ..) = table.split();
-    for (column, &index) in columns.iter_mut().zip(indexes) {
+    for (column, &index) in columns.iter_mut().zip(&packed.indexes) {
         let Some(event_times) = column.event_times_mut() else { continue };
         let group = layout.features()[index].group;
         let gathered = match of_group.entry(group) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
                 let bytes = vacant.insert(vec![0; places * 8]);
-                gather(pack, rows, &[layout.time_cell(group)], &mut [bytes.as_mut_slice()], |_, _, _| {})?;
+                gather(packed.rows(), &[layout.time_cell(group)], &mut [bytes.as_mut_slice()], |_, _, _| {})?;
                 bytes
             }
         };
         let (times, _) = gathered.as_chunks::<8>();
-        rows.iter().for_each(|&(place, _)| event_times[place as usize] = i64::from_le_bytes(times[place as usize]));
+        packed.places().for_each(|place| event_times[place as usize] = i64::from_le_bytes(times[place as usize]));
     }
     Ok(())
 }

@@ -197,13 +197,13 @@ fn fill_table<'a>(
 /// Value for every row that one row of a pack or of history answers whole, never for all others.
 fn base_statuses(rows: usize, packed: &[Packed<'_>], resolved: &[Resolved]) -> BaseStatuses {
     let sources = || resolved.iter().flat_map(|resolved| &resolved.sources);
-    let in_packs: usize = packed.iter().map(|packed| packed.rows.len()).sum();
+    let in_packs: usize = packed.iter().map(Packed::len).sum();
     let in_history: usize = sources().map(|source| source.picks.len()).sum();
     if in_packs + in_history == rows {
         return BaseStatuses::Values(rows);
     }
     let mut statuses = vec![Status::Never as u8; rows];
-    let packed = packed.iter().flat_map(|packed| packed.rows.iter().map(|&(place, _)| place));
+    let packed = packed.iter().flat_map(Packed::places);
     let picked = sources().flat_map(|source| source.picks.iter().map(|pick| pick.place));
     packed.chain(picked).for_each(|place| statuses[place as usize] = Status::Value as u8);
     BaseStatuses::Each(statuses)
