@@ -92,11 +92,14 @@ fn endpoint(options: &Options) -> Result<Endpoint> {
         Some(("grpc" | "grpc+tcp" | "http", address)) => address,
         Some((scheme, _)) => {
             let url = &options.url;
-            return Err(Error::invalid(format!("`{scheme}` in {url} is not served by this client; write grpc://host:port")));
+            return Err(Error::invalid(format!(
+                "`{scheme}` in {url} is not served by this client; write grpc://host:port"
+            )));
         }
     };
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| Error::invalid(format!("{} is not an address: {error}; write grpc://host:port", options.url)))?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
+        Error::invalid(format!("{} is not an address: {error}; write grpc://host:port", options.url))
+    })?;
     Ok(endpoint
         .connect_timeout(options.connect_timeout)
         .tcp_nodelay(true)

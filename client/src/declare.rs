@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn declarations_are_the_bodies_of_their_actions() {
         let entity = EntityDeclaration::new("airport").key("origin", "utf8").bucket_by(&["origin"]).buckets(8);
-        let spelled = r#"{"entity":"airport","key":[{"name":"origin","type":"utf8"}],"bucket_by":["origin"],"buckets":8}"#;
+        let spelled =
+            r#"{"entity":"airport","key":[{"name":"origin","type":"utf8"}],"bucket_by":["origin"],"buckets":8}"#;
         assert_eq!(entity.body().to_string(), spelled);
         let temp = FeatureDeclaration::new("temp", "float64").max_age("3h").default_value(json!(0.5));
         let table = TableDeclaration::new("weather", "airport", "observed").feature(temp).max_age("6h").if_not_exists();

@@ -119,7 +119,8 @@ impl std::error::Error for Error {}
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        let kind = CODES.iter().find(|(_, code, _)| *code == status.code()).map_or(Kind::Internal, |(kind, _, _)| *kind);
+        let kind =
+            CODES.iter().find(|(_, code, _)| *code == status.code()).map_or(Kind::Internal, |(kind, _, _)| *kind);
         Self::new(kind, status.message())
     }
 }

@@ -30,10 +30,10 @@ const CHANGES: [&str; 6] = ["create_entity", "create_table", "alter_table", "dro
 
 pub(crate) fn run(bytes: &[u8]) -> Verdict {
     let shapes = [
-        round(bytes, |bytes| Command::decode(bytes), Command::encode),
-        round(bytes, |bytes| Answer::decode(bytes), Answer::encode),
-        round(bytes, |bytes| Acknowledgement::decode(bytes), Acknowledgement::encode),
-        round(bytes, |bytes| ProducerStep::decode(bytes), ProducerStep::encode),
+        round(bytes, Command::decode, Command::encode),
+        round(bytes, Answer::decode, Answer::encode),
+        round(bytes, Acknowledgement::decode, Acknowledgement::encode),
+        round(bytes, ProducerStep::decode, ProducerStep::encode),
         serde_json::from_slice(bytes).is_ok_and(|body: Value| bodies(&body)),
     ];
     SERVED.with(|served| served.ask(bytes, shapes[0]));

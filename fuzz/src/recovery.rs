@@ -78,7 +78,7 @@ fn seeds_of(disk: &Simulated, choice: u8) -> Vec<Vec<u8>> {
         Ok(())
     })
     .expect("the log of the sample is whole");
-    last = last.max(1000);
+    let last = last.max(1000);
     let version = json!({"schema_version": before.schema_version + 1, "sequence": last + 1, "next_id": 9,
         "entities": [], "tables": [{"id": 8, "name": "late", "entity": before.entities[0].id, "event_time": "at",
             "row_id": [], "features": [], "retired": [], "purged": [], "max_age": null, "max_future_skew": null,
@@ -88,10 +88,9 @@ fn seeds_of(disk: &Simulated, choice: u8) -> Vec<Vec<u8>> {
     // The key "JFK" as it is encoded, of one variable column.
     let prefixes = Keys::Variable(arrow_array::BinaryArray::from_iter_values([b"JFK\0\0"]));
     let erase = ErasePlan::new(before.entities[0].id, 1, &prefixes, true).encode();
-    for (kind, payload) in [(2, version.to_string().into_bytes()), (3, erase)] {
-        last += 1;
-        log.append(&Record { kind, first: last, last, ingest_time: 2_000_000_000, payload: &payload })
-            .expect("it fits");
+    for (sequence, (kind, payload)) in (last + 1..).zip([(2, version.to_string().into_bytes()), (3, erase)]) {
+        let record = Record { kind, first: sequence, last: sequence, ingest_time: 2_000_000_000, payload: &payload };
+        log.append(&record).expect("it fits");
     }
     log.close().expect("a healthy disk");
     vec![whole, [vec![choice], disk.content(&name)].concat()]

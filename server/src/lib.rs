@@ -80,7 +80,8 @@ impl Server {
         }
 
         let limits = Arc::new(config.limits);
-        let shared = Shared::new(database.clone(), Arc::clone(&limits), Arc::clone(&metrics), told.clone(), &config.storage);
+        let shared =
+            Shared::new(database.clone(), Arc::clone(&limits), Arc::clone(&metrics), told.clone(), &config.storage);
         let flight = FlightServiceServer::new(Firn::new(Arc::new(shared)))
             .max_decoding_message_size(limits.message_bytes_max)
             .max_encoding_message_size(usize::MAX)

@@ -110,7 +110,11 @@ impl Metrics {
         registry.register("request_seconds", "Time from a request to its answer, by call", self.seconds.clone());
         registry.register("open_calls", "Calls and streams open now, by call", self.open.clone());
         registry.register("connections", "Connections open now", self.connections.clone());
-        registry.register("request_bytes", "Bytes that requests and their answers hold now", self.request_bytes.clone());
+        registry.register(
+            "request_bytes",
+            "Bytes that requests and their answers hold now",
+            self.request_bytes.clone(),
+        );
         let given_up = "Answers given up because their client took nothing of them";
         registry.register("stalled_answers", given_up, self.stalled_answers.clone());
         registry.register("bad_rows", "Rows refused one by one", self.bad_rows.clone());

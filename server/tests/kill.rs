@@ -164,7 +164,7 @@ async fn acknowledged_writes_survive_sigkill_of_the_server() {
     let rounds: u64 = std::env::var("FIRN_KILL_ROUNDS").map_or(100, |text| text.parse().expect("a number of rounds"));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (mut random, begun) = (StdRng::seed_from_u64(rounds), Instant::now());
-    let mut found = vec![0; WRITERS];
+    let mut found = [0; WRITERS];
     for round in 0..rounds {
         let (mut child, url) = start(directory.path());
         if round == 0 {
@@ -183,7 +183,8 @@ async fn acknowledged_writes_survive_sigkill_of_the_server() {
         for (writer, there) in survey(&database).iter().enumerate() {
             let last = there.keys().max().copied().unwrap_or(0);
             let (acknowledged, sent) = ledgers[writer];
-            let context = format!("round {round} writer {writer}: {last} found, {acknowledged} acknowledged, {sent} sent");
+            let context =
+                format!("round {round} writer {writer}: {last} found, {acknowledged} acknowledged, {sent} sent");
             assert!(acknowledged <= last && last <= sent, "{context}");
             assert_eq!(there.len() as i64, last, "{context}: batches are missing in between");
             assert!(there.values().all(|rows| *rows == ROWS), "{context}: a batch is not whole, or there twice");

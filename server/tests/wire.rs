@@ -63,7 +63,9 @@ impl Harness {
     }
 
     async fn weather(&self) {
-        self.act("create_entity", json!({"entity":"airport","key":[{"name":"origin","type":"utf8"}],"buckets":2})).await.unwrap();
+        self.act("create_entity", json!({"entity":"airport","key":[{"name":"origin","type":"utf8"}],"buckets":2}))
+            .await
+            .unwrap();
         let features = json!([
             {"name":"temp","type":"float64","max_age":"3h"},
             {"name":"note","type":"utf8","default":"none"}]);
@@ -240,7 +242,8 @@ async fn a_large_answer_spans_messages_below_the_limit_with_the_same_digest() {
     let request = keys(&vec!["EWR"; 50_000]);
     let mut digests = Vec::new();
     for most in [4096, 4 << 20] {
-        let command = json!({"lookup":{"features":["weather.*"],"as_of":{"us":HOUR},"digest":true,"max_message_bytes":most}});
+        let command =
+            json!({"lookup":{"features":["weather.*"],"as_of":{"us":HOUR},"digest":true,"max_message_bytes":most}});
         let sent = futures::stream::iter(messages(&command, std::slice::from_ref(&request)).await);
         let received = harness.client.clone().do_exchange(sent).await.unwrap().into_inner();
         let messages: Vec<FlightData> = received.try_collect().await.unwrap();
@@ -260,7 +263,11 @@ async fn errors_of_rows_end_the_stream_or_come_in_band() {
     harness.weather().await;
     harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
     let null = RecordBatch::try_new(
-        Arc::new(arrow_schema::Schema::new(vec![arrow_schema::Field::new("origin", arrow_schema::DataType::Utf8, true)])),
+        Arc::new(arrow_schema::Schema::new(vec![arrow_schema::Field::new(
+            "origin",
+            arrow_schema::DataType::Utf8,
+            true,
+        )])),
         vec![Arc::new(StringArray::from(vec![Some("EWR"), None]))],
     )
     .unwrap();
@@ -292,12 +299,24 @@ async fn what_the_command_alone_decides_ends_the_stream() {
         (json!({"lookup":{"features":["weather.tmp"]}}), Code::NotFound, "tmp"),
         (json!({"lookup":{"features":["wether.temp"]}}), Code::NotFound, "wether"),
         (json!({"lookup":{"features":["weather.temp"],"as_of":{"column":"when"}}}), Code::InvalidArgument, "when"),
-        (json!({"lookup":{"features":["weather.temp"],"max_message_bytes":1}}), Code::InvalidArgument, "max_message_bytes"),
+        (
+            json!({"lookup":{"features":["weather.temp"],"max_message_bytes":1}}),
+            Code::InvalidArgument,
+            "max_message_bytes",
+        ),
         (json!({"lookup":{"features":["weather.temp"],"position":"x"}}), Code::InvalidArgument, "position"),
         (json!({"lookup":{"features":["weather.temp"],"entities":{"origin":["x"]}}}), Code::InvalidArgument, "DoGet"),
-        (json!({"lookup":{"features":["weather.temp"],"oops":1}}), Code::InvalidArgument, "lookup: unknown field `oops`"),
+        (
+            json!({"lookup":{"features":["weather.temp"],"oops":1}}),
+            Code::InvalidArgument,
+            "lookup: unknown field `oops`",
+        ),
         (json!({"join":{"features":["weather.temp"],"as_of":"latest"}}), Code::InvalidArgument, "\"as\""),
-        (json!({"join":{"features":["weather.temp"],"as_of":"latest","spine":{"table":"x"}}}), Code::Unimplemented, "spine"),
+        (
+            json!({"join":{"features":["weather.temp"],"as_of":"latest","spine":{"table":"x"}}}),
+            Code::Unimplemented,
+            "spine",
+        ),
         (json!({"write":{"table":"weather"}}), Code::InvalidArgument, "DoPut"),
     ] {
         let error = harness.exchange(messages(&command, std::slice::from_ref(&spine)).await).await.unwrap_err();
@@ -334,8 +353,11 @@ async fn a_refused_batch_ends_the_stream_after_earlier_acknowledgements() {
     let harness = Harness::start().await;
     harness.weather().await;
     let good = |hour| rows(&["EWR"], &[hour], &[Some(1.0)]);
-    let mut sent = messages(&json!({"write":{"table":"weather","producer":"p"}}), &[good(1), good(2), good(3), good(4)]).await;
-    for (message, (producer_seq, previous)) in sent[1..].iter_mut().zip([(1, None), (2, Some(1)), (7, Some(6)), (3, Some(2))]) {
+    let mut sent =
+        messages(&json!({"write":{"table":"weather","producer":"p"}}), &[good(1), good(2), good(3), good(4)]).await;
+    for (message, (producer_seq, previous)) in
+        sent[1..].iter_mut().zip([(1, None), (2, Some(1)), (7, Some(6)), (3, Some(2))])
+    {
         message.app_metadata = ProducerStep { producer_seq, previous }.encode().into();
     }
     let (acknowledgements, error) = harness.put(sent.clone()).await;
@@ -344,7 +366,11 @@ async fn a_refused_batch_ends_the_stream_after_earlier_acknowledgements() {
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.message().starts_with("batch 2:"), "{error}");
     let status = harness.get(&json!({"scan":{"table":"weather","history":true}})).await.unwrap();
-    assert_eq!(status.0.iter().map(RecordBatch::num_rows).sum::<usize>(), 2, "nothing after the refused batch is applied");
+    assert_eq!(
+        status.0.iter().map(RecordBatch::num_rows).sum::<usize>(),
+        2,
+        "nothing after the refused batch is applied"
+    );
 
     // Only the stored last is a duplicate when it comes again.
     sent.truncate(3);
@@ -369,7 +395,8 @@ async fn bad_rows_refuse_the_batch_or_are_reported() {
     let bad = RecordBatch::try_new(Arc::clone(&schema), vec![origins, times(&[1, 1, 1]), temps]).unwrap();
     let good = RecordBatch::try_new(schema, rows(&["EWR"], &[1], &[Some(1.0)]).columns().to_vec()).unwrap();
 
-    let (acknowledgements, error) = harness.put(messages(&json!({"write":{"table":"weather"}}), &[good.clone(), bad.clone()]).await).await;
+    let (acknowledgements, error) =
+        harness.put(messages(&json!({"write":{"table":"weather"}}), &[good.clone(), bad.clone()]).await).await;
     assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.rows).sum::<u64>(), 1);
     let error = error.unwrap();
     assert_eq!(error.code(), Code::InvalidArgument);
@@ -419,8 +446,12 @@ async fn a_scan_is_read_through_its_endpoints_and_history_rebuilds_the_table() {
     harness.weather().await;
     let origins: Vec<String> = (0..100).map(|origin| format!("A{origin}")).collect();
     let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
-    harness.write(&[rows(&origins, &[1; 100], &[Some(1.0); 100]), rows(&origins[..10], &[2; 10], &[Some(2.0); 10])]).await;
-    let descriptor = FlightDescriptor::new_cmd(json!({"scan":{"table":"weather","columns":["temp"],"as_of":{"us":2 * HOUR}}}).to_string());
+    harness
+        .write(&[rows(&origins, &[1; 100], &[Some(1.0); 100]), rows(&origins[..10], &[2; 10], &[Some(2.0); 10])])
+        .await;
+    let descriptor = FlightDescriptor::new_cmd(
+        json!({"scan":{"table":"weather","columns":["temp"],"as_of":{"us":2 * HOUR}}}).to_string(),
+    );
     let info = harness.client.clone().get_flight_info(descriptor).await.unwrap().into_inner();
     assert_eq!(info.endpoint.len(), 2, "two buckets");
     harness.write(&[rows(&origins[..1], &[2], &[Some(7.0)])]).await;
@@ -450,7 +481,8 @@ async fn actions_answer_json_and_name_what_is_wrong() {
     assert_eq!(described["table"], "weather");
     assert_eq!(described["sealed"], false);
     assert!(described["schema_version"].is_number());
-    let altered = harness.act("alter_table", json!({"table":"weather","add":[{"name":"wind","type":"int32"}]})).await.unwrap();
+    let altered =
+        harness.act("alter_table", json!({"table":"weather","add":[{"name":"wind","type":"int32"}]})).await.unwrap();
     assert!(altered["features"].as_array().unwrap().iter().any(|feature| feature["name"] == "wind"));
     harness.act("seal_table", json!({"table":"weather"})).await.unwrap();
     for action in ["list_tables", "list_entities", "status", "flush", "compact"] {
@@ -463,13 +495,22 @@ async fn actions_answer_json_and_name_what_is_wrong() {
     assert!(error.message().contains("unknown field `tabel`; the fields are `table`"), "{error}");
     let error = harness.act("describe_table", json!({"table":"wether"})).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    let listed: Vec<_> = harness.client.clone().list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
+    let listed: Vec<_> =
+        harness.client.clone().list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
     assert_eq!(listed.len(), 14);
     let flights: Vec<_> = harness
-        .client.clone().list_flights(arrow_flight::Criteria { expression: Bytes::new() }).await.unwrap().into_inner()
-        .try_collect().await.unwrap();
+        .client
+        .clone()
+        .list_flights(arrow_flight::Criteria { expression: Bytes::new() })
+        .await
+        .unwrap()
+        .into_inner()
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(flights.len(), 1);
-    let schema = harness.client.clone().get_schema(FlightDescriptor::new_path(vec!["weather".to_owned()])).await.unwrap();
+    let schema =
+        harness.client.clone().get_schema(FlightDescriptor::new_path(vec!["weather".to_owned()])).await.unwrap();
     let schema: arrow_schema::Schema = (&schema.into_inner()).try_into().unwrap();
     assert!(schema.field_with_name("temp").is_ok());
 }

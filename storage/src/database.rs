@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
 use crate::ingest_clock::KNOWN_AT_AHEAD_MAX;
 use crate::model::batch::WriteBatch;
-use crate::model::catalog::{Catalog, Table};
 use crate::model::cast::door_cast;
+use crate::model::catalog::{Catalog, Table};
 use crate::model::declare::Change;
 use crate::model::key;
 use crate::model::prove::{Proven, WriteRequest, prove};
@@ -176,7 +176,8 @@ impl Database {
             if values.logical_nulls().is_some_and(|nulls| nulls.null_count() > 0) {
                 return Err(Error::invalid(format!("key column {name:?} of an erase has a null; give a value")));
             }
-            let cast = door_cast(values, &key.data_type).and_then(|cast| cast.into_whole(values.as_ref(), &key.data_type));
+            let cast =
+                door_cast(values, &key.data_type).and_then(|cast| cast.into_whole(values.as_ref(), &key.data_type));
             arrays.push(cast.map_err(|error| error.at(format!("key column {name:?}")))?);
         }
         let prefixes = key::encode(&entity.key[..columns], &arrays)?;

@@ -139,7 +139,8 @@ pub(crate) fn merge_runs(
 }
 
 pub(crate) fn entities_of(engine: &Engine, tables: impl Iterator<Item = u32>) -> Vec<Arc<EntityState>> {
-    let mut entities: Vec<Arc<EntityState>> = tables.filter_map(|id| Some(Arc::clone(&engine.table(id)?.entity))).collect();
+    let mut entities: Vec<Arc<EntityState>> =
+        tables.filter_map(|id| Some(Arc::clone(&engine.table(id)?.entity))).collect();
     entities.sort_by_key(|entity| entity.id);
     entities.dedup_by_key(|entity| entity.id);
     entities
@@ -163,7 +164,6 @@ pub(crate) fn edit_common(engine: &Engine, state: &mut ManifestState) {
     state.tables.retain(|id, _| registry.tables.contains_key(id));
     state.entities.retain(|id, _| registry.entities.contains_key(id));
 }
-
 
 fn edit_manifest(
     engine: &Engine,
@@ -215,9 +215,13 @@ fn wal_first(engine: &Engine, frozen: &Frozen) -> u64 {
 /// The segments of each bucket, opened.
 type Opened = Vec<(u32, Vec<Arc<Run>>)>;
 
-fn open_segments(engine: &Engine, written: &HashMap<u32, Vec<(u32, Vec<SegmentMeta>)>>) -> Result<HashMap<u32, Opened>> {
+fn open_segments(
+    engine: &Engine,
+    written: &HashMap<u32, Vec<(u32, Vec<SegmentMeta>)>>,
+) -> Result<HashMap<u32, Opened>> {
     let open = |meta: &SegmentMeta| segment::open(&engine.files, meta).map(Arc::new);
-    let bucket = |(bucket, metas): &(u32, Vec<SegmentMeta>)| Ok((*bucket, metas.iter().map(open).collect::<Result<_>>()?));
+    let bucket =
+        |(bucket, metas): &(u32, Vec<SegmentMeta>)| Ok((*bucket, metas.iter().map(open).collect::<Result<_>>()?));
     written.iter().map(|(id, buckets)| Ok((*id, buckets.iter().map(bucket).collect::<Result<_>>()?))).collect()
 }
 

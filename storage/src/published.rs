@@ -49,7 +49,10 @@ impl Published {
             if self.changed.wait_until(&mut failed, deadline).timed_out() && self.sequence() < sequence {
                 return Err(Error::new(
                     Kind::Unavailable,
-                    format!("the commits that were waited for were not published within {} ms; ask again", wait.as_millis()),
+                    format!(
+                        "the commits that were waited for were not published within {} ms; ask again",
+                        wait.as_millis()
+                    ),
                 ));
             }
         }

@@ -15,7 +15,12 @@ use crate::time::{Micros, Sequence};
 use crate::view::{EntityState, TableState};
 
 /// Removes the bytes of every erased entity of `entity` from all files. Returns when.
-pub(crate) fn purge(engine: &Arc<Engine>, queue: &Queue, entity: &Arc<EntityState>, sequence: Sequence) -> Result<Micros> {
+pub(crate) fn purge(
+    engine: &Arc<Engine>,
+    queue: &Queue,
+    entity: &Arc<EntityState>,
+    sequence: Sequence,
+) -> Result<Micros> {
     let tables: Vec<Arc<TableState>> =
         engine.tables().into_iter().filter(|table| table.entity.id == entity.id).collect();
     // All tables of the database are flushed: the erase's own record, with its keys, is in the same WAL.
@@ -53,7 +58,10 @@ fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result
     }
     if !numbers.is_empty() {
         let listed = entries_of(engine, table, bucket);
-        assert!(numbers.iter().all(|number| listed.iter().any(|entry| entry.meta.number == *number)), "views show what the manifest lists");
+        assert!(
+            numbers.iter().all(|number| listed.iter().any(|entry| entry.meta.number == *number)),
+            "views show what the manifest lists"
+        );
         merge_segments(engine, table, bucket, &numbers)?;
     }
     let pack_holds = view.pack.as_ref().is_some_and(|latest| erased.range(..latest.pack.ordinals()).next().is_some());

@@ -15,8 +15,8 @@ use crate::engine::{Engine, Registry, Signal};
 use crate::erase::{ErasePlan, Erasures, apply_erase, decode_bitmap, is_erased};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
-use crate::io::{Files, TEMPORARY};
 use crate::io::disk::Disk;
+use crate::io::{Files, TEMPORARY};
 use crate::manifest::{EntityManifest, Manifest, ManifestState, TableManifest, VersionEntry};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
@@ -215,13 +215,8 @@ fn dirty_since(bucket: &BucketView, pack: &Pack) -> Result<DirtySet> {
 
 /// Replays the WAL into memory and goes on where it ends.
 fn replay(engine: &Arc<Engine>, state: &ManifestState) -> Result<Committer> {
-    let mut replayed = Replayed {
-        engine,
-        sequence: state.sequence,
-        ingest_time: state.ingest_time,
-        tables: kept_logs(state),
-        state,
-    };
+    let mut replayed =
+        Replayed { engine, sequence: state.sequence, ingest_time: state.ingest_time, tables: kept_logs(state), state };
     let wal = Wal::recover(&engine.files, state.wal_first, &mut |record| replayed.apply(&record))?;
     let Replayed { sequence, ingest_time, tables, .. } = replayed;
     engine.clock.resume(sequence, ingest_time);
@@ -272,7 +267,7 @@ impl Replayed<'_> {
         if let Some(producer) = &batch.producer {
             log.producers.insert(producer.name.clone(), producer.seq);
         }
-        if batch.keys.len() == 0 {
+        if batch.keys.is_empty() {
             return Ok(());
         }
         log.ingest_time = Some(log.ingest_time.map_or(record.ingest_time, |before| before.max(record.ingest_time)));

@@ -92,7 +92,10 @@ fn check_types(before: &Catalog, table: &Table) -> Result<()> {
         let Some(known) = old.feature_by_id(feature.id) else { continue };
         let (from, to) = (&known.data_type, &feature.data_type);
         if known.stored_type() != feature.stored_type() && !can_widen(from, to) {
-            return Err(corrupt(format!("feature `{}` of table `{}` becomes {to} and was {from}", feature.name, table.name)));
+            return Err(corrupt(format!(
+                "feature `{}` of table `{}` becomes {to} and was {from}",
+                feature.name, table.name
+            )));
         }
     }
     Ok(())
@@ -131,7 +134,12 @@ mod tests {
         Versions::replay(&entries)
     }
 
-    fn entry(version: u64, entities: &[serde_json::Value], tables: &[serde_json::Value], dropped: &[u32]) -> serde_json::Value {
+    fn entry(
+        version: u64,
+        entities: &[serde_json::Value],
+        tables: &[serde_json::Value],
+        dropped: &[u32],
+    ) -> serde_json::Value {
         json!({"schema_version": version, "sequence": version, "next_id": 9, "entities": entities, "tables": tables,
             "dropped_entities": dropped, "dropped_tables": []})
     }
@@ -159,7 +167,8 @@ mod tests {
     fn a_schema_that_cannot_be_is_refused() {
         replayed(json!([entry(1, &[entity(4)], &[table(1)], &[])])).expect("a sound schema");
         let widened = [typed("int32"), typed("int64")];
-        replayed(json!([entry(1, &[entity(4)], &widened[..1], &[]), entry(2, &[], &widened[1..], &[])])).expect("wider");
+        replayed(json!([entry(1, &[entity(4)], &widened[..1], &[]), entry(2, &[], &widened[1..], &[])]))
+            .expect("wider");
         for (entries, what) in [
             (json!([entry(1, &[entity(4)], &[table(7)], &[])]), "table `t` has no entity"),
             (json!([entry(1, &[entity(4)], &[table(1)], &[]), entry(2, &[], &[], &[1])]), "table `t` has no entity"),

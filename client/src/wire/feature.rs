@@ -105,7 +105,10 @@ fn decode_entity(place: &str, value: Value) -> Result<Vec<(String, String)>> {
         let column = match source {
             Value::String(column) => column,
             Value::Object(ref fields) if fields.contains_key("feature") => {
-                return Err(CommandError::reserved(&key_place, "mapping an entity through a feature is not served yet; map it to a column of the request"));
+                return Err(CommandError::reserved(
+                    &key_place,
+                    "mapping an entity through a feature is not served yet; map it to a column of the request",
+                ));
             }
             other => {
                 let mut fields = Object::new(key_place, other)?;

@@ -95,9 +95,7 @@ impl Command {
         let mut fields = fields.into_iter();
         match (fields.next(), fields.next()) {
             (Some((verb, body)), None) => Self::from_verb(&verb, body),
-            (None, _) => {
-                Err(CommandError::invalid("command", format!("it is empty; give exactly one of {VERBS}")))
-            }
+            (None, _) => Err(CommandError::invalid("command", format!("it is empty; give exactly one of {VERBS}"))),
             (Some((first, _)), Some((second, _))) => Err(CommandError::invalid(
                 "command",
                 format!("has the keys `{first}` and `{second}`; give exactly one of {VERBS}"),

@@ -155,10 +155,7 @@ impl Object {
             Some(unknown) => {
                 let accepted: Vec<_> = self.accepted.iter().map(|name| format!("`{name}`")).collect();
                 let accepted = accepted.join(", ");
-                Err(CommandError::invalid(
-                    &self.place,
-                    format!("unknown field `{unknown}`; the fields are {accepted}"),
-                ))
+                Err(CommandError::invalid(&self.place, format!("unknown field `{unknown}`; the fields are {accepted}")))
             }
         }
     }

@@ -97,7 +97,8 @@ fn what_is_not_json_says_that_flight_sql_is_not_served() {
 
 #[test]
 fn producer_steps_acknowledgements_and_answers_survive_a_round_trip() {
-    for step in [ProducerStep { producer_seq: 7, previous: Some(6) }, ProducerStep { producer_seq: 1, previous: None }] {
+    for step in [ProducerStep { producer_seq: 7, previous: Some(6) }, ProducerStep { producer_seq: 1, previous: None }]
+    {
         assert_eq!(ProducerStep::decode(&step.encode()).unwrap(), step);
     }
     assert!(ProducerStep::decode(br#"{"producer_seq":6,"previous":6}"#).is_err());

@@ -124,8 +124,8 @@ impl ProducerStep {
     /// Reads the app_metadata of a batch.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let place = "app_metadata";
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|error| CommandError::invalid(place, format!("not JSON: {error}")))?;
+        let value: Value = serde_json::from_slice(bytes)
+            .map_err(|error| CommandError::invalid(place, format!("not JSON: {error}")))?;
         let mut fields = Object::new(place, value)?;
         let producer_seq = fields.count("producer_seq")?;
         let previous = fields.count("previous")?;

@@ -41,8 +41,10 @@ pub fn command() -> Command {
 }
 
 fn demo_command() -> Command {
-    let data = clap::Arg::new("data").long("data").value_name("DIR").help("Load into DIR, which must be empty, and keep it");
-    let keep = clap::Arg::new("keep").long("keep").action(clap::ArgAction::SetTrue).help("Keep the temporary directory");
+    let data =
+        clap::Arg::new("data").long("data").value_name("DIR").help("Load into DIR, which must be empty, and keep it");
+    let keep =
+        clap::Arg::new("keep").long("keep").action(clap::ArgAction::SetTrue).help("Keep the temporary directory");
     Command::new("demo").about("Tell the story of a year of flights, with a server of its own").arg(data).arg(keep)
 }
 

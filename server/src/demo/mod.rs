@@ -108,7 +108,10 @@ async fn tell(teller: &Teller, place: &Place) -> Result<()> {
     let position = reads::short(&strict.digest);
     server.kill().await?;
     let (server, opened) = Child::start(&place.data, &place.log).await?;
-    teller.line("kill -9", &format!("killed the server; process {} reopened the data in {}", server.process(), seconds(opened)));
+    teller.line(
+        "kill -9",
+        &format!("killed the server; process {} reopened the data in {}", server.process(), seconds(opened)),
+    );
     tell_again(teller, &server.client().await?, &spine, &[leaky, strict], &position).await?;
     drop(server);
     Ok(())

@@ -67,7 +67,8 @@ impl<'a> Reads<'a> {
     }
 
     async fn plane(&self, bound: Bound) -> Result<String> {
-        let names = ["flights.origin", "flights.dest", "flights.arr_delay", "flights.distance", "planes.model", "planes.seats"];
+        let names =
+            ["flights.origin", "flights.dest", "flights.arr_delay", "flights.distance", "planes.model", "planes.seats"];
         let lookup = Lookup {
             features: references(&names)?,
             as_of: bound.clone(),

@@ -40,7 +40,10 @@ impl Teller {
         }
         self.line(if kept.is_none() { "" } else { "next" }, &format!("firn serve --data {data}"));
         self.line("", "pip install ./client/python");
-        self.line("", "python -c 'import firndb; print(firndb.connect().lookup(\"flights.*\", {\"tailnum\": [\"N14228\"]}))'");
+        self.line(
+            "",
+            "python -c 'import firndb; print(firndb.connect().lookup(\"flights.*\", {\"tailnum\": [\"N14228\"]}))'",
+        );
     }
 
     /// The text, emphasised.

@@ -7,9 +7,7 @@ use std::collections::HashMap;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_primitive_array};
 use arrow_flight::FlightData;
-use arrow_ipc::{
-    FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder,
-};
+use arrow_ipc::{FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;

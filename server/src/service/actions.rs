@@ -34,10 +34,9 @@ pub(super) const ACTIONS: &[(&str, &str)] = &[
 
 /// What ListActions answers.
 pub(super) fn list() -> impl Iterator<Item = ActionType> {
-    ACTIONS.iter().map(|(name, description)| ActionType {
-        r#type: (*name).to_owned(),
-        description: (*description).to_owned(),
-    })
+    ACTIONS
+        .iter()
+        .map(|(name, description)| ActionType { r#type: (*name).to_owned(), description: (*description).to_owned() })
 }
 
 /// Answers an action.
@@ -82,7 +81,11 @@ async fn dispatch(shared: &Arc<Shared>, name: &str, body: Value) -> Result<Value
             let table = named(Some("table"), body)?.name;
             let compact = name == "compact";
             let work = shared.engine(Pool::Waiters, move |database| {
-                if compact { database.compact(table.as_deref())? } else { database.flush(table.as_deref())? }
+                if compact {
+                    database.compact(table.as_deref())?
+                } else {
+                    database.flush(table.as_deref())?
+                }
                 Ok(json!({ "read_position": database.position().to_string() }))
             });
             work.await

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_flight::FlightData;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use firn_client::wire::{Answer, FeatureReference, Bound, ReadOptions};
+use firn_client::wire::{Answer, Bound, FeatureReference, ReadOptions};
 use firn_storage::position::Position;
 use firn_storage::read::digest::Digest;
 use firn_storage::read::{Plan, PointRequest, Snapshot};
@@ -180,7 +180,8 @@ impl Answering {
     fn answer_inline(&mut self, request: u64, batch: &RecordBatch, started: Instant) -> Option<Chunk> {
         let rows = batch.num_rows();
         let small = rows <= self.shared.limits.inline_rows_max && rows as u64 * self.row_bytes <= INLINE_BYTES_MAX;
-        if self.question.is_join() || !small || matches!(self.request.known_at, firn_storage::read::Bound::Time { .. }) {
+        if self.question.is_join() || !small || matches!(self.request.known_at, firn_storage::read::Bound::Time { .. })
+        {
             return None;
         }
         let database = &self.shared.database;
@@ -205,7 +206,8 @@ impl Answering {
         let shared = Arc::clone(&self.shared);
         let plan = Arc::clone(&self.plan);
         // Kept for the next request, because this one may wait in vain.
-        let at_least = self.at_least.filter(|(position, _)| shared.database.wait_for(position, Duration::ZERO).is_err());
+        let at_least =
+            self.at_least.filter(|(position, _)| shared.database.wait_for(position, Duration::ZERO).is_err());
         let pinning = async move {
             let _place = at_least.is_some().then(|| shared.wait_for_position()).transpose()?;
             let pinned = shared.engine(Pool::Waiters, move |database| {
@@ -261,7 +263,8 @@ impl Answering {
             };
             let database = shared.database.clone();
             let read = shared.blocking(Pool::Readers, move || {
-                let erased_since = database.erased_since(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
+                let erased_since =
+                    database.erased_since(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
                 let features = database.read(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
                 let batch = if is_join { extend(schema, &slice, features)? } else { features };
                 Ok(Answered { batch, snapshot, erased_since })
@@ -356,8 +359,7 @@ impl Answering {
         }
         let nothing = RecordBatch::new_empty(Arc::clone(self.encoder.schema()));
         let encoded = self.encoder.next(&nothing, 0)?;
-        let metadata =
-            Answer { request, last: true, error: Some(status::in_band(&status)), ..Answer::default() };
+        let metadata = Answer { request, last: true, error: Some(status::in_band(&status)), ..Answer::default() };
         self.outgoing.extend(encoded.dictionaries);
         self.outgoing.push_back(with_metadata(encoded.message, metadata.encode()));
         Ok(())

@@ -183,7 +183,8 @@ pub(super) fn entities_batch(
         let Some((_, values)) = entities.iter().find(|(given, _)| *given == name) else {
             return Err(invalid(format!("entities: the key column `{name}` is missing")));
         };
-        let array = from_json(&values.iter().collect::<Vec<_>>(), &data_type).map_err(|error| from_error(&error.at(format!("entities.{name}"))))?;
+        let array = from_json(&values.iter().collect::<Vec<_>>(), &data_type)
+            .map_err(|error| from_error(&error.at(format!("entities.{name}"))))?;
         fields.push(Field::new(name, data_type, true));
         arrays.push(array);
     }

@@ -111,7 +111,8 @@ impl Exchange {
                 Event::Received(Err(status)) => self.ended = Some(Err(too_large(status, &self.shared.limits))),
                 Event::Expired => self.ended = Some(Err(unavailable(SNAPSHOT_EXPIRED))),
                 Event::ShuttingDown => {
-                    self.ended = Some(Err(unavailable("the server is shutting down; what was asked before is answered")));
+                    self.ended =
+                        Some(Err(unavailable("the server is shutting down; what was asked before is answered")));
                 }
             }
         }

@@ -39,11 +39,7 @@ pub(super) async fn flight(shared: &Arc<Shared>, descriptor: FlightDescriptor) -
     }
 }
 
-async fn scan_flight(
-    shared: &Arc<Shared>,
-    mut scan: Scan,
-    descriptor: FlightDescriptor,
-) -> Result<FlightInfo, Status> {
+async fn scan_flight(shared: &Arc<Shared>, mut scan: Scan, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
     shared.message_bytes(scan.max_message_bytes)?;
     let request = convert::scan_request(&scan, shared.limits.scan_parts)?;
     let found = shared.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
@@ -52,9 +48,8 @@ async fn scan_flight(
     scan.clock = Some(snapshot.clock());
     scan.schema_version = Some(snapshot.schema_version());
     let parts = found.parts() as u64;
-    let tickets = (0..parts).map(|part| {
-        Command::Scan(Scan { part: Some(Part { part, parts }), ..scan.clone() }).encode()
-    });
+    let tickets =
+        (0..parts).map(|part| Command::Scan(Scan { part: Some(Part { part, parts }), ..scan.clone() }).encode());
     info(found.schema(), Some(descriptor), tickets.collect())
 }
 
@@ -79,9 +74,8 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Result<Vec<FlightInfo>, Status
         let catalog = database.catalog();
         let tables = catalog.tables.iter().map(|table| {
             let scan = Scan { table: table.name.clone(), ..Scan::default() };
-            let request = convert::scan_request(&scan, 1).map_err(|status| {
-                firn_storage::error::Error::invalid(status.message().to_owned())
-            })?;
+            let request = convert::scan_request(&scan, 1)
+                .map_err(|status| firn_storage::error::Error::invalid(status.message().to_owned()))?;
             Ok((table.name.clone(), Schema::clone(database.scan(&request)?.schema()), scan))
         });
         tables.collect::<firn_storage::error::Result<Vec<_>>>()
@@ -119,8 +113,7 @@ fn write_schema(catalog: &Catalog, put: &Put) -> Result<Schema, Status> {
     let table: &Table = catalog.table(&put.table).map_err(|error| from_error(&error))?;
     let entity = catalog.entity_of(table);
     let moment = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let mut fields: Vec<_> =
-        entity.key.iter().map(|key| Field::new(&key.name, key.data_type.clone(), false)).collect();
+    let mut fields: Vec<_> = entity.key.iter().map(|key| Field::new(&key.name, key.data_type.clone(), false)).collect();
     fields.push(Field::new(&table.event_time, moment(), false));
     if put.verb != Verb::Delete {
         let nullable = put.verb != Verb::Write;

@@ -147,7 +147,13 @@ impl Receiver {
         // An unknown table is refused before the first row.
         self.shared.database.catalog().table(&put.table).map_err(|error| from_error(&error))?;
         let open = Arc::new(self.shared.metrics.open(call));
-        Ok(WriteStream { call, request: Arc::new(convert::write_request(&put)), producer: put.producer, fence: Fence::default(), _open: open })
+        Ok(WriteStream {
+            call,
+            request: Arc::new(convert::write_request(&put)),
+            producer: put.producer,
+            fence: Fence::default(),
+            _open: open,
+        })
     }
 
     async fn decode(&mut self, message: FlightData) -> Result<Decoded, Status> {
@@ -236,8 +242,7 @@ impl Submission {
         self.acknowledgements.note_bad_rows(number, BadRows { listed: listed.collect(), count: bad_row_count });
         self.shared.metrics.bad_rows.inc_by(bad_row_count);
         let Some(mut batch) = batch else {
-            let committed =
-                Committed { position: self.database.position(), ingest_time: 0, rows: 0, duplicate: false };
+            let committed = Committed { position: self.database.position(), ingest_time: 0, rows: 0, duplicate: false };
             self.acknowledgements.settle(number, Ok(committed));
             return Ok(());
         };

@@ -116,7 +116,9 @@ impl Scanning {
             self.following = match self.following.take() {
                 Some(following) => Some(following),
                 // At least one batch is sent, so that a client learns the position even of nothing.
-                None => Some(self.read().await?.unwrap_or_else(|| RecordBatch::new_empty(self.encoder.schema().clone()))),
+                None => {
+                    Some(self.read().await?.unwrap_or_else(|| RecordBatch::new_empty(self.encoder.schema().clone())))
+                }
             };
             let after = self.read().await?;
             self.finished = after.is_none();

@@ -69,13 +69,7 @@ pub enum Pool {
 
 impl Shared {
     /// The state of a server that begins.
-    pub fn new(
-        database: Database,
-        limits: Arc<Limits>,
-        metrics: Arc<Metrics>,
-        told: Told,
-        storage: &Options,
-    ) -> Self {
+    pub fn new(database: Database, limits: Arc<Limits>, metrics: Arc<Metrics>, told: Told, storage: &Options) -> Self {
         let units = |bytes: u64| Arc::new(Semaphore::new((bytes / UNIT_BYTES).clamp(1, u64::from(u32::MAX)) as usize));
         Self {
             calls: Arc::new(Semaphore::new(limits.requests_max)),

@@ -277,7 +277,7 @@ fn deeds(shape: &Shape, batch: &RecordBatch) -> Result<Vec<(usize, usize, Deed)>
         (0..cells.len()).filter(|&row| !column.is_null(row)).for_each(|row| cells[row] += 1);
     }
     let mut runs: Vec<(usize, usize, Deed)> = Vec::new();
-    for row in 0..batch.num_rows() {
+    for (row, cells) in cells.into_iter().enumerate() {
         let features = named.of(row)?;
         let deed = match kinds.value(row) {
             "delete" => Deed::Delete,
@@ -285,7 +285,7 @@ fn deeds(shape: &Shape, batch: &RecordBatch) -> Result<Vec<(usize, usize, Deed)>
             "write" => {
                 let features = features.unwrap_or_default();
                 // Without an explicit null among its cells a row can go with others that have other features.
-                let plain = features.len() == cells[row];
+                let plain = features.len() == cells;
                 let joins_absent = matches!(runs.last(), Some((_, _, Deed::WriteAbsent))) && plain;
                 let partial = features.len() < shape.features.len();
                 if joins_absent || (plain && partial) { Deed::WriteAbsent } else { Deed::Write(features) }

@@ -31,7 +31,9 @@ impl Committer {
                 let result = match (poisoned, &steps) {
                     (Some(error), _) => Err(error),
                     (None, None) => Ok(()),
-                    (None, Some(steps)) => apply_batch(&prepared, steps, self.wal.number(), self.engine.clock.monotonic()),
+                    (None, Some(steps)) => {
+                        apply_batch(&prepared, steps, self.wal.number(), self.engine.clock.monotonic())
+                    }
                 };
                 if let Err(error) = &result {
                     self.poison(error);
@@ -120,7 +122,8 @@ pub fn apply_batch(prepared: &Prepared, steps: &BatchSteps, wal: u64, monotonic:
 /// Makes `versions` the schema, with states for what `entry` created and without those it dropped.
 pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) -> Result<()> {
     let mut registry = Registry::clone(&engine.registry.load());
-    for entity in entry.entities.iter().filter(|entity| !registry.entities.contains_key(&entity.id)).collect::<Vec<_>>() {
+    for entity in entry.entities.iter().filter(|entity| !registry.entities.contains_key(&entity.id)).collect::<Vec<_>>()
+    {
         registry.entities.insert(entity.id, Arc::new(new_entity(engine, entity)?));
     }
     for table in &entry.tables {
@@ -144,7 +147,8 @@ pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) 
 pub fn note_widened(state: &TableState, before: &Versions, table: &crate::model::catalog::Table) {
     let Some(old) = before.newest().table_by_id(table.id) else { return };
     for feature in &table.features {
-        let widened = old.features.iter().any(|known| known.id == feature.id && known.stored_type() != feature.stored_type());
+        let widened =
+            old.features.iter().any(|known| known.id == feature.id && known.stored_type() != feature.stored_type());
         if widened {
             state.mixed.write().insert(feature.id);
         }

@@ -80,7 +80,8 @@ impl Queue {
     /// Takes the freezes out of the queue, before what waits ahead of them.
     pub(super) fn take_freezes(&self) -> Vec<(Vec<u32>, Done<Frozen>)> {
         let mut state = self.state.lock();
-        let (freezes, others) = std::mem::take(&mut state.jobs).into_iter().partition(|job| matches!(job, Job::Freeze(..)));
+        let (freezes, others) =
+            std::mem::take(&mut state.jobs).into_iter().partition(|job| matches!(job, Job::Freeze(..)));
         state.jobs = others;
         let freezes: VecDeque<Job> = freezes;
         let freezes = freezes.into_iter().filter_map(|job| match job {

@@ -83,12 +83,28 @@ impl Prepared {
 
 /// A job that has its place in the log.
 pub(super) enum Staged {
-    Write { prepared: Prepared, steps: Option<BatchSteps>, ingest_time: Micros, done: Option<Done<Committed>> },
+    Write {
+        prepared: Box<Prepared>,
+        steps: Option<BatchSteps>,
+        ingest_time: Micros,
+        done: Option<Done<Committed>>,
+    },
     /// An answer that waits for the group: a duplicate is acknowledged once its original is durable.
-    Duplicate { ingest_time: Micros, done: Done<Committed> },
+    Duplicate {
+        ingest_time: Micros,
+        done: Done<Committed>,
+    },
     /// Without an entry nothing changes, but the answer waits for the versions that it builds on.
-    Change { entry: Option<VersionEntry>, done: Option<Done<Arc<Catalog>>> },
-    Erase { plan: ErasePlan, sequence: Sequence, ingest_time: Micros, done: Done<Sequence> },
+    Change {
+        entry: Option<VersionEntry>,
+        done: Option<Done<Arc<Catalog>>>,
+    },
+    Erase {
+        plan: ErasePlan,
+        sequence: Sequence,
+        ingest_time: Micros,
+        done: Done<Sequence>,
+    },
 }
 
 impl Committer {
@@ -96,7 +112,7 @@ impl Committer {
         let fence = prepared.fence.clone();
         match self.place_write(prepared, staged) {
             Ok(Placed::New(prepared, steps, ingest_time)) => {
-                staged.push(Staged::Write { prepared: *prepared, steps, ingest_time, done: Some(done) });
+                staged.push(Staged::Write { prepared, steps, ingest_time, done: Some(done) });
             }
             Ok(Placed::Duplicate) => staged.push(Staged::Duplicate { ingest_time: self.ingest_time, done }),
             Err(error) => {
@@ -266,7 +282,13 @@ impl Committer {
         next.apply(entry.clone())?;
         let ingest_time = self.assign(sequence)?;
         let payload = serde_json::to_vec(&entry).expect("a schema version is plain data");
-        self.append(&Record { kind: record::VERSION, first: sequence, last: sequence, ingest_time, payload: &payload })?;
+        self.append(&Record {
+            kind: record::VERSION,
+            first: sequence,
+            last: sequence,
+            ingest_time,
+            payload: &payload,
+        })?;
         self.sequence = sequence;
         self.versions = Arc::new(next);
         Ok(Some(entry))
@@ -297,4 +319,3 @@ enum Placed {
     New(Box<Prepared>, Option<BatchSteps>, Micros),
     Duplicate,
 }
-

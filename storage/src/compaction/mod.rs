@@ -64,9 +64,8 @@ pub(crate) fn compact_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
 /// Whether segments of the bucket may hold what was erased, purged or forgotten.
 fn purge_is_due(engine: &Engine, table: &TableState, bucket: u32) -> bool {
     let declared = engine.declaration(table.id);
-    let forgets = declared.is_some_and(|table| {
-        table.keep_events.is_some() || table.keep_knowledge.is_some() || !table.purged.is_empty()
-    });
+    let forgets = declared
+        .is_some_and(|table| table.keep_events.is_some() || table.keep_knowledge.is_some() || !table.purged.is_empty());
     forgets || !table.entity.erased(bucket).is_empty()
 }
 
@@ -98,7 +97,8 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     let metas = merge_runs(engine, table, &runs, &erased, filter, &|bytes| throttle.spend(bytes))?;
     let bytes: u64 = metas.iter().map(|meta| meta.length).sum();
     let group = metas.first().map_or(0, |meta| meta.number);
-    let opened = metas.iter().map(|meta| segment::open(&engine.files, meta).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+    let opened =
+        metas.iter().map(|meta| segment::open(&engine.files, meta).map(Arc::new)).collect::<Result<Vec<_>>>()?;
     {
         let mut manifest = engine.manifest.lock();
         let before = manifest.state.clone();

@@ -101,8 +101,12 @@ fn build_file(
     let view = table.view.load_full();
     let features: Vec<(u32, DataType)> =
         declared.features.iter().map(|feature| (feature.id, feature.stored_type())).collect();
-    let mut winners =
-        LatestWinners { view: &view.buckets[bucket as usize], features: &features, position, erased: table.entity.erased(bucket) };
+    let mut winners = LatestWinners {
+        view: &view.buckets[bucket as usize],
+        features: &features,
+        position,
+        erased: table.entity.erased(bucket),
+    };
     let number = engine.take_number();
     let meta = pack::build(&engine.files, number, &features, ordinals, position, &mut winners)?;
     engine.statistics.packs.add(1);
@@ -110,7 +114,14 @@ fn build_file(
     Pack::open(&engine.files, &meta)
 }
 
-fn serve(engine: &Engine, table: &TableState, bucket: u32, pack: Pack, shape: u64, dirty: &Arc<DirtySet>) -> Result<()> {
+fn serve(
+    engine: &Engine,
+    table: &TableState,
+    bucket: u32,
+    pack: Pack,
+    shape: u64,
+    dirty: &Arc<DirtySet>,
+) -> Result<()> {
     let meta = pack.meta().clone();
     let mut stale = Vec::new();
     {
@@ -191,7 +202,11 @@ fn window_column(
             None => {
                 // A column written before the feature was widened is cast whole: a build reads most of it anyway.
                 let values = column.window(window)?;
-                arrays.push(if values.data_type() == data_type { Arc::clone(values) } else { cast(values, data_type)? });
+                arrays.push(if values.data_type() == data_type {
+                    Arc::clone(values)
+                } else {
+                    cast(values, data_type)?
+                });
                 opened.insert((source, window), arrays.len() - 1);
                 arrays.len() - 1
             }

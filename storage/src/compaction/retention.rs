@@ -128,7 +128,8 @@ impl Forgetting<'_> {
                 && rows.sequence(row.row) <= self.horizon.sequence
         });
         let taken_back = |time: Micros| {
-            rows.iter().any(|row| of(row).kind(row.row) == RowKind::Retract && of(row).event_times[row.row as usize] == time)
+            rows.iter()
+                .any(|row| of(row).kind(row.row) == RowKind::Retract && of(row).event_times[row.row as usize] == time)
         };
         deletes.find_map(|row| {
             let time = of(row).event_times[row.row as usize];

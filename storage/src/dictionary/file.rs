@@ -173,7 +173,11 @@ impl Mapped {
         missing.insert_range(range.clone());
         missing -= &found;
         let purged = missing.len() == u64::from(self.meta.purged) && missing.is_subset(erased);
-        if purged { Ok(()) } else { Err(self.blocks.damaged(self.table, "the table does not find all keys of the file")) }
+        if purged {
+            Ok(())
+        } else {
+            Err(self.blocks.damaged(self.table, "the table does not find all keys of the file"))
+        }
     }
 
     /// How many bytes are mapped.
@@ -280,7 +284,17 @@ pub(super) fn write(
         }
         let width = width.map(|width| width as u64);
         let description = Description {
-            first_ordinal, count, purged, width, offset_bytes, offsets, keys, key_bytes, table: at, lines: table.len() as u64, probe_max,
+            first_ordinal,
+            count,
+            purged,
+            width,
+            offset_bytes,
+            offsets,
+            keys,
+            key_bytes,
+            table: at,
+            lines: table.len() as u64,
+            probe_max,
         };
         let text = serde_json::to_vec(&description).expect("numbers always have a JSON form");
         frame = Some(writer.finish(&text)?);
@@ -328,7 +342,12 @@ fn build_table(
     Ok((table, probe_max))
 }
 
-fn append_offsets(writer: &mut BlockWriter<'_>, parts: &[&dyn Part], erased: &RoaringBitmap, bytes: usize) -> Result<()> {
+fn append_offsets(
+    writer: &mut BlockWriter<'_>,
+    parts: &[&dyn Part],
+    erased: &RoaringBitmap,
+    bytes: usize,
+) -> Result<()> {
     let mut offset = 0_u64;
     writer.append(&offset.to_le_bytes()[..bytes])?;
     each_key(parts, erased, &mut |_, key| {
@@ -341,11 +360,7 @@ fn append_offsets(writer: &mut BlockWriter<'_>, parts: &[&dyn Part], erased: &Ro
 type Visit<'a> = dyn FnMut(u32, Option<&[u8]>) -> Result<()> + 'a;
 
 /// Calls `visit` with each key of `parts`, `None` for those of `erased` ordinals.
-fn each_key(
-    parts: &[&dyn Part],
-    erased: &RoaringBitmap,
-    visit: &mut Visit<'_>,
-) -> Result<()> {
+fn each_key(parts: &[&dyn Part], erased: &RoaringBitmap, visit: &mut Visit<'_>) -> Result<()> {
     let mut at = 0;
     for part in parts {
         let mut gone = erased.range(part.first_ordinal()..part.first_ordinal() + part.count()).peekable();

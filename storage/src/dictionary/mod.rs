@@ -29,8 +29,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use self::file::{DictionaryMeta, file_name};
 use self::file::Mapped;
+pub use self::file::{DictionaryMeta, file_name};
 
 /// Stands for "no ordinal" in the answers of [`Dictionary::find`].
 pub const UNKNOWN: u32 = u32::MAX;
@@ -256,7 +256,10 @@ impl Dictionary {
         let end = metas.last().map_or(0, DictionaryMeta::end);
         let mut state = self.state.write();
         let covered = state.mapped.last().map_or(0, |part| part.meta().end());
-        assert!(covered <= end && end <= state.fresh.first_ordinal(), "adopted files cover all keys that were in files");
+        assert!(
+            covered <= end && end <= state.fresh.first_ordinal(),
+            "adopted files cover all keys that were in files"
+        );
         state.frozen.retain(|part| part.first_ordinal() >= end);
         let next = state.frozen.first().map_or(state.fresh.first_ordinal(), |part| part.first_ordinal());
         assert_eq!(next, end, "adopted files end where a part in memory starts");

@@ -61,10 +61,7 @@ impl Maps {
             Ok(_) => Ok(Ticket(Arc::clone(&self.open))),
             Err(open) => Err(Error::new(
                 Kind::Exhausted,
-                format!(
-                    "could not map {name}: {open} files are mapped and maps-max is {}; raise it",
-                    self.maps_max
-                ),
+                format!("could not map {name}: {open} files are mapped and maps-max is {}; raise it", self.maps_max),
             )),
         }
     }

@@ -23,7 +23,8 @@ pub(super) fn coalesce(run: Run) -> Result<Run> {
     if run.chunks.len() < CHUNKS_MIN || rows / run.chunks.len() > ROWS_PER_CHUNK_MAX {
         return Ok(run);
     }
-    let features: BTreeSet<u32> = run.chunks.iter().flat_map(|chunk| chunk.columns.iter().map(Column::feature)).collect();
+    let features: BTreeSet<u32> =
+        run.chunks.iter().flat_map(|chunk| chunk.columns.iter().map(Column::feature)).collect();
     let mut columns = Vec::with_capacity(features.len());
     for feature in features {
         match copy_column(&run, feature)? {

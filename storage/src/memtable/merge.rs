@@ -76,7 +76,12 @@ struct Source<'a> {
     chunk_offset: u32,
 }
 
-fn merge_entity(build: &mut RunBuilder, ordinal: u32, older: (&Source<'_>, Range<u32>), newer: (&Source<'_>, Range<u32>)) {
+fn merge_entity(
+    build: &mut RunBuilder,
+    ordinal: u32,
+    older: (&Source<'_>, Range<u32>),
+    newer: (&Source<'_>, Range<u32>),
+) {
     let (mut a, mut b) = (older.1, newer.1);
     while !a.is_empty() && !b.is_empty() {
         let (old, new) = (&older.0.run.rows, &newer.0.run.rows);
@@ -120,10 +125,7 @@ impl RunBuilder {
 }
 
 fn concatenate(older: &Steps, newer: &Steps) -> Steps {
-    assert!(
-        older.sequences.last() < newer.sequences.first(),
-        "memtable runs are merged in the order of their commits"
-    );
+    assert!(older.sequences.last() < newer.sequences.first(), "memtable runs are merged in the order of their commits");
     let sequences: ScalarBuffer<u64> = older.sequences.iter().chain(newer.sequences.iter()).copied().collect();
     let ingest_times: ScalarBuffer<i64> = older.ingest_times.iter().chain(newer.ingest_times.iter()).copied().collect();
     Steps { sequences, ingest_times }

@@ -69,18 +69,10 @@ impl BatchSteps {
 ///
 /// `rows` are row numbers of the batch in the order sent, `ordinals` the entities of all its rows; `chunk` holds the
 /// batch's cells.
-pub fn run_of_batch(
-    batch: &WriteBatch,
-    chunk: &Arc<Chunk>,
-    steps: &BatchSteps,
-    rows: &[u32],
-    ordinals: &[u32],
-) -> Run {
+pub fn run_of_batch(batch: &WriteBatch, chunk: &Arc<Chunk>, steps: &BatchSteps, rows: &[u32], ordinals: &[u32]) -> Run {
     let ids = batch.row_ids.as_ref();
-    let mut order: Vec<(u32, u64, u32)> = rows
-        .iter()
-        .map(|&row| (ordinals[row as usize], newest_first(batch.event_times[row as usize]), row))
-        .collect();
+    let mut order: Vec<(u32, u64, u32)> =
+        rows.iter().map(|&row| (ordinals[row as usize], newest_first(batch.event_times[row as usize]), row)).collect();
     let id = |row: u32| ids.map_or(&[][..], |ids| ids.value(row as usize));
     // Later rows of a batch are newer, so among equals the higher row comes first.
     order.sort_unstable_by(|a, b| {

@@ -172,9 +172,8 @@ fn widened(table: &Table, name: &str, to: &DataType) -> Result<u32> {
         )));
     }
     if let Some(default) = &feature.default {
-        one_from_json(default, &stored_type(to)).map_err(|error| {
-            error.at(format!("table `{}`: default of feature `{name}`", table.name))
-        })?;
+        one_from_json(default, &stored_type(to))
+            .map_err(|error| error.at(format!("table `{}`: default of feature `{name}`", table.name)))?;
     }
     Ok(feature.id)
 }

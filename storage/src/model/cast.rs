@@ -92,7 +92,11 @@ pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
 }
 
 fn refused(from: &DataType, to: &DataType) -> Error {
-    Error::invalid(format!("has type {}, but is declared as {}; cast it before sending", print_type(from), print_type(to)))
+    Error::invalid(format!(
+        "has type {}, but is declared as {}; cast it before sending",
+        print_type(from),
+        print_type(to)
+    ))
 }
 
 /// Whether values of one plain type may fit another.

@@ -37,13 +37,21 @@ impl Catalog {
     /// The entity called `name`.
     pub fn entity(&self, name: &str) -> Result<&Arc<Entity>> {
         let found = self.entities.iter().find(|entity| entity.name == name);
-        found.ok_or_else(|| Error::not_found(format!("there is no entity `{name}`; list_entities names those there are, create_entity declares one")))
+        found.ok_or_else(|| {
+            Error::not_found(format!(
+                "there is no entity `{name}`; list_entities names those there are, create_entity declares one"
+            ))
+        })
     }
 
     /// The table called `name`.
     pub fn table(&self, name: &str) -> Result<&Arc<Table>> {
         let found = self.tables.iter().find(|table| table.name == name);
-        found.ok_or_else(|| Error::not_found(format!("there is no table `{name}`; list_tables names those there are, create_table declares one")))
+        found.ok_or_else(|| {
+            Error::not_found(format!(
+                "there is no table `{name}`; list_tables names those there are, create_table declares one"
+            ))
+        })
     }
 
     /// The table with `id`, unless it was dropped.

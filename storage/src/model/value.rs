@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 mod parse;
 mod print;
 
-pub use super::duration::{parse_duration, parse_time, print_duration, print_time};
 pub(crate) use super::duration::time_text;
+pub use super::duration::{parse_duration, parse_time, print_duration, print_time};
 pub use parse::from_json;
 pub use print::to_json;
 

@@ -34,9 +34,7 @@ pub(super) fn cell_alignment(width: u32) -> u32 {
 /// The bytes of the values of a fixed-width array, one cell after another.
 pub(super) fn cell_bytes(values: &ArrayRef, width: usize) -> Buffer {
     match values.data_type() {
-        DataType::Boolean => {
-            values.as_boolean().values().iter().map(u8::from).collect::<Vec<u8>>().into()
-        }
+        DataType::Boolean => values.as_boolean().values().iter().map(u8::from).collect::<Vec<u8>>().into(),
         DataType::FixedSizeList(element, _) => {
             let element_width = element.data_type().primitive_width().expect("elements have a width, or no cell has");
             sliced(&values.as_fixed_size_list().values().to_data(), element_width)

@@ -18,8 +18,8 @@ use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Layout, Slot};
 use super::PackMeta;
+use super::layout::{Layout, Slot};
 use crate::block_list::BlockList;
 use crate::blocks::{Blocks, FileKind, Frame, number_at};
 use crate::error::Result;
@@ -93,15 +93,17 @@ pub(super) fn describe(blocks: &Blocks, meta: &PackMeta) -> Result<(Description,
     }
     let mut bytes = Buffer::from(blocks.shared(stated.schema as usize, stated.schema_length as usize)?);
     let mut decoder = StreamDecoder::new();
-    let decoded = caught(|| decoder.decode(&mut bytes)).ok_or_else(|| damaged("the schema has a type that does not exist"))?;
+    let decoded =
+        caught(|| decoder.decode(&mut bytes)).ok_or_else(|| damaged("the schema has a type that does not exist"))?;
     let decoded = decoded.map_err(|error| damaged(&format!("the schema: {error}")))?;
     let schema = decoder.schema().filter(|_| decoded.is_none()).ok_or_else(|| damaged("there is no schema"))?;
     if schema.fields().len() != stated.features.len() {
         return Err(damaged("the schema has another number of features than the description"));
     }
-    let typed = schema.fields().iter().zip(&stated.features).map(|(field, feature)| {
-        (feature.feature, field.data_type().clone(), feature.group, feature.cell.is_none())
-    });
+    let typed =
+        schema.fields().iter().zip(&stated.features).map(|(field, feature)| {
+            (feature.feature, field.data_type().clone(), feature.group, feature.cell.is_none())
+        });
     let layout = Layout::new(&typed.collect::<Vec<_>>(), stated.groups);
     let same_cells = layout.features().iter().zip(&stated.features).all(|(laid, feature)| {
         let cell = match laid.slot {

@@ -8,8 +8,8 @@
 use std::hint::black_box;
 use std::ops::Range;
 
-use super::layout::{Cell, status_of};
 use super::VALUE;
+use super::layout::{Cell, status_of};
 use crate::error::Result;
 
 /// Rows per block at most.
@@ -120,13 +120,7 @@ fn touch(rows: &[&[u8]], touches: &[u32]) {
 }
 
 #[inline]
-fn copy_cells<'a>(
-    cell: &Cell,
-    offset: usize,
-    rows: impl Iterator<Item = &'a [u8]>,
-    places: &[u32],
-    into: &mut [u8],
-) {
+fn copy_cells<'a>(cell: &Cell, offset: usize, rows: impl Iterator<Item = &'a [u8]>, places: &[u32], into: &mut [u8]) {
     match cell.width {
         0 => {}
         1 => copy_width::<1>(offset, rows, places, into),

@@ -26,9 +26,9 @@ mod cells;
 mod format;
 mod layout;
 mod survey;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use self::cells::array_of;
 pub(crate) use self::format::block_list;
@@ -240,8 +240,8 @@ impl Pack {
 
     /// The array of a variable feature in `window`, read at its first use.
     fn array(&self, index: u32, window: usize) -> Result<&ArrayRef> {
-        let arrays = self.variables[index as usize]
-            .get_or_init(|| (0..self.windows.len()).map(|_| OnceLock::new()).collect());
+        let arrays =
+            self.variables[index as usize].get_or_init(|| (0..self.windows.len()).map(|_| OnceLock::new()).collect());
         if let Some(array) = arrays[window].get() {
             return Ok(array);
         }
@@ -274,7 +274,8 @@ impl Pack {
         }
         let mut bytes = Buffer::from(self.blocks.shared(offset, length)?);
         let damaged = |what: &str| self.blocks.damaged(offset, format!("the array of a feature {what}"));
-        let batch = caught(|| StreamDecoder::new().decode(&mut bytes)).ok_or_else(|| damaged("a window is no array"))?;
+        let batch =
+            caught(|| StreamDecoder::new().decode(&mut bytes)).ok_or_else(|| damaged("a window is no array"))?;
         let batch = batch.map_err(|error| damaged(&error.to_string()))?;
         let column = batch.filter(|batch| batch.num_columns() == 1).map(|batch| Arc::clone(batch.column(0)));
         match column {

@@ -1,8 +1,6 @@
 //! Packs of every type of feature, dense and packed, against what they were built from, and against damage.
 
-use arrow_array::builder::{
-    Int32Builder, ListBuilder, MapBuilder, StringBuilder, StringDictionaryBuilder,
-};
+use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, StringBuilder, StringDictionaryBuilder};
 use arrow_array::types::{Float32Type, Int8Type};
 use arrow_array::*;
 use arrow_buffer::{MutableBuffer, NullBuffer};
@@ -24,11 +22,15 @@ struct Made {
 impl Winners for Made {
     fn window(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<WindowColumn>> {
         let range = start as usize..start as usize + length;
-        Ok(self.all.iter().map(|column| WindowColumn {
-            statuses: column.statuses[range.clone()].to_vec(),
-            event_times: column.event_times[range.clone()].to_vec(),
-            values: column.values.as_ref().filter(|_| values).map(|array| array.slice(range.start, length)),
-        }).collect())
+        Ok(self
+            .all
+            .iter()
+            .map(|column| WindowColumn {
+                statuses: column.statuses[range.clone()].to_vec(),
+                event_times: column.event_times[range.clone()].to_vec(),
+                values: column.values.as_ref().filter(|_| values).map(|array| array.slice(range.start, length)),
+            })
+            .collect())
     }
 }
 
@@ -59,12 +61,30 @@ fn arrays_of_all_types(count: usize) -> Vec<ArrayRef> {
     let ints: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count as i64).map(|i| i * 37 % 100)));
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(BooleanArray::from_iter((0..count).map(|i| Some(i % 3 == 0))))];
     for data_type in [
-        DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::UInt8, DataType::UInt16,
-        DataType::UInt32, DataType::UInt64, DataType::Float16, DataType::Float32, DataType::Float64,
-        DataType::Decimal32(7, 2), DataType::Decimal64(12, 2), DataType::Decimal128(20, 2),
-        DataType::Decimal256(50, 2), DataType::Date32, DataType::Date64, DataType::Time32(TimeUnit::Second),
-        DataType::Time64(TimeUnit::Nanosecond), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        DataType::Duration(TimeUnit::Millisecond), DataType::Utf8, DataType::LargeUtf8, DataType::Binary,
+        DataType::Int8,
+        DataType::Int16,
+        DataType::Int32,
+        DataType::Int64,
+        DataType::UInt8,
+        DataType::UInt16,
+        DataType::UInt32,
+        DataType::UInt64,
+        DataType::Float16,
+        DataType::Float32,
+        DataType::Float64,
+        DataType::Decimal32(7, 2),
+        DataType::Decimal64(12, 2),
+        DataType::Decimal128(20, 2),
+        DataType::Decimal256(50, 2),
+        DataType::Date32,
+        DataType::Date64,
+        DataType::Time32(TimeUnit::Second),
+        DataType::Time64(TimeUnit::Nanosecond),
+        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Duration(TimeUnit::Millisecond),
+        DataType::Utf8,
+        DataType::LargeUtf8,
+        DataType::Binary,
     ] {
         let through = match &data_type {
             DataType::Date32 | DataType::Time32(_) => cast(&ints, &DataType::Int32).unwrap(),
@@ -126,9 +146,10 @@ fn made(count: usize, skip: (usize, usize)) -> Made {
         column(feature, values, skip, move |ordinal| (ordinal * 100 + feature / 3) as i64)
     });
     let all: Vec<WindowColumn> = columns.collect();
-    let features = all.iter().enumerate().map(|(index, column)| {
-        (index as u32 * 2 + 5, column.values.as_ref().unwrap().data_type().clone())
-    });
+    let features = all
+        .iter()
+        .enumerate()
+        .map(|(index, column)| (index as u32 * 2 + 5, column.values.as_ref().unwrap().data_type().clone()));
     Made { features: features.collect(), all }
 }
 
@@ -155,10 +176,15 @@ fn read_all(pack: &Pack, ordinals: &[u32]) -> Result<Vec<(Vec<u8>, Vec<i64>, Arr
         let [mut values, mut times] =
             wanted.map(|cell| MutableBuffer::from_len_zeroed(cell.width as usize * ordinals.len()));
         let mut statuses = vec![VALUE; ordinals.len()];
-        gather(rows_of(pack, &rows), &wanted, &mut [values.as_slice_mut(), times.as_slice_mut()], |cell, place, status| {
-            assert_eq!(cell, 0, "event times have no status");
-            statuses[place as usize] = status;
-        })?;
+        gather(
+            rows_of(pack, &rows),
+            &wanted,
+            &mut [values.as_slice_mut(), times.as_slice_mut()],
+            |cell, place, status| {
+                assert_eq!(cell, 0, "event times have no status");
+                statuses[place as usize] = status;
+            },
+        )?;
         let valid: NullBuffer = statuses.iter().map(|&status| status == VALUE).collect();
         let backwards = UInt32Array::from_iter_values((0..=last).rev());
         let values = match laid.slot {
@@ -258,20 +284,21 @@ fn event_times_are_shared_as_far_as_they_are_equal() {
         |ordinal| ordinal as i64 + i64::from(ordinal == 39_999),
         |_| 7,
     ];
-    let all: Vec<WindowColumn> = times.iter().map(|time| WindowColumn {
-        statuses: vec![VALUE; count],
-        event_times: (0..count).map(time).collect(),
-        values: Some(Arc::clone(&values)),
-    }).collect();
+    let all: Vec<WindowColumn> = times
+        .iter()
+        .map(|time| WindowColumn {
+            statuses: vec![VALUE; count],
+            event_times: (0..count).map(time).collect(),
+            values: Some(Arc::clone(&values)),
+        })
+        .collect();
     let mut winners = Made { features: (0..4).map(|id| (id, DataType::Float64)).collect(), all };
     // Where the fourth feature was never written it agrees with everything; the second is missing here and there.
     winners.all[1].statuses[5] = NEVER;
     winners.all[1].event_times[5] = i64::MIN;
     let present: Vec<bool> = (0..count).map(|ordinal| ordinal != 5).collect();
-    winners.all[1].values = Some(Arc::new(Float64Array::new(
-        (0..count).map(|i| i as f64).collect(),
-        Some(NullBuffer::from(present)),
-    )));
+    winners.all[1].values =
+        Some(Arc::new(Float64Array::new((0..count).map(|i| i as f64).collect(), Some(NullBuffer::from(present)))));
     let (_, files) = disk();
     let pack = Pack::open(&files, &build_from(&files, &mut winners, 1).unwrap()).unwrap();
     let groups: Vec<u16> = pack.layout().features().iter().map(|laid| laid.group).collect();
@@ -294,7 +321,10 @@ fn wide_and_narrow_gathers_agree() {
         let mut cells: Vec<Vec<u8>> = wanted.iter().map(|cell| vec![0; cell.width as usize * 1_000]).collect();
         let mut statuses = vec![vec![VALUE; 1_000]; wanted.len()];
         let mut bytes: Vec<&mut [u8]> = cells.iter_mut().map(Vec::as_mut_slice).collect();
-        gather(rows_of(&pack, &rows), wanted, &mut bytes, |cell, place, status| statuses[cell][place as usize] = status).unwrap();
+        gather(rows_of(&pack, &rows), wanted, &mut bytes, |cell, place, status| {
+            statuses[cell][place as usize] = status
+        })
+        .unwrap();
         (cells, statuses)
     };
     let (cells, statuses) = gathered(&all);

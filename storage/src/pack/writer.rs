@@ -99,9 +99,14 @@ impl<'a> Writer<'a> {
         window_ordinals: usize,
     ) -> Result<Self> {
         let (groups, group_count) = survey.groups();
-        let typed: Vec<_> = features.iter().zip(groups).enumerate().map(|(index, ((feature, data_type), group))| {
-            (*feature, data_type.clone(), *group, beside.contains(&index))
-        }).collect();
+        let typed: Vec<_> = features
+            .iter()
+            .zip(groups)
+            .enumerate()
+            .map(|(index, ((feature, data_type), group))| {
+                (*feature, data_type.clone(), *group, beside.contains(&index))
+            })
+            .collect();
         let layout = Layout::new(&typed, group_count);
         // Leaving out an eighth of the rows pays for the two more cache misses of a packed lookup.
         let packed = u64::from(survey.rows()) * 8 < u64::from(survey.ordinals()) * 7;

@@ -12,11 +12,11 @@ use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 
 use super::bounds::RowBounds;
 use super::fixed;
+use super::parallel;
 use super::picked;
 use super::plan::FeaturePart;
 use super::resolve::is_expired;
 use super::resolved::Resolved;
-use super::parallel;
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::model::types::as_declared;
@@ -149,7 +149,7 @@ impl<'a> AnswerTable<'a> {
         let (columns, cells, base) = self.split();
         let mut filled: Vec<_> = columns.iter_mut().zip(cells).collect();
         parallel::map_mut(&mut filled, threads, |(column, cells)| {
-            column.settle(cells, base, forgotten, ages_from);
+            column.expire(cells, base, forgotten, ages_from);
             Ok(())
         })?;
         let block: Buffer = std::mem::replace(&mut self.block, MutableBuffer::new(0)).into();
@@ -226,7 +226,13 @@ impl<'a> AnswerColumn<'a> {
     }
 
     /// Puts in what `resolved` found; `slot` is the feature's place among the walked winners.
-    pub(crate) fn fill(&mut self, cells: &mut [u8], base: &BaseStatuses, resolved: &Resolved, slot: usize) -> Result<()> {
+    pub(crate) fn fill(
+        &mut self,
+        cells: &mut [u8],
+        base: &BaseStatuses,
+        resolved: &Resolved,
+        slot: usize,
+    ) -> Result<()> {
         let feature = self.part.feature.id;
         let columns: Vec<Option<&Column>> =
             resolved.sources.iter().map(|source| source.chunk.column(feature)).collect();
@@ -322,7 +328,7 @@ impl<'a> AnswerColumn<'a> {
     }
 
     /// Decides the last statuses, and puts defaults into the block where they belong.
-    fn settle(&mut self, cells: &mut [u8], base: &BaseStatuses, forgotten: &[usize], ages_from: &RowBounds) {
+    fn expire(&mut self, cells: &mut [u8], base: &BaseStatuses, forgotten: &[usize], ages_from: &RowBounds) {
         forgotten.iter().for_each(|&row| self.set_status(base, row as u32, Status::Forgotten));
         if let (Some(max_age), Some(event_times)) = (self.part.max_age, &self.event_times) {
             let statuses = self.statuses.get_or_insert_with(|| base.to_vec());
@@ -335,7 +341,12 @@ impl<'a> AnswerColumn<'a> {
         }
         let statuses = self.statuses.as_deref().or(base.each());
         if let (true, true, Some(statuses)) = (self.is_block(), self.part.default.is_valid(0), statuses) {
-            fixed::put_default(cells, self.width, &self.part.default, statuses.iter().map(|&status| uses_default(status)));
+            fixed::put_default(
+                cells,
+                self.width,
+                &self.part.default,
+                statuses.iter().map(|&status| uses_default(status)),
+            );
         }
     }
 

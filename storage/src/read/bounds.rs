@@ -50,8 +50,9 @@ pub(crate) fn row_bounds(bound: &PlannedBound, batch: &RecordBatch, which: &str)
                     "row {row}: column {name:?}, the \"{which}\" bound, is null; every row needs a time"
                 )));
             }
-            let times = micros_of(column.as_ref(), *exclusive)
-                .ok_or_else(|| Error::invalid(format!("column {name:?}, the \"{which}\" bound, has a time out of range")))?;
+            let times = micros_of(column.as_ref(), *exclusive).ok_or_else(|| {
+                Error::invalid(format!("column {name:?}, the \"{which}\" bound, has a time out of range"))
+            })?;
             Ok(RowBounds::PerRow(times))
         }
     }

@@ -4,8 +4,8 @@
 //! Each column is hashed on its own, row by row, so that framing cannot matter; the digest is the hash of the
 //! columns' hashes. XXH3 of 128 bits: a fingerprint against accidents, not against forgers.
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -61,7 +61,9 @@ fn hash_rows(hash: &mut Xxh3, array: &ArrayRef) -> Result<()> {
     if let DataType::Dictionary(_, values) = array.data_type() {
         return hash_rows(hash, &arrow_cast::cast(array, values)?);
     }
-    if let (Some(width), false) = (fixed_width(array.data_type()), matches!(array.data_type(), DataType::FixedSizeList(..))) {
+    if let (Some(width), false) =
+        (fixed_width(array.data_type()), matches!(array.data_type(), DataType::FixedSizeList(..)))
+    {
         let data = array.to_data();
         let bytes = &data.buffers()[0].as_slice()[data.offset() * width..];
         for row in 0..array.len() {

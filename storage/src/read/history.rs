@@ -153,10 +153,10 @@ fn features_column(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<ArrayR
                 let origin = run.origin(row.row);
                 let chunk = &run.chunks[origin.chunk as usize];
                 for (id, name) in &known {
-                    if let Some(column) = chunk.column(*id) {
-                        if column.position(origin.row)?.is_some() {
-                            names.values().append_value(name);
-                        }
+                    if let Some(column) = chunk.column(*id)
+                        && column.position(origin.row)?.is_some()
+                    {
+                        names.values().append_value(name);
                     }
                 }
                 names.append(true);
@@ -188,7 +188,11 @@ fn cells(run: &Run, rows: &[HistoryRow], feature: u32, data_type: &DataType) -> 
             Some(&source) => source,
             None => {
                 let values = column.window(window)?;
-                sources.push(if values.data_type() == data_type { Arc::clone(values) } else { cast(values, data_type)? });
+                sources.push(if values.data_type() == data_type {
+                    Arc::clone(values)
+                } else {
+                    cast(values, data_type)?
+                });
                 opened.insert((origin.chunk, window), sources.len() - 1);
                 sources.len() - 1
             }

@@ -116,8 +116,9 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
         .collect();
     {
         let pairs = shares.into_iter().zip(&mut aside).zip(columns.iter());
-        let mut cells: Vec<&mut [u8]> =
-            pairs.map(|((share, aside), column)| if column.is_block() { share } else { aside.as_slice_mut() }).collect();
+        let mut cells: Vec<&mut [u8]> = pairs
+            .map(|((share, aside), column)| if column.is_block() { share } else { aside.as_slice_mut() })
+            .collect();
         gather(packed.rows(), &wanted, &mut cells, |index, place, status| {
             columns[index].set_status(base, place, status_of_pack(status));
         })?;

@@ -21,5 +21,5 @@ pub mod walk;
 
 pub use answer::{STATUSES, Status};
 pub use plan::{Bound, FeatureReference, Plan, PointRequest};
-pub use snapshot::Snapshot;
 pub use scan::{Batches, Scan, ScanRequest};
+pub use snapshot::Snapshot;

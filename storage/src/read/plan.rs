@@ -295,7 +295,9 @@ pub(crate) fn planned_bound(bound: &Bound, schema: &Schema, which: &str) -> Resu
         Bound::Time { micros, exclusive } => Ok(PlannedBound::Time { micros: *micros, exclusive: *exclusive }),
         Bound::Column { name, exclusive } => {
             let index = request_column(schema, name).ok_or_else(|| {
-                Error::invalid(format!("the request has no column {name:?}, which \"{which}\" names; send it as a timestamp"))
+                Error::invalid(format!(
+                    "the request has no column {name:?}, which \"{which}\" names; send it as a timestamp"
+                ))
             })?;
             let given = schema.field(index).data_type();
             if !matches!(given, DataType::Timestamp(..)) {

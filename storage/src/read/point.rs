@@ -6,15 +6,15 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
 use super::answer::{AnswerTable, BaseStatuses, FeatureAnswer, Status};
 use super::bounds::{RowBounds, row_bounds};
-use super::plan::{KeyGroup, Plan, TablePart};
 use super::latest::Packed;
+use super::plan::{KeyGroup, Plan, TablePart};
 use super::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
 use super::snapshot::Snapshot;
 use super::{latest, parallel};
 use crate::dictionary::UNKNOWN;
 use crate::error::{Error, Result};
-use crate::model::key;
 use crate::model::cast::door_cast;
+use crate::model::key;
 use crate::time::Sequence;
 use crate::view::Horizon;
 
@@ -37,7 +37,8 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
     for group in &plan.groups {
         let items = group_items(group, batch, threads)?;
         for part in &group.tables {
-            let forgotten = forgotten_rows(plan, part, &snapshot.view(part.table.id).horizon, &bounds, batch.num_rows())?;
+            let forgotten =
+                forgotten_rows(plan, part, &snapshot.view(part.table.id).horizon, &bounds, batch.num_rows())?;
             let table = fill_table(plan, snapshot, part, &items, &bounds, batch.num_rows(), threads)?;
             let answers = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
             for (feature, answer) in part.features.iter().zip(answers) {
@@ -56,13 +57,13 @@ const PARALLEL_ROWS_MIN: usize = 8192;
 fn bounds_of(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Bounds> {
     let as_of = row_bounds(&plan.as_of, batch, "as_of")?;
     let known_at = row_bounds(&plan.known_at, batch, "known_at")?;
-    if let RowBounds::PerRow(times) = &known_at {
-        if let Some(row) = times.iter().position(|&time| time > snapshot.known_at_max()) {
-            return Err(Error::invalid(format!(
-                "row {row}: the \"known_at\" bound lies after the server's clock: what will be known cannot be asked; give a \
+    if let RowBounds::PerRow(times) = &known_at
+        && let Some(row) = times.iter().position(|&time| time > snapshot.known_at_max())
+    {
+        return Err(Error::invalid(format!(
+            "row {row}: the \"known_at\" bound lies after the server's clock: what will be known cannot be asked; give a \
                  time that has passed"
-            )));
-        }
+        )));
     }
     // Age is measured from T as stated; if T is open, from S where S is a time; else from the read's clock.
     let base = match (&plan.as_of, &plan.known_at) {
@@ -210,7 +211,13 @@ fn base_statuses(rows: usize, packed: &[Packed<'_>], resolved: &[Resolved]) -> B
 }
 
 /// The rows whose bounds lie before the horizon: an error unless statuses were asked for and bounds are per row.
-fn forgotten_rows(plan: &Plan, part: &TablePart, horizon: &Horizon, bounds: &Bounds, rows: usize) -> Result<Vec<usize>> {
+fn forgotten_rows(
+    plan: &Plan,
+    part: &TablePart,
+    horizon: &Horizon,
+    bounds: &Bounds,
+    rows: usize,
+) -> Result<Vec<usize>> {
     if *horizon == Horizon::default() {
         return Ok(Vec::new());
     }

@@ -170,10 +170,10 @@ pub(crate) struct Sources {
 
 impl Sources {
     fn number(&mut self, runs: &[BoundedRun<'_>], run: u32, chunk: u32) -> u32 {
-        if let Some((key, number)) = self.last {
-            if key == (run, chunk) {
-                return number;
-            }
+        if let Some((key, number)) = self.last
+            && key == (run, chunk)
+        {
+            return number;
         }
         let number = *self.numbers.entry((run, chunk)).or_insert_with(|| {
             let chunk = Arc::clone(&runs[run as usize].run.chunks[chunk as usize]);
@@ -194,9 +194,8 @@ impl Sources {
                 let dense = |feature: u32| chunk.column(feature).map(Column::is_dense);
                 // A feature that no chunk has cannot win anywhere, so it needs no walk, unless a tombstone may say
                 // that it is deleted rather than never written.
-                let nowhere = |feature: u32| {
-                    runs.iter().all(|run| run.run.rows.kinds.is_none() && !run.run.has_feature(feature))
-                };
+                let nowhere =
+                    |feature: u32| runs.iter().all(|run| run.run.rows.kinds.is_none() && !run.run.has_feature(feature));
                 let complete = features.iter().all(|&feature| dense(feature).unwrap_or_else(|| nowhere(feature)));
                 self.complete[number] = Some(complete);
                 complete

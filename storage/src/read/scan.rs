@@ -88,9 +88,10 @@ impl Scan {
     /// Reads a part: at least one, possibly empty, batch. A reader that takes its time gets an error once the snapshot
     /// is older than it may be.
     pub fn open(self: &Arc<Self>, part: usize) -> Result<Batches> {
-        let buckets = self.parts.get(part).ok_or_else(|| {
-            Error::invalid(format!("the scan has no part {part}; it has {}", self.parts.len()))
-        })?;
+        let buckets = self
+            .parts
+            .get(part)
+            .ok_or_else(|| Error::invalid(format!("the scan has no part {part}; it has {}", self.parts.len())))?;
         let scan = Arc::clone(self);
         let buckets = buckets.clone();
         let pinned = Arc::clone(self);

@@ -103,13 +103,14 @@ pub fn walk(
         if open.is_empty() && !looking {
             return Ok(walked);
         }
-        let Some(time) = cursors.iter().map(|cursor| cursor.bounded.run.rows.event_times[cursor.next as usize]).max() else {
+        let Some(time) = cursors.iter().map(|cursor| cursor.bounded.run.rows.event_times[cursor.next as usize]).max()
+        else {
             return Ok(walked);
         };
-        if let (Standing::Within(from, _), true) = (standing, open.is_empty()) {
-            if time < from {
-                return Ok(walked);
-            }
+        if let (Standing::Within(from, _), true) = (standing, open.is_empty())
+            && time < from
+        {
+            return Ok(walked);
         }
         group.clear();
         take_group(&mut cursors, time, &mut group);
@@ -130,10 +131,12 @@ pub fn walk(
 }
 
 fn note_standing(walked: &mut Walked, standing: Standing, time: Micros, settled: Settled) {
-    if let Standing::Within(from, to) = standing {
-        if settled.standing && walked.standing.is_none() && (from..=to).contains(&time) {
-            walked.standing = Some(time);
-        }
+    if let Standing::Within(from, to) = standing
+        && settled.standing
+        && walked.standing.is_none()
+        && (from..=to).contains(&time)
+    {
+        walked.standing = Some(time);
     }
 }
 

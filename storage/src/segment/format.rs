@@ -320,7 +320,8 @@ fn decode_features(bytes: &[u8]) -> Result<Vec<(u32, DataType)>, Refused> {
     let aligned = arrow_buffer::Buffer::from_slice_ref(bytes);
     let schema = root_as_schema(&aligned).ok().filter(|schema| schema.fields().is_some());
     let schema = schema.ok_or(Refused::Damaged("the schema is not one"))?;
-    let schema = caught(|| fb_to_schema(schema)).ok_or(Refused::Damaged("the schema has a type that does not exist"))?;
+    let schema =
+        caught(|| fb_to_schema(schema)).ok_or(Refused::Damaged("the schema has a type that does not exist"))?;
     let features = schema.fields().iter().map(|field| Some((field.name().parse().ok()?, field.data_type().clone())));
     let features: Vec<(u32, DataType)> =
         features.collect::<Option<_>>().ok_or(Refused::Damaged("the schema names a feature that is no number"))?;

@@ -132,7 +132,8 @@ impl Mapped {
             known = known.start.max(bytes.start * 8)..known.end.min(bytes.end * 8);
         }
         // A value that lies across two blocks is known by itself.
-        let whole = if known.contains(&u64::from(position)) { known } else { u64::from(position)..u64::from(position) + 1 };
+        let whole =
+            if known.contains(&u64::from(position)) { known } else { u64::from(position)..u64::from(position) + 1 };
         Ok(whole.start as u32..whole.end.min(u64::from(self.len)) as u32)
     }
 

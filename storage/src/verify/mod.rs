@@ -138,7 +138,10 @@ impl Survey {
                 Ok(Some(manifest))
             }
             Ok(None) => {
-                let error = Error::new(Kind::Corrupt, "there is no manifest: this is no data directory, or it lost its manifest");
+                let error = Error::new(
+                    Kind::Corrupt,
+                    "there is no manifest: this is no data directory, or it lost its manifest",
+                );
                 self.lost_manifest(&error).map(|()| None)
             }
             Err(error) => self.lost_manifest(&error).map(|()| None),

@@ -95,9 +95,8 @@ impl Wal {
         self.check()?;
         if record.payload.len() > RECORD_BYTES_MAX {
             let length = record.payload.len();
-            let message = format!(
-                "a log record of {length} bytes is beyond the limit of {RECORD_BYTES_MAX}; send less at once"
-            );
+            let message =
+                format!("a log record of {length} bytes is beyond the limit of {RECORD_BYTES_MAX}; send less at once");
             return Err(Error::new(Kind::Exhausted, message));
         }
         let appended = self.writer.append(record);

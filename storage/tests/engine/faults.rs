@@ -219,7 +219,11 @@ fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
     let mut world = prepared();
     let mut ledger = Ledger::default();
     let begun = world.files.calls();
-    if sticky { world.files.fail_from(call, fault) } else { world.files.fail_call(call, fault) }
+    if sticky {
+        world.files.fail_from(call, fault)
+    } else {
+        world.files.fail_call(call, fault)
+    }
     let mut refused = false;
     for work in WORKLOAD {
         let error = ledger.work(&mut world, work);
@@ -361,7 +365,6 @@ pub(crate) fn whole_directory(closed: bool) -> (World, Ledger) {
 
 /// Opens a damaged copy and reads everything: an error must name the damaged file; an answer must be right.
 fn examine(world: &World, ledger: &Ledger, files: Simulated, name: &str, torn: bool) -> Outcome {
-
     let mut damaged = world.on(files.clone());
     // A file that is not there can only be missed from its directory.
     let missing = !files.names().iter().any(|there| there == name);
@@ -399,7 +402,11 @@ fn damage_all(world: &World, ledger: &Ledger, prefix: &str, open: bool) {
     on_all_cores(|number| {
         let Some((name, at, cut)) = damages.get(number) else { return true };
         let files = world.files.copy();
-        if *cut { files.truncate(name, *at) } else { files.flip(name, *at) }
+        if *cut {
+            files.truncate(name, *at)
+        } else {
+            files.flip(name, *at)
+        }
         let torn = (*cut || open) && Some(name) == last_log.as_ref();
         if let Err(error) = examine(world, ledger, files, name, torn) {
             let how = if *cut { "cut at" } else { "flipped at" };

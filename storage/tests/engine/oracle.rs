@@ -85,7 +85,12 @@ fn hidden(seen: &[&Row], row: &Row, feature: Option<u32>) -> bool {
 }
 
 pub fn answer(
-    rows: &[Row], entity: usize, feature: u32, max_age: Option<i64>, default: &Option<Value>, bounds: &Bounds,
+    rows: &[Row],
+    entity: usize,
+    feature: u32,
+    max_age: Option<i64>,
+    default: &Option<Value>,
+    bounds: &Bounds,
 ) -> Answer {
     let seen = visible(rows, entity, bounds);
     for row in &seen {

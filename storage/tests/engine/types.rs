@@ -159,7 +159,9 @@ impl Type {
         let small = random.random_range(-60i128..60);
         match self {
             Type::Bool => int(i64::from(random.random_bool(0.5))),
-            Type::Int16 | Type::Int32 | Type::Int64 | Type::SmallDecimal | Type::Decimal | Type::Timestamp => int(small),
+            Type::Int16 | Type::Int32 | Type::Int64 | Type::SmallDecimal | Type::Decimal | Type::Timestamp => {
+                int(small)
+            }
             Type::Float32 | Type::Float64 => match random.random_range(0..12) {
                 0 => float(f64::NAN),
                 1 => float(-0.0),

@@ -149,7 +149,10 @@ fn row(item: &str, commits: &mut BTreeMap<u64, (Batch, i64)>) {
             }
             // A batch has one set of columns; explicit nulls need the columns of their own.
             let nulls_absent = !cells.values().any(Option::is_none);
-            Deed::Write { columns: if nulls_absent { vec![0, 1, 2] } else { cells.keys().copied().collect() }, nulls_absent }
+            Deed::Write {
+                columns: if nulls_absent { vec![0, 1, 2] } else { cells.keys().copied().collect() },
+                nulls_absent,
+            }
         }
     };
     let columns = if let Deed::Write { columns, .. } = &deed { columns.clone() } else { Vec::new() };
@@ -163,7 +166,8 @@ fn row(item: &str, commits: &mut BTreeMap<u64, (Batch, i64)>) {
 fn read(bounds: &str, answer: &str, shape: &Shape) -> Read {
     let cleaned = bounds.replace(',', " ");
     let mut words = cleaned.split_whitespace().peekable();
-    let mut read = Read { as_of: Limit::Open, known_at: Limit::Open, position: None, clock: None, answers: BTreeMap::new() };
+    let mut read =
+        Read { as_of: Limit::Open, known_at: Limit::Open, position: None, clock: None, answers: BTreeMap::new() };
     while let Some(word) = words.next() {
         let mut next = || words.next().unwrap_or_else(|| panic!("{bounds:?} ends early"));
         match word {

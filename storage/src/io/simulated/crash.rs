@@ -63,8 +63,7 @@ impl Content {
         let mut now = self.clone();
         now.zero_lost();
         // The file need not have grown over bytes that were lost at its end.
-        let lost_end =
-            now.lost.last().filter(|range| range.end >= now.synced).map_or(now.synced, |range| range.start);
+        let lost_end = now.lost.last().filter(|range| range.end >= now.synced).map_or(now.synced, |range| range.start);
         let synced = if random.below(2) == 0 { now.synced } else { lost_end };
         let mut bytes = now.bytes;
         bytes.truncate(synced + random.below(bytes.len() - synced + 1));

@@ -125,11 +125,19 @@ fn nested_values_fit_item_by_item() {
 #[test]
 fn another_family_is_refused_with_both_types() {
     let cases = [
-        (array(Int32Array::from(vec![1])), "float64", "has type int32, but is declared as float64; cast it before sending"),
+        (
+            array(Int32Array::from(vec![1])),
+            "float64",
+            "has type int32, but is declared as float64; cast it before sending",
+        ),
         (array(Float64Array::from(vec![1.0])), "int64", "has type float64, but is declared as int64"),
         (array(StringArray::from(vec!["1"])), "int64", "has type utf8, but is declared as int64"),
         (array(StringArray::from(vec!["1"])), "binary", "has type utf8, but is declared as binary"),
-        (array(Int64Array::from(vec![1])), "timestamp[us, UTC]", "has type int64, but is declared as timestamp[us, UTC]"),
+        (
+            array(Int64Array::from(vec![1])),
+            "timestamp[us, UTC]",
+            "has type int64, but is declared as timestamp[us, UTC]",
+        ),
         (array(Int64Array::from(vec![1])), "bool", "has type int64, but is declared as bool"),
         (array(Int64Array::from(vec![1])), "decimal128(10, 2)", "has type int64, but is declared as decimal128(10, 2)"),
         (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: has type utf8, but is declared as int64"),

@@ -13,14 +13,14 @@ fn column(name: &str, data_type: DataType) -> KeyColumn {
 #[test]
 fn all_widths_of_one_number_encode_alike() {
     let wide = shared(Int64Array::from(vec![-1, 0, 100]));
-    let expected = encode(&[column("k", DataType::Int64)], &[wide.clone()]).expect("encodes");
+    let expected = encode(&[column("k", DataType::Int64)], std::slice::from_ref(&wide)).expect("encodes");
     for narrow in [DataType::Int8, DataType::Int16, DataType::Int32] {
         let array = arrow_cast::cast(&wide, &narrow).expect("casts");
         let keys = encode(&[column("k", narrow)], &[array]).expect("encodes");
         assert!(keys.iter().eq(expected.iter()));
     }
     let positive = shared(Int64Array::from(vec![0, 100]));
-    let expected = encode(&[column("k", DataType::Int64)], &[positive.clone()]).expect("encodes");
+    let expected = encode(&[column("k", DataType::Int64)], std::slice::from_ref(&positive)).expect("encodes");
     for unsigned in [DataType::UInt8, DataType::UInt16, DataType::UInt32, DataType::UInt64] {
         let array = arrow_cast::cast(&positive, &unsigned).expect("casts");
         let keys = encode(&[column("k", unsigned)], &[array]).expect("encodes");

@@ -273,7 +273,11 @@ fn wrong_columns_refuse_the_batch() {
             bare(),
             "a retract that names features takes back cells of one identity, so it needs the row id column `trip`",
         ),
-        (retract(&["x"]), trips(), "table `trips`: retract.features: there is no feature `x`; the features are `temp`, `wind`"),
+        (
+            retract(&["x"]),
+            trips(),
+            "table `trips`: retract.features: there is no feature `x`; the features are `temp`, `wind`",
+        ),
         (
             write("weather"),
             with(weather(2), "temp", texts(&["a", "b"])),
@@ -289,7 +293,11 @@ fn wrong_columns_refuse_the_batch() {
             with(weather(2), "origin", array(Int64Array::from(vec![1, 2]))),
             "column `origin`: has type int64, but is declared as utf8",
         ),
-        (write("nothing"), weather(2), "there is no table `nothing`; list_tables names those there are, create_table declares one"),
+        (
+            write("nothing"),
+            weather(2),
+            "there is no table `nothing`; list_tables names those there are, create_table declares one",
+        ),
     ];
     for (request, columns, expected) in cases {
         // A record batch may hold two columns of one name; `batch` keeps them.

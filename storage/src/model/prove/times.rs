@@ -47,7 +47,9 @@ pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) ->
             last = time;
         }
     }
-    bad.add(given.name, future.into_iter(), |row| format!("{} lies in the future; an ingest time says when the row was learned", time_text(times[row])));
+    bad.add(given.name, future.into_iter(), |row| {
+        format!("{} lies in the future; an ingest time says when the row was learned", time_text(times[row]))
+    });
     bad.add(given.name, back.into_iter(), |row| {
         format!("{} is earlier than an ingest time before it; sort the rows by ingest time", time_text(times[row]))
     });

@@ -27,11 +27,7 @@ impl Ledger {
         let (wal, found) = recover(files, self.first_number).unwrap_or_else(|error| panic!("{what}: {error}"));
         let last = self.from + found.len() as u64 - 1;
         assert_eq!(found, records(self.from..=last), "{what}: what is there is whole and in order");
-        assert!(
-            last >= self.acknowledged,
-            "{what}: {last} is the last, but {} was acknowledged",
-            self.acknowledged
-        );
+        assert!(last >= self.acknowledged, "{what}: {last} is the last, but {} was acknowledged", self.acknowledged);
         assert!(last <= self.appended, "{what}: {last} was never appended");
         (self.acknowledged, self.appended) = (last, last);
         wal

@@ -50,11 +50,7 @@ fn check_repair(damaged: &Simulated, outcome: &Result<Vec<Kept>>, what: &str) {
             let mut remained = findings.iter().map(|finding| &finding.file);
             let file = remained.next().unwrap().as_str();
             let number = &file[4..24];
-            assert!(
-                done.copies.iter().any(|copy| copy.contains(number)),
-                "{what}: {file} is among {:?}",
-                done.copies
-            );
+            assert!(done.copies.iter().any(|copy| copy.contains(number)), "{what}: {file} is among {:?}", done.copies);
         }
     }
 }

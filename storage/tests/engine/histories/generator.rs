@@ -304,7 +304,12 @@ impl Generator {
                 cells.push((!self.random.random_bool(0.2)).then(|| kind.sample(&mut self.random)));
             }
         }
-        Sent { entity: self.random.random_range(0..self.history.entities), event_time: self.event_time(), row_id, cells }
+        Sent {
+            entity: self.random.random_range(0..self.history.entities),
+            event_time: self.event_time(),
+            row_id,
+            cells,
+        }
     }
 
     fn choice(&mut self) -> Choice {

@@ -164,7 +164,7 @@ fn limit(
 fn limits(world: &World, question: &Question, rows: usize) -> (Limit, Limit) {
     let all = || world.tables.iter().flat_map(|table| &table.rows);
     let events = |roll: u64| {
-        if roll % 13 == 0 {
+        if roll.is_multiple_of(13) {
             return Some([i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 0][(roll >> 8) as usize % 5]);
         }
         near(all().map(|row| row.event_time), roll)

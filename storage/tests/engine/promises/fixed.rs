@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::{UNIT, batch, digest, sent, world};
-use crate::oracle::Value;
 use crate::histories::generator::{Choice, History, Question, Size, Step, generate};
 use crate::histories::runner::{ask, begin, run_step};
+use crate::oracle::Value;
 use crate::world::ask::{Ask, Limit, Request};
 use crate::world::{Deed, World};
 

@@ -182,8 +182,11 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
             database.change(&Change::parse(action, body).expect("a declaration")).expect("a healthy disk");
         };
         change("create_entity", &json!({"entity": "e", "key": [{"name": "k", "type": "int64"}], "buckets": 32}));
-        change("create_table", &json!({"table": "t", "entity": "e", "event_time": "at",
-            "features": [{"name": "n", "type": "int64"}]}));
+        change(
+            "create_table",
+            &json!({"table": "t", "entity": "e", "event_time": "at",
+            "features": [{"name": "n", "type": "int64"}]}),
+        );
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..500));
         let columns = [("k", Arc::clone(&numbers)), ("at", times(0..500)), ("n", numbers)];
         let request = WriteRequest {

@@ -74,7 +74,11 @@ fn an_answered_bound_is_honoured_after_a_restart_with_an_earlier_clock() {
         let ask = Ask { known_at: at_now, ..Ask::latest(&world, 1) };
         world.check(&ask).unwrap();
         world.clock.set(known_at - 4_000_000);
-        if crash { world.crash(3).unwrap() } else { world.reopen().unwrap() }
+        if crash {
+            world.crash(3).unwrap()
+        } else {
+            world.reopen().unwrap()
+        }
         let committed = world.send(&row(0, 2, 2)).unwrap();
         assert!(committed.ingest_time > known_at, "{} is not after {known_at}", committed.ingest_time);
         world.check(&ask).unwrap();
@@ -134,7 +138,10 @@ fn a_snapshot_does_not_move() {
 
 fn loading(times: &[i64]) -> Batch {
     let rows = times.iter().map(|_| sent(0, 1, vec![None, None])).collect();
-    Batch { ingest_times: Some(times.to_vec()), ..batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, rows) }
+    Batch {
+        ingest_times: Some(times.to_vec()),
+        ..batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, rows)
+    }
 }
 
 #[test]
@@ -231,6 +238,8 @@ fn rows_of_one_batch_that_a_merge_parted_keep_their_order() {
         world.apply(&batch(both, rows)).unwrap();
         world.compact(None).unwrap();
         world.check(&Ask::latest(&world, 2)).unwrap();
-        world.check(&Ask { as_of: Limit::At { micros: 12 * UNIT, exclusive: false }, ..Ask::latest(&world, 2) }).unwrap();
+        world
+            .check(&Ask { as_of: Limit::At { micros: 12 * UNIT, exclusive: false }, ..Ask::latest(&world, 2) })
+            .unwrap();
     }
 }

@@ -43,7 +43,8 @@ fn some_batch(random: &mut StdRng, number: u64) -> Batch {
         0 => batch(Deed::Delete, vec![sent(entity, event, vec![])]),
         1 => batch(Deed::Retract, vec![sent(entity, event, vec![])]),
         _ => {
-            let cells = |entity| vec![Some(Value::Int(i128::from(number))), Some(Value::Text(format!("{number}/{entity}")))];
+            let cells =
+                |entity| vec![Some(Value::Int(i128::from(number))), Some(Value::Text(format!("{number}/{entity}")))];
             let rows = (0..ENTITIES).map(|entity| sent(entity, event, cells(entity))).collect();
             batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, rows)
         }
@@ -133,7 +134,11 @@ fn race() {
                     let mut answers = answers.lock().unwrap();
                     let at = random.random_range(0..=answers.len());
                     // Beyond the most that the oracle can check, a new answer takes the place of an older one.
-                    if answers.len() < ANSWERS_MAX { answers.push(answer) } else if at < ANSWERS_MAX { answers[at] = answer }
+                    if answers.len() < ANSWERS_MAX {
+                        answers.push(answer)
+                    } else if at < ANSWERS_MAX {
+                        answers[at] = answer
+                    }
                 }
             });
         }
@@ -194,14 +199,14 @@ fn log(mut rows: Vec<Row>, mut written: Vec<(Batch, i64)>) -> Vec<Row> {
 fn check(world: &World, database: &Database, answer: &Answered, by_entity: &[Vec<Row>]) {
     let as_of = answer.as_of.map_or(AsOf::Open, AsOf::At);
     let bounds = Bounds { as_of, known_at: Some(answer.known_at), position: u64::MAX, clock: 0 };
-    for entity in 0..ENTITIES {
+    for (entity, rows) in by_entity.iter().enumerate() {
         for feature in 0..2 {
-            let right = oracle::answer(&by_entity[entity], entity, feature, None, &None, &bounds);
+            let right = oracle::answer(rows, entity, feature, None, &None, &bounds);
             let given = &answer.cells[entity * 2 + feature as usize];
             let given = (given.0.as_str(), given.1.clone(), given.2);
             if given != right {
                 let again = ask(world, database, answer.known_at, answer.as_of);
-                let known = by_entity[entity].iter().filter(|row| row.ingest_time <= answer.known_at);
+                let known = rows.iter().filter(|row| row.ingest_time <= answer.known_at);
                 let last = known.map(|row| row.ingest_time).max();
                 panic!(
                     "entity {entity} feature {feature} at {bounds:?}: {given:?}, must be {right:?}; asked again \

@@ -97,7 +97,8 @@ fn refuse_outside(world: &mut World, events: bool, knowledge: bool) {
         }
         let ask = |limit: &Limit| {
             let latest = Ask::latest(world, ENTITIES);
-            let (as_of, known_at) = if event_side { (limit.clone(), Limit::Open) } else { (Limit::Open, limit.clone()) };
+            let (as_of, known_at) =
+                if event_side { (limit.clone(), Limit::Open) } else { (Limit::Open, limit.clone()) };
             world.request(&Ask { as_of, known_at, ..latest }).unwrap()
         };
         refused(world.ask(&ask(&constant)).map(drop), Kind::OutOfRange, &["horizon"]);
@@ -127,9 +128,8 @@ fn what_can_never_be_picked_again_leaves_the_disk() {
         world.alter(0, &json!({"set": {"retention": {what: "20s"}}}), |_| {}).unwrap();
     }
     let text = |text: &str| vec![None, Some(Value::Text(text.to_owned()))];
-    let write = |event: i64, cells| {
-        batch(Deed::Write { columns: vec![0, 1], nulls_absent: true }, vec![sent(0, event, cells)])
-    };
+    let write =
+        |event: i64, cells| batch(Deed::Write { columns: vec![0, 1], nulls_absent: true }, vec![sent(0, event, cells)]);
     let signup = vec![Some(Value::Int(1999)), None];
     world.apply(&write(1, signup)).unwrap();
     world.apply(&write(2, text("superseded long ago"))).unwrap();
@@ -139,9 +139,11 @@ fn what_can_never_be_picked_again_leaves_the_disk() {
     world.compact(None).unwrap();
     world.check(&Ask::latest(&world, 1)).unwrap();
     let holds = |world: &World, what: &str| {
-        world.files.names().iter().any(|name| {
-            world.files.content(name).windows(what.len()).any(|window| window == what.as_bytes())
-        })
+        world
+            .files
+            .names()
+            .iter()
+            .any(|name| world.files.content(name).windows(what.len()).any(|window| window == what.as_bytes()))
     };
     assert!(holds(&world, "the last word"));
     assert!(!holds(&world, "superseded long ago"), "nothing can pick this row any more");

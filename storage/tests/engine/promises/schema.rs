@@ -79,7 +79,8 @@ fn a_purged_feature_is_gone_from_every_file() {
 #[test]
 fn a_pinned_schema_version_keeps_names_types_defaults_and_max_ages() {
     let mut world = world();
-    let narrow = Feature { default: Some(Value::Int(7)), max_age: Age::Micros(5000), ..Feature::plain(2, "w", Type::Int16) };
+    let narrow =
+        Feature { default: Some(Value::Int(7)), max_age: Age::Micros(5000), ..Feature::plain(2, "w", Type::Int16) };
     world.add_feature(0, narrow).unwrap();
     let cells = vec![Some(Value::Int(5))];
     let write = batch(Deed::Write { columns: vec![2], nulls_absent: false }, vec![sent(0, 1, cells)]);

@@ -248,7 +248,8 @@ fn count(status: &str) {
 
 /// How many answers were compared in this process.
 pub fn compared() -> String {
-    let each = STATUSES.iter().zip(&COMPARED).map(|(status, count)| format!("{status} {}", count.load(Ordering::Relaxed)));
+    let each =
+        STATUSES.iter().zip(&COMPARED).map(|(status, count)| format!("{status} {}", count.load(Ordering::Relaxed)));
     each.collect::<Vec<_>>().join(", ")
 }
 

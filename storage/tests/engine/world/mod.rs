@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
-use firn_storage::config::Options;
 use firn_storage::commit::Committed;
+use firn_storage::config::Options;
 use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
@@ -28,8 +28,8 @@ pub mod data;
 pub mod keys;
 pub mod scan;
 
-pub use data::{Age, Batch, Deed, Feature, Sent, Shape, Table, duration};
 use data::rows_of;
+pub use data::{Age, Batch, Deed, Feature, Sent, Shape, Table, duration};
 use keys::KeyShape;
 
 /// A failed step, as a person should read it.
@@ -397,7 +397,9 @@ impl World {
             if committed.ingest_time <= answered || committed.ingest_time < self.clock.now() {
                 return Err(format!(
                     "ingest time {} at clock {}, though {} was answered before",
-                    committed.ingest_time, self.clock.now(), answered
+                    committed.ingest_time,
+                    self.clock.now(),
+                    answered
                 ));
             }
             self.answered = committed.ingest_time;
