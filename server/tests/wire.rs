@@ -1,6 +1,8 @@
 //! The wire, end to end: a real server on a free port, driven through Arrow Flight as any client would; and the
 //! command line (`commands/`), in the same binary because linking is slow.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
 mod commands;
 
 use std::sync::Arc;
@@ -127,10 +129,11 @@ fn collect(messages: Vec<FlightData>) -> Result<(Vec<RecordBatch>, Vec<Answer>),
 
 async fn messages(command: &Value, batches: &[RecordBatch]) -> Vec<FlightData> {
     let descriptor = FlightDescriptor::new_cmd(command.to_string());
+    let batches = batches.to_vec();
     let encoder = FlightDataEncoderBuilder::new()
         .with_schema(batches[0].schema())
         .with_flight_descriptor(Some(descriptor))
-        .build(futures::stream::iter(batches.to_vec().into_iter().map(Ok)));
+        .build(futures::stream::iter(batches.into_iter().map(Ok)));
     encoder.try_collect().await.unwrap()
 }
 
