@@ -192,11 +192,6 @@ impl TableState {
         }
     }
 
-    /// Whether `feature` has columns of several types.
-    pub fn is_mixed(&self, feature: u32) -> bool {
-        self.mixed.read().contains(&feature)
-    }
-
     /// Replaces the view by what `change` makes of it.
     pub fn edit_view<T>(&self, change: impl FnOnce(&mut TableView) -> T) -> T {
         let _guard = self.edit.lock();

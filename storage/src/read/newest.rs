@@ -4,6 +4,7 @@
 //! Questions go in blocks, and a block takes one step after another in each run: all directories, then all searches
 //! side by side, then all steps. Each of these waits for memory, and so they wait together.
 
+use std::borrow::Cow;
 use std::hint::select_unpredictable;
 
 use super::walk::{BoundedRun, PointBounds};
@@ -71,7 +72,14 @@ impl Knowledge {
     }
 
     /// `runs` as they are seen from `point`.
-    pub(crate) fn seen_from<'a>(&self, runs: &[BoundedRun<'a>], point: &PointBounds) -> Vec<BoundedRun<'a>> {
+    pub(crate) fn seen_from<'r, 'a>(
+        &self,
+        runs: &'r [BoundedRun<'a>],
+        point: &PointBounds,
+    ) -> Cow<'r, [BoundedRun<'a>]> {
+        if matches!(self, Self::Constant) {
+            return Cow::Borrowed(runs);
+        }
         let seen = runs.iter().enumerate();
         seen.map(|(index, bounded)| BoundedRun { run: bounded.run, steps: self.steps(index, bounded, point) }).collect()
     }

@@ -23,7 +23,7 @@ pub struct PointBounds {
 }
 
 /// A run and what of it is visible.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BoundedRun<'a> {
     /// The run.
     pub run: &'a Arc<Run>,
