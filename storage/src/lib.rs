@@ -21,6 +21,7 @@ pub mod memtable;
 pub mod model;
 pub mod pack;
 pub mod position;
+pub mod prefetch;
 pub mod published;
 pub mod purge;
 pub mod read;

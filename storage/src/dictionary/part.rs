@@ -1,9 +1,6 @@
 //! One part of a dictionary: consecutive ordinals, their keys, and a hash table over them (`table.rs`).
 //!
-//! Lookups go in chunks and in passes, so that the cache misses of many keys overlap; no instruction but ordinary loads
-//! is needed for that.
-
-use std::hint::black_box;
+//! Lookups go in chunks and in passes, so that the cache misses of many keys overlap.
 
 use roaring::RoaringBitmap;
 
@@ -13,6 +10,7 @@ use super::table::{
 };
 use crate::error::{Error, Result};
 use crate::model::key::Keys;
+use crate::prefetch::prefetch;
 
 /// How many keys are looked up side by side: enough misses to keep the memory busy, few enough to stay in the first
 /// cache.
@@ -87,12 +85,10 @@ impl Search<'_> {
     fn find_chunk<P: Part>(&self, part: &P, rows: &[u32], found: &mut [Option<u32>; CHUNK_KEYS]) -> Result<()> {
         let lines = part.lines();
         let mut mixes = [0; CHUNK_KEYS];
-        let mut touched = 0;
         for (mixed, &row) in mixes.iter_mut().zip(rows) {
             *mixed = mix(self.hashes[row as usize]);
-            touched ^= part.line(line_of(*mixed, lines))?[0];
+            prefetch(part.line(line_of(*mixed, lines))?);
         }
-        black_box(touched);
         if part.key_lines() {
             for ((found, &mixed), &row) in found.iter_mut().zip(&mixes).zip(rows) {
                 *found = self.probe_keys(part, mixed, self.keys.get(row as usize))?;
@@ -107,10 +103,9 @@ impl Search<'_> {
             let relative = fingerprint_ordinal(line, matches);
             if matches != 0 && relative < part.count() {
                 *guess = Some(relative);
-                touched ^= part.key(relative)?.first().copied().unwrap_or(0);
+                prefetch(part.key(relative)?);
             }
         }
-        black_box(touched);
         for (index, &row) in rows.iter().enumerate() {
             let key = self.keys.get(row as usize);
             found[index] = match guesses[index].map(|relative| (relative, part.first_ordinal() + relative)) {

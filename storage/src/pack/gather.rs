@@ -1,25 +1,22 @@
 //! From rows to columns: copies cells of many rows into one buffer per feature.
 //!
-//! Rows go in blocks that stay in the first cache. If most of a row is wanted, the wanted stretch of each row of a
-//! block is copied together first, so that the cache misses of all rows overlap and the copying of cells that follows
-//! is a plain strided loop. If little of it is wanted, only the lines with wanted cells are touched. Everything is
-//! ordinary safe loads and stores.
+//! Rows go in blocks that stay in the first cache. Their wanted lines are prefetched, so that the cache misses of all
+//! rows of a block overlap. If most of a row is wanted, the wanted stretch of each row is then copied together first, so
+//! that the copying of cells that follows is a plain strided loop.
 
-use std::hint::black_box;
 use std::ops::Range;
 
 use super::VALUE;
 use super::layout::{Cell, status_of};
 use crate::error::Result;
+use crate::prefetch::{LINE_BYTES, prefetch};
 
 /// Rows per block at most.
 const BLOCK_ROWS: usize = 32;
 /// The bytes of wanted stretches per block at most (but at least four rows).
 const BLOCK_BYTES: usize = 16 * 1024;
-/// The distance of touches.
-const LINE_BYTES: u32 = 64;
-/// Of a wide cell only the start is touched: the machine notices the sequence and goes on by itself.
-const TOUCH_BYTES_MAX: u32 = 256;
+/// Of a wide stretch or cell only the start is asked for: the machine notices the sequence and goes on by itself.
+const PREFETCH_BYTES_MAX: usize = 1024;
 
 /// Copies the cells `wanted` of each row to its place in the matching bytes of `cells`, which hold one cell per place.
 /// The rows may come from several packs with one layout. Tells `differ` the index of the cell, the place and the status
@@ -32,7 +29,10 @@ pub fn gather<'a>(
 ) -> Result<()> {
     assert_eq!(wanted.len(), cells.len(), "each wanted cell has its bytes");
     let stretch = dense_stretch(wanted);
-    let touches = if stretch.is_some() { vec![0] } else { touches(wanted) };
+    let prefetched = match &stretch {
+        Some(stretch) => vec![0..1, stretch.start..stretch.end.min(stretch.start + PREFETCH_BYTES_MAX)],
+        None => lines(wanted),
+    };
     let stretch_bytes = stretch.as_ref().map_or(0, Range::len);
     let block_rows = BLOCK_BYTES.checked_div(stretch_bytes).map_or(BLOCK_ROWS, |rows| rows.clamp(4, BLOCK_ROWS));
     let mut together = vec![0; block_rows * stretch_bytes];
@@ -44,13 +44,13 @@ pub fn gather<'a>(
         let mut count = 0;
         for row in rows.by_ref().take(block_rows) {
             (places[count], bytes[count]) = row?;
+            prefetched.iter().for_each(|range| prefetch(&bytes[count][range.clone()]));
             count += 1;
         }
         if count == 0 {
             return Ok(());
         }
         let (bytes, places) = (&bytes[..count], &places[..count]);
-        touch(bytes, &touches);
         match &stretch {
             Some(stretch) => {
                 for (row, copy) in bytes.iter().zip(together.chunks_exact_mut(stretch_bytes)) {
@@ -87,36 +87,23 @@ fn dense_stretch(wanted: &[Cell]) -> Option<Range<usize>> {
     if filled * 2 >= end - start && cells().count() > 2 { Some(start..end) } else { None }
 }
 
-/// Where to touch a row so that every line with a wanted cell is on its way.
-fn touches(wanted: &[Cell]) -> Vec<u32> {
-    let mut ranges: Vec<(u32, u32)> =
-        wanted.iter().map(|cell| (cell.offset, cell.offset + cell.width.clamp(1, TOUCH_BYTES_MAX) - 1)).collect();
-    ranges.sort_unstable();
-    let mut touches = vec![0];
-    for (first, last) in ranges {
-        let mut next = first;
-        loop {
-            let due = touches.last().is_none_or(|&at| next >= at + LINE_BYTES);
-            if due {
-                touches.push(next);
-            }
-            if next == last {
-                break;
-            }
-            next = (next + LINE_BYTES).min(last);
+/// The ranges of a row that hold its first byte and the wanted cells, as few as possible.
+fn lines(wanted: &[Cell]) -> Vec<Range<usize>> {
+    let range = |cell: &Cell| {
+        let start = cell.offset as usize;
+        start..start + (cell.width as usize).clamp(1, PREFETCH_BYTES_MAX)
+    };
+    let mut ranges: Vec<Range<usize>> = wanted.iter().map(range).collect();
+    ranges.push(0..1);
+    ranges.sort_unstable_by_key(|range| (range.start, range.end));
+    let mut joined: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end + LINE_BYTES => last.end = last.end.max(range.end),
+            _ => joined.push(range),
         }
     }
-    touches
-}
-
-fn touch(rows: &[&[u8]], touches: &[u32]) {
-    let mut touched = 0;
-    for row in rows {
-        for &offset in touches {
-            touched ^= row[offset as usize];
-        }
-    }
-    black_box(touched);
+    joined
 }
 
 #[inline]
