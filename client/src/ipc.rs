@@ -1,7 +1,7 @@
 //! Record batches as Flight messages, both ways.
 //!
 //! One batch is one message, for a batch is what a write applies or refuses and what a lookup answers. Buffers of an
-//! answer are used where they lie in the message; only misaligned ones are copied.
+//! answer are used where they lie in the message's body, which is copied once if it is misaligned.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -80,6 +80,14 @@ fn message(data: EncodedData) -> FlightData {
     }
 }
 
+/// Values of every type may start at multiples of this.
+const ALIGNMENT: usize = 16;
+
+/// The body of a message for reading: a misaligned one is copied, for the reader would copy each of its buffers.
+pub fn aligned(body: Bytes) -> Buffer {
+    if body.as_ptr().align_offset(ALIGNMENT) == 0 { Buffer::from(body) } else { Buffer::from_slice_ref(&body) }
+}
+
 /// The decoder of one stream of answers.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -99,7 +107,7 @@ impl Decoder {
             return Ok(None);
         }
         let header = arrow_ipc::root_as_message(&message.data_header).map_err(Error::unreadable)?;
-        let body = Buffer::from(message.data_body);
+        let body = aligned(message.data_body);
         match header.header_type() {
             MessageHeader::Schema => {
                 let found = header.header_as_schema().ok_or_else(|| Error::unreadable("an empty schema"))?;

@@ -32,6 +32,7 @@ pub use connection::Options;
 pub use declare::{EntityDeclaration, FeatureDeclaration, TableDeclaration};
 pub use error::{Error, Kind, Result};
 pub use exchange::{Answered, Answers, Message, Requests};
+pub use ipc::aligned;
 pub use retry::Retry;
 pub use scan::Parts;
 pub use write::{Writer, Written};

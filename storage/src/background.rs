@@ -16,12 +16,15 @@ use crate::view::MemtableSize;
 pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<JoinHandle<()>>> {
     let flusher = {
         let (engine, queue) = (Arc::clone(engine), Arc::clone(queue));
-        spawn("firn-flush", move || work(&engine, || flush_due(&engine, &queue)))?
+        spawn("firn-flush", move || {
+            lower_priority(FLUSH_NICENESS);
+            work(&engine, || flush_due(&engine, &queue));
+        })?
     };
     let compactor = {
         let engine = Arc::clone(engine);
         spawn("firn-compact", move || {
-            lower_priority();
+            lower_priority(COMPACTION_NICENESS);
             work(&engine, || compaction::compact_once(&engine));
         })?
     };
@@ -29,7 +32,7 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
     if engine.options.scrub_bytes_per_second > 0 {
         let engine = Arc::clone(engine);
         threads.push(spawn("firn-scrub", move || {
-            lower_priority();
+            lower_priority(SCRUB_NICENESS);
             scrub::run(&engine);
         })?);
     }
@@ -84,8 +87,14 @@ fn due_tables(engine: &Engine) -> Vec<u32> {
     due
 }
 
+/// How far threads step back for others. A flush makes room that writes wait for, so it yields least: with memtables
+/// over their budget writes stall, and it has the machine.
+const FLUSH_NICENESS: i32 = 5;
+const COMPACTION_NICENESS: i32 = 10;
+const SCRUB_NICENESS: i32 = 15;
+
 /// Lets everything else go first on this thread's core.
-fn lower_priority() {
-    // Without the right to change priorities compaction runs at the common one.
-    let _ = rustix::process::nice(10);
+fn lower_priority(niceness: i32) {
+    // Without the right to change priorities the thread runs at the common one.
+    let _ = rustix::process::nice(niceness);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -59,6 +59,8 @@ pub struct Engine {
     pub closing: AtomicBool,
     /// Held by the one compaction that runs.
     pub compacting: Mutex<()>,
+    /// Until when no pack is rebuilt because of writes, by the monotonic clock.
+    pub packs_rest_until: AtomicI64,
     /// Held by the one flush that runs.
     pub flushing: Mutex<()>,
 }

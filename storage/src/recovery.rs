@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
-use crate::commit::{Committer, Prepared, TableLog, apply_batch, apply_version, note_widened, record};
+use crate::commit::{Committer, Prepared, TableLog, apply_batches, apply_version, note_widened, record};
 use crate::config::Options;
 use crate::dictionary::Dictionary;
 use crate::engine::{Engine, Registry, Signal};
@@ -67,6 +67,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         room: Signal::default(),
         closing: AtomicBool::new(false),
         compacting: Mutex::new(()),
+        packs_rest_until: AtomicI64::new(i64::MIN),
         flushing: Mutex::new(()),
         files,
         options,
@@ -285,7 +286,7 @@ impl Replayed<'_> {
             }
         }
         prepared.replayed_bytes = record.payload.len() as u64;
-        apply_batch(&prepared, &steps, self.state.wal_first, self.engine.clock.monotonic())
+        apply_batches(&[(&prepared, &steps)], self.state.wal_first, self.engine.clock.monotonic())
     }
 
     fn version(&mut self, record: &Record<'_>) -> Result<()> {

@@ -32,18 +32,23 @@ const IN_FLIGHT: u64 = 16;
 
 /// Measures, and says the targets of ingest.
 pub(super) fn run(harness: &mut Harness) -> Result<()> {
-    let directory = harness.directory()?;
-    let firn = Firn::start(harness, directory.path())?;
+    batches(harness)?;
+    single_rows(harness)?;
+    targets(harness);
+    Ok(())
+}
+
+/// A server with an empty table, and a client of it. Each kind of batch has its own, so that none is measured beside
+/// the compaction of another's rows.
+fn empty_table(harness: &Harness, directory: &Path) -> Result<(Firn, Client)> {
+    let firn = Firn::start(harness, directory)?;
     let client = harness.runtime.block_on(async {
         let client = firn.client().await?;
         firn::declare_entity(&client, "user", &["user"]).await?;
         firn::declare_table(&client, "t", "user", "f", FEATURES).await?;
         Result::Ok(client)
     })?;
-    batches(harness, &firn, &client)?;
-    single_rows(harness, &firn)?;
-    targets(harness);
-    firn.stop()
+    Ok((firn, client))
 }
 
 /// What the server appended to its log in a round, and in how many syncs.
@@ -89,7 +94,9 @@ impl Logged {
     }
 }
 
-fn batches(harness: &mut Harness, firn: &Firn, client: &Client) -> Result<()> {
+fn batches(harness: &mut Harness) -> Result<()> {
+    let directory = harness.directory()?;
+    let (firn, client) = empty_table(harness, directory.path())?;
     let (users, rows) = (harness.sized(100_000, 100), harness.sized(2_000_000, 8192));
     let files = harness.directory()?;
     let runtime = harness.runtime.handle().clone();
@@ -97,11 +104,11 @@ fn batches(harness: &mut Harness, firn: &Firn, client: &Client) -> Result<()> {
     let logged = Cell::new(Logged::default());
     let ours = System::new(FIRN, || {
         let batches = source.history(rows, users, FEATURES);
-        let before = Logged::so_far(firn)?;
+        let before = Logged::so_far(&firn)?;
         let started = Instant::now();
-        let written = runtime.block_on(firn::write(client, "t", batches))?;
+        let written = runtime.block_on(firn::write(&client, "t", batches))?;
         let seconds = started.elapsed().as_secs_f64();
-        logged.set(Logged::so_far(firn)?.since(before));
+        logged.set(Logged::so_far(&firn)?.since(before));
         Ok(vec![Reading::new(BATCHES, "rows/s", written.rows as f64 / seconds)])
     });
     let raw: PathBuf = files.path().join("raw");
@@ -120,7 +127,8 @@ fn batches(harness: &mut Harness, firn: &Firn, client: &Client) -> Result<()> {
             }));
         }
     }
-    harness.alternate(systems)
+    harness.alternate(systems)?;
+    firn.stop()
 }
 
 /// The command that writes one row under a key.
@@ -155,7 +163,9 @@ fn redis_writes(redis: &Redis, users: usize, count: usize) -> Result<Vec<Reading
     Ok(readings)
 }
 
-fn single_rows(harness: &mut Harness, firn: &Firn) -> Result<()> {
+fn single_rows(harness: &mut Harness) -> Result<()> {
+    let directory = harness.directory()?;
+    let (firn, _) = empty_table(harness, directory.path())?;
     let (users, per_writer) = (harness.sized(100_000, 100), harness.sized(500, 20));
     let echo = Echo::start(harness, FEATURES)?;
     let runtime = harness.runtime.handle().clone();
@@ -189,14 +199,15 @@ fn single_rows(harness: &mut Harness, firn: &Firn) -> Result<()> {
         Result::Ok((ours, theirs))
     })?;
     let measured = System::new(FIRN, || {
-        let before = Logged::so_far(firn)?;
+        let before = Logged::so_far(&firn)?;
         let rate = round(&ours)?;
-        let logged = Logged::so_far(firn)?.since(before);
+        let logged = Logged::so_far(&firn)?.since(before);
         let sync = logged.sync_micros / logged.syncs.max(1.0) / 1e3;
         Ok(vec![Reading::new(SINGLE, "rows/s", rate), Reading::new(SYNC, "ms", sync)])
     });
     let limit = System::new(ECHO, || Ok(vec![Reading::new(SINGLE, "rows/s", round(&theirs)?)]));
-    harness.alternate(vec![measured, limit])
+    harness.alternate(vec![measured, limit])?;
+    firn.stop()
 }
 
 /// Sends `rows` one by one, at most [`IN_FLIGHT`] of them unacknowledged.

@@ -1,8 +1,8 @@
 //! Flight messages in: schema, dictionaries, batches, from a client that may be hostile.
 //!
 //! Lengths are proven before decoding ([`super::check`]), arrays are validated while decoding, and what still panics
-//! inside the IPC reader is caught and answered as a bad request. Buffers are used where they lie in the message;
-//! only misaligned ones are copied.
+//! inside the IPC reader is caught and answered as a bad request. Buffers are used where they lie in the message's
+//! body, which is copied once if it is misaligned.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +56,7 @@ impl Decoder {
             };
         }
         let header = message.data_header;
-        let body = Buffer::from(message.data_body);
+        let body = firn_client::aligned(message.data_body);
         guarded(|| {
             let header = arrow_ipc::root_as_message(&header)
                 .map_err(|error| invalid(format!("the Arrow IPC header cannot be read: {error}")))?;

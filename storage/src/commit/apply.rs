@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::stage::{Prepared, Staged};
+use super::stage::{Prepared, Staged, StagedWrite};
 use super::{Committed, Committer};
 use crate::dictionary::{Dictionary, UNKNOWN};
 use crate::engine::{Engine, Registry};
 use crate::erase::apply_erase;
 use crate::error::Result;
 use crate::manifest::VersionEntry;
-use crate::memtable::{BatchSteps, push, run_of_batch};
+use crate::memtable::{BatchSteps, Piece, push, run_of};
 use crate::model::catalog::{Catalog, Entity};
 use crate::position::Position;
+use crate::run::Run;
 use crate::versions::Versions;
 use crate::view::{EntityState, TableState, TableView};
 
@@ -19,38 +20,48 @@ use crate::view::{EntityState, TableState, TableView};
 type Answer = Box<dyn FnOnce()>;
 
 impl Committer {
-    /// Applies one staged job, unless the log is poisoned, and returns how to answer it.
+    /// Applies staged writes of one table and publishes them, unless the log is poisoned; how to answer each.
+    pub(super) fn apply_writes(&mut self, writes: Vec<StagedWrite>) -> Vec<Answer> {
+        let batches: Vec<(&Prepared, &BatchSteps)> =
+            writes.iter().filter_map(|write| Some((&*write.prepared, write.steps.as_ref()?))).collect();
+        let result = match self.poisoned.clone() {
+            Some(error) => Err(error),
+            None => apply_batches(&batches, self.wal.number(), self.engine.clock.monotonic()),
+        };
+        match &result {
+            Err(error) => self.poison(error),
+            Ok(()) => {
+                let rows: usize = writes.iter().map(|write| write.prepared.batch.keys.len()).sum();
+                self.engine.statistics.rows.add(rows as u64);
+                self.engine.statistics.batches.add(writes.len() as u64);
+            }
+        }
+        let full = |write: &StagedWrite| {
+            write.prepared.table.size.lock().active_bytes >= self.engine.options.flush_bytes_max
+        };
+        if writes.first().is_some_and(full) {
+            self.engine.work.ring();
+        }
+        if let (Ok(()), Some(last)) = (&result, writes.last()) {
+            self.engine.published.publish(last.last);
+        }
+        let answer = |StagedWrite { prepared, last, ingest_time, done, .. }: StagedWrite| -> Answer {
+            let position = Position::new(self.engine.database, last);
+            let rows = prepared.batch.keys.len() as u64;
+            let committed = Committed { position, ingest_time, rows, duplicate: false };
+            let result = result.clone();
+            Box::new(move || done(result.map(|()| committed)))
+        };
+        writes.into_iter().map(answer).collect()
+    }
+
+    /// Applies one staged job that is no write, unless the log is poisoned, and returns how to answer it.
     pub(super) fn apply(&mut self, staged: Staged) -> Answer {
         let poisoned = self.poisoned.clone();
         let database = self.engine.database;
         let position = |sequence| Position::new(database, sequence);
         match staged {
-            Staged::Write { prepared, steps, ingest_time, done } => {
-                let rows = prepared.batch.keys.len() as u64;
-                let last = steps.as_ref().map_or(self.sequence, BatchSteps::last);
-                let result = match (poisoned, &steps) {
-                    (Some(error), _) => Err(error),
-                    (None, None) => Ok(()),
-                    (None, Some(steps)) => {
-                        apply_batch(&prepared, steps, self.wal.number(), self.engine.clock.monotonic())
-                    }
-                };
-                if let Err(error) = &result {
-                    self.poison(error);
-                } else {
-                    self.engine.statistics.rows.add(rows);
-                    self.engine.statistics.batches.add(1);
-                }
-                if prepared.table.size.lock().active_bytes >= self.engine.options.flush_bytes_max {
-                    self.engine.work.ring();
-                }
-                let committed = Committed { position: position(last), ingest_time, rows, duplicate: false };
-                Box::new(move || {
-                    if let Some(done) = done {
-                        done(result.map(|()| committed));
-                    }
-                })
-            }
+            Staged::Write(_) => unreachable!("writes are applied together"),
             Staged::Duplicate { ingest_time, done } => {
                 self.engine.statistics.duplicates.add(1);
                 let committed = Committed { position: position(self.sequence), ingest_time, rows: 0, duplicate: true };
@@ -91,32 +102,70 @@ impl Committer {
     }
 }
 
-/// Puts a batch into the memtables of its table. `wal` is the file that holds it.
-pub fn apply_batch(prepared: &Prepared, steps: &BatchSteps, wal: u64, monotonic: i64) -> Result<()> {
-    let batch = &prepared.batch;
-    let table = &prepared.table;
-    let mut runs = Vec::new();
-    let mut ordinals = vec![UNKNOWN; batch.keys.len()];
-    for (bucket, rows) in prepared.places.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-        table.entity.dictionaries[bucket].find_or_insert(&batch.keys, rows, &prepared.hashes, &mut ordinals)?;
-        let run = run_of_batch(batch, &prepared.chunk, steps, rows, &ordinals);
-        runs.push((bucket, rows, run));
+/// Rows of writes that are applied together, and of one such write.
+const TOGETHER_ROWS_MAX: usize = 512;
+const SMALL_ROWS_MAX: usize = 256;
+
+/// Whether `next` is a small write of the table of `writes`, small ones like it: they cost one run and one view together.
+pub(super) fn joins(next: &Staged, writes: &[StagedWrite]) -> bool {
+    let rows = |write: &StagedWrite| write.prepared.batch.keys.len();
+    match (next, writes.last()) {
+        (Staged::Write(next), Some(last)) => {
+            Arc::ptr_eq(&next.prepared.table, &last.prepared.table)
+                && rows(next) <= SMALL_ROWS_MAX
+                && rows(last) <= SMALL_ROWS_MAX
+                && writes.iter().map(rows).sum::<usize>() < TOGETHER_ROWS_MAX
+        }
+        _ => false,
     }
+}
+
+/// Puts batches of one table, in the order of their commits, into its memtables. `wal` is the file that holds them.
+pub fn apply_batches(batches: &[(&Prepared, &BatchSteps)], wal: u64, monotonic: i64) -> Result<()> {
+    let Some((first, _)) = batches.first() else { return Ok(()) };
+    let table = &first.table;
+    let mut ordinals = Vec::with_capacity(batches.len());
+    for (prepared, _) in batches {
+        ordinals.push(ordinals_of(prepared)?);
+    }
+    let bucket_run = |bucket: usize| {
+        let pieces = batches.iter().zip(&ordinals).map(|((prepared, steps), ordinals)| Piece {
+            batch: &prepared.batch,
+            chunk: &prepared.chunk,
+            steps,
+            rows: &prepared.places[bucket],
+            ordinals,
+        });
+        let pieces: Vec<Piece<'_>> = pieces.filter(|piece| !piece.rows.is_empty()).collect();
+        (!pieces.is_empty()).then(|| run_of(&pieces))
+    };
+    let buckets = 0..table.entity.dictionaries.len();
+    let runs: Vec<(usize, Run)> = buckets.filter_map(|bucket| Some((bucket, bucket_run(bucket)?))).collect();
     {
         let mut size = table.size.lock();
-        size.active_bytes += prepared.bytes();
+        size.active_bytes += batches.iter().map(|(prepared, _)| prepared.bytes()).sum::<u64>();
         size.active_wal.get_or_insert(wal);
         size.active_since.get_or_insert(monotonic);
     }
     table.edit_view(|view| -> Result<()> {
-        for (bucket, rows, run) in runs {
-            let written = rows.iter().map(|&row| ordinals[row as usize]);
+        for (bucket, run) in runs {
+            let written = run.rows.directory.iter().map(|(ordinal, _)| ordinal);
             table.mark_dirty(bucket as u32, &view.buckets[bucket], written);
             push(&mut Arc::make_mut(&mut view.buckets[bucket]).memory, run)?;
         }
-        view.through = steps.last();
+        view.through = batches.iter().map(|(_, steps)| steps.last()).max().unwrap_or(view.through);
         Ok(())
     })
+}
+
+/// The ordinals of a batch's rows; keys that nobody knows get the next ones.
+fn ordinals_of(prepared: &Prepared) -> Result<Vec<u32>> {
+    let keys = &prepared.batch.keys;
+    let mut ordinals = vec![UNKNOWN; keys.len()];
+    for (bucket, rows) in prepared.places.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+        prepared.table.entity.dictionaries[bucket].find_or_insert(keys, rows, &prepared.hashes, &mut ordinals)?;
+    }
+    Ok(ordinals)
 }
 
 /// Makes `versions` the schema, with states for what `entry` created and without those it dropped.

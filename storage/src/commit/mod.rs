@@ -1,8 +1,9 @@
 //! The log's one writer: every commit goes through its thread, in order.
 //!
 //! Waiting jobs are taken together: each is checked and appended to the WAL, one sync makes all of them durable, then
-//! each is applied to the memtables and the whole group is published. A job is answered after that, so an acknowledged
-//! write is durable and readable. While a group is syncing the next one gathers; there is no sleep.
+//! they are applied to the memtables in order, small writes of one table together, and published. A job is answered
+//! after that, so an acknowledged write is durable and readable. While a group is syncing the next one gathers; there
+//! is no sleep.
 
 mod apply;
 mod queue;
@@ -22,7 +23,8 @@ use crate::time::{Micros, Sequence};
 use crate::versions::Versions;
 use crate::wal::Wal;
 
-pub use apply::{apply_batch, apply_version, note_widened};
+use apply::joins;
+pub use apply::{apply_batches, apply_version, note_widened};
 pub use queue::Queue;
 pub use stage::Prepared;
 
@@ -232,14 +234,25 @@ impl Committer {
             self.engine.statistics.wal_syncs.add(1);
             self.engine.statistics.wal_sync_micros.add(took.max(0) as u64);
         }
-        let mut answers = Vec::with_capacity(staged.len());
-        for staged in staged {
-            answers.push(self.apply(staged));
+        let mut staged = staged.into_iter().peekable();
+        let mut later = Vec::new();
+        while let Some(next) = staged.next() {
+            match next {
+                stage::Staged::Write(write) => {
+                    let mut together = vec![write];
+                    while let Some(stage::Staged::Write(write)) = staged.next_if(|next| joins(next, &together)) {
+                        together.push(write);
+                    }
+                    // Clients of the first writes go on while the others are applied.
+                    self.apply_writes(together).into_iter().for_each(|answer| answer());
+                }
+                other => later.push(self.apply(other)),
+            }
         }
         if self.poisoned.is_none() {
             self.engine.published.publish(self.sequence);
         }
-        answers.into_iter().for_each(|answer| answer());
+        later.into_iter().for_each(|answer| answer());
         self.turn_wal();
     }
 

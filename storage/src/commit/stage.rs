@@ -81,14 +81,20 @@ impl Prepared {
     }
 }
 
+/// A batch that has its place in the log.
+pub(super) struct StagedWrite {
+    pub(super) prepared: Box<Prepared>,
+    /// The commits that it became; none if it has no rows.
+    pub(super) steps: Option<BatchSteps>,
+    /// The last sequence that it took.
+    pub(super) last: Sequence,
+    pub(super) ingest_time: Micros,
+    pub(super) done: Done<Committed>,
+}
+
 /// A job that has its place in the log.
 pub(super) enum Staged {
-    Write {
-        prepared: Box<Prepared>,
-        steps: Option<BatchSteps>,
-        ingest_time: Micros,
-        done: Option<Done<Committed>>,
-    },
+    Write(StagedWrite),
     /// An answer that waits for the group: a duplicate is acknowledged once its original is durable.
     Duplicate {
         ingest_time: Micros,
@@ -112,7 +118,8 @@ impl Committer {
         let fence = prepared.fence.clone();
         match self.place_write(prepared, staged) {
             Ok(Placed::New(prepared, steps, ingest_time)) => {
-                staged.push(Staged::Write { prepared, steps, ingest_time, done: Some(done) });
+                let last = self.sequence;
+                staged.push(Staged::Write(StagedWrite { prepared, steps, last, ingest_time, done }));
             }
             Ok(Placed::Duplicate) => staged.push(Staged::Duplicate { ingest_time: self.ingest_time, done }),
             Err(error) => {

@@ -25,17 +25,20 @@ use throttle::Throttle;
 /// Does the most urgent piece of compaction of any table; whether there was one.
 pub(crate) fn compact_once(engine: &Arc<Engine>) -> Result<bool> {
     let _guard = engine.compacting.lock();
-    for table in engine.tables() {
-        for bucket in 0..table.entity.dictionaries.len() as u32 {
-            if let Some(numbers) = plan::choose(&entries_of(engine, &table, bucket)) {
-                retention::raise_horizon(engine, &table)?;
-                merge_segments(engine, &table, bucket, &numbers)?;
-                return Ok(true);
-            }
-            if pack::is_due(&table, bucket, engine) {
-                pack::build(engine, &table, bucket)?;
-                return Ok(true);
-            }
+    let tables = engine.tables();
+    let buckets = || {
+        tables.iter().flat_map(|table| (0..table.entity.dictionaries.len() as u32).map(move |bucket| (table, bucket)))
+    };
+    let behind = buckets().filter_map(|(table, bucket)| Some((pack::urgency(table, bucket, engine)?, table, bucket)));
+    if let Some((_, table, bucket)) = behind.max_by_key(|(urgency, ..)| *urgency) {
+        pack::build(engine, table, bucket)?;
+        return Ok(true);
+    }
+    for (table, bucket) in buckets() {
+        if let Some(numbers) = plan::choose(&entries_of(engine, table, bucket)) {
+            retention::raise_horizon(engine, table)?;
+            merge_segments(engine, table, bucket, &numbers)?;
+            return Ok(true);
         }
     }
     Ok(false)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, new_null_array};
@@ -25,24 +26,29 @@ const DIRTY_SHARE: u64 = 8;
 /// A pack that is behind at all is rebuilt once its table was not written for so long: nothing else is to be done, and
 /// the next writes may be far away.
 const QUIET_MICROS: i64 = 3_000_000;
+/// After a pack was built for so long, none is rebuilt because of writes for so many times as long: where writes go to
+/// all entities, packs would else take a whole core and be out of date at once.
+const REST_TIMES: i64 = 7;
 /// Entities below which a pack is not worth its file.
 const ENTITIES_MIN: u32 = 4096;
 
-/// Whether background work should build the bucket's pack now.
-pub(crate) fn is_due(table: &TableState, bucket: u32, engine: &Engine) -> bool {
+/// How much background work should want to build the bucket's pack now; `None` if not at all.
+pub(crate) fn urgency(table: &TableState, bucket: u32, engine: &Engine) -> Option<u64> {
     let entities = table.entity.dictionaries[bucket as usize].len();
     let view = table.view.load();
-    let in_segments = !view.buckets[bucket as usize].segments.is_empty();
-    let due = match &view.buckets[bucket as usize].pack {
-        None => true,
-        Some(_) if is_misshaped(table, bucket, engine) => true,
-        Some(latest) => {
-            let behind = latest.dirty.len() + u64::from(entities.saturating_sub(latest.pack.ordinals()));
-            let quiet = latest.quiet_for(view.through, engine.clock.monotonic()) >= QUIET_MICROS;
-            behind > u64::from(entities) / DIRTY_SHARE || (behind > 0 && quiet)
-        }
+    let view_of_bucket = &view.buckets[bucket as usize];
+    if view_of_bucket.segments.is_empty() || entities < ENTITIES_MIN {
+        return None;
+    }
+    let Some(latest) = view_of_bucket.pack.as_ref().filter(|_| !is_misshaped(table, bucket, engine)) else {
+        return Some(u64::MAX);
     };
-    in_segments && entities >= ENTITIES_MIN && due
+    let now = engine.clock.monotonic();
+    let behind = latest.dirty.len() + u64::from(entities.saturating_sub(latest.pack.ordinals()));
+    let quiet = latest.quiet_for(view.through, now) >= QUIET_MICROS;
+    let rested = now >= engine.packs_rest_until.load(Ordering::Relaxed);
+    let due = (behind > u64::from(entities) / DIRTY_SHARE && rested) || (behind > 0 && quiet);
+    due.then(|| behind * 1_000_000 / u64::from(entities))
 }
 
 /// Whether the bucket has rows that its pack, if it has one, does not cover.
@@ -74,6 +80,7 @@ fn is_misshaped(table: &TableState, bucket: u32, engine: &Engine) -> bool {
 /// Builds the pack of `bucket` and lets it serve. The caller holds the compaction lock.
 pub(crate) fn build(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result<()> {
     let Some(declared) = engine.declaration(table.id) else { return Ok(()) };
+    let started = engine.clock.monotonic();
     let ordinals = table.entity.dictionaries[bucket as usize].len();
     let dirty = Arc::new(DirtySet::new(ordinals));
     // Under the edit lock no commit is half applied: every later one marks the new set.
@@ -85,6 +92,8 @@ pub(crate) fn build(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Re
     let built = build_file(engine, table, bucket, &declared, ordinals, view.through);
     let result = built.and_then(|pack| serve(engine, table, bucket, pack, declared.shape, &dirty));
     table.pending.lock().remove(&bucket);
+    let ended = engine.clock.monotonic();
+    engine.packs_rest_until.store(ended + (ended - started) * REST_TIMES, Ordering::Relaxed);
     result
 }
 
@@ -179,26 +188,28 @@ fn window_column(
     let mut event_times = vec![0; length];
     let mut arrays: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
     let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
+    // Neighbours mostly lie in one array.
+    let mut last = None;
     let mut picks = vec![(0, 0); length];
     let picked = resolved.sources.iter().zip(0u32..).flat_map(|(source, number)| {
         let picks = source.picks.iter().zip(&source.event_times);
-        picks.map(move |(pick, &time)| (pick.place, Some((number, pick.row, time)), false))
+        picks.map(move |(pick, &time)| (pick.place, (number, pick.row, time)))
     });
-    let walked = resolved.walked.iter().map(|item| (item.place, item.winners[slot], item.deleted));
-    for (place, winner, deleted) in picked.chain(walked) {
+    let decided = resolved.features.get(slot);
+    let cells = decided.into_iter().flat_map(|decided| &decided.cells);
+    let cells = cells.map(|cell| (cell.place, (cell.source, cell.row, cell.event_time)));
+    for place in decided.into_iter().flat_map(|decided| &decided.deleted) {
+        statuses[*place as usize] = DELETED;
+    }
+    for (place, (source, row, event_time)) in picked.chain(cells) {
         let place = place as usize;
-        let Some((source, row, event_time)) = winner else {
-            if deleted {
-                statuses[place] = DELETED;
-            }
-            continue;
-        };
         let Some(column) = resolved.sources[source as usize].chunk.column(feature) else { continue };
         let Some(position) = column.position(row)? else { continue };
         column.check(position)?;
         let (window, position) = column.locate(position);
-        let array = match opened.get(&(source, window)) {
-            Some(&array) => array,
+        let same = last.filter(|(known, _)| *known == (source, window)).map(|(_, array)| array);
+        let array = match same.or_else(|| opened.get(&(source, window)).copied()) {
+            Some(array) => array,
             None => {
                 // A column written before the feature was widened is cast whole: a build reads most of it anyway.
                 let values = column.window(window)?;
@@ -211,6 +222,7 @@ fn window_column(
                 arrays.len() - 1
             }
         };
+        last = Some(((source, window), array));
         statuses[place] = if arrays[array].is_null(position as usize) { NULL } else { VALUE };
         event_times[place] = event_time;
         picks[place] = (array, position as usize);

@@ -25,15 +25,37 @@ pub(super) fn coalesce(run: Run) -> Result<Run> {
     }
     let features: BTreeSet<u32> =
         run.chunks.iter().flat_map(|chunk| chunk.columns.iter().map(Column::feature)).collect();
+    let whole = |chunk: &Arc<Chunk>| chunk.columns.len() == features.len() && chunk.columns.iter().all(Column::is_dense);
+    let picks = (run.rows.kinds.is_none() && run.chunks.iter().all(whole)).then(|| picks_of(&run));
     let mut columns = Vec::with_capacity(features.len());
     for feature in features {
-        match copy_column(&run, feature)? {
+        let copied = match &picks {
+            Some(picks) => copy_dense(&run, feature, picks)?,
+            None => copy_column(&run, feature)?,
+        };
+        match copied {
             Some(column) => columns.push(column),
             // A feature was widened between two of the batches: their chunks stay apart.
             None => return Ok(run),
         }
     }
     Ok(Run { rows: run.rows, chunks: vec![Arc::new(Chunk { columns })], origins: None, segment: None })
+}
+
+/// Chunk and row of every row.
+fn picks_of(run: &Run) -> Vec<(usize, usize)> {
+    let origins = (0..run.rows.len()).map(|row| run.origin(row));
+    origins.map(|origin| (origin.chunk as usize, origin.row as usize)).collect()
+}
+
+/// The cells of `feature`, which every chunk has for each of its rows, in run order; `None` if they are of two types.
+fn copy_dense(run: &Run, feature: u32, picks: &[(usize, usize)]) -> Result<Option<Column>> {
+    let columns = run.chunks.iter().filter_map(|chunk| chunk.column(feature));
+    let arrays = columns.map(|column| Ok(column.values()?.as_ref())).collect::<Result<Vec<&dyn Array>>>()?;
+    if arrays.iter().any(|array| array.data_type() != arrays[0].data_type()) {
+        return Ok(None);
+    }
+    Ok(Some(Column::in_memory(feature, interleave(&arrays, picks)?, None)))
 }
 
 /// The cells of `feature` in run order, or `None` if they are of two types.

@@ -4,17 +4,14 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_buffer::ScalarBuffer;
-
 use super::coalesce::coalesce;
-use super::{RunBuilder, newest_first};
+use super::{RunBuilder, concatenate, newest_first};
 use crate::error::Result;
-use crate::rows::Steps;
 use crate::run::{Origin, Run};
 
 /// Adds the newest run of a bucket to its `runs` and merges the youngest while they are of like size.
 pub fn push(runs: &mut Vec<Arc<Run>>, run: Run) -> Result<()> {
-    let mut run = run;
+    let mut run = coalesce(run)?;
     while let Some(older) = runs.pop() {
         if older.rows.len() > 2 * run.rows.len() {
             runs.push(older);
@@ -65,7 +62,7 @@ fn merge(older: &Run, newer: &Run) -> Run {
             }
         }
     }
-    let steps = concatenate(&older.rows.steps, &newer.rows.steps);
+    let steps = concatenate([&older.rows.steps, &newer.rows.steps].into_iter());
     build.finish(steps, older.chunks.iter().chain(&newer.chunks).cloned().collect())
 }
 
@@ -108,7 +105,7 @@ impl RunBuilder {
         self.ordinals.push(ordinal);
         self.event_times.push(rows.event_times[row as usize]);
         self.row_steps.push(rows.row_steps[row as usize] + source.step_offset);
-        self.places.push(rows.places[row as usize]);
+        self.places.push(rows.places.of(row));
         if let Some(kinds) = &mut self.kinds {
             kinds.push(rows.kind(row) as u8);
         }
@@ -122,11 +119,4 @@ impl RunBuilder {
         let origin = source.run.origin(row);
         self.origins.push(Origin { chunk: origin.chunk + source.chunk_offset, row: origin.row });
     }
-}
-
-fn concatenate(older: &Steps, newer: &Steps) -> Steps {
-    assert!(older.sequences.last() < newer.sequences.first(), "memtable runs are merged in the order of their commits");
-    let sequences: ScalarBuffer<u64> = older.sequences.iter().chain(newer.sequences.iter()).copied().collect();
-    let ingest_times: ScalarBuffer<i64> = older.ingest_times.iter().chain(newer.ingest_times.iter()).copied().collect();
-    Steps { sequences, ingest_times }
 }

@@ -1,6 +1,6 @@
 //! Memtables: the rows of one bucket that are not yet in a segment, as a few sorted runs.
 //!
-//! A batch arrives as one run per bucket. Runs of like size are merged as they pile up (the logarithmic method of
+//! A batch, or several small ones together, arrives as one run per bucket. Runs of like size are merged as they pile up (the logarithmic method of
 //! Bentley and Saxe, 1980), so a read probes few runs and a write moves a row few times. Merging moves what `Rows`
 //! holds and leaves the cells where they arrived, unless the pieces are tiny: those are copied together, so that
 //! one-row batches do not cost an array per cell.
@@ -65,38 +65,74 @@ impl BatchSteps {
     }
 }
 
-/// Sorts the rows of `batch` that fall into one bucket into a run.
-///
-/// `rows` are row numbers of the batch in the order sent, `ordinals` the entities of all its rows; `chunk` holds the
-/// batch's cells.
-pub fn run_of_batch(batch: &WriteBatch, chunk: &Arc<Chunk>, steps: &BatchSteps, rows: &[u32], ordinals: &[u32]) -> Run {
-    let ids = batch.row_ids.as_ref();
-    let mut order: Vec<(u32, u64, u32)> =
-        rows.iter().map(|&row| (ordinals[row as usize], newest_first(batch.event_times[row as usize]), row)).collect();
-    let id = |row: u32| ids.map_or(&[][..], |ids| ids.value(row as usize));
-    // Later rows of a batch are newer, so among equals the higher row comes first.
+/// The rows of one batch that fall into one bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// The batch.
+    pub batch: &'a WriteBatch,
+    /// Its cells.
+    pub chunk: &'a Arc<Chunk>,
+    /// The commits that it became.
+    pub steps: &'a BatchSteps,
+    /// Row numbers of the batch, in the order sent.
+    pub rows: &'a [u32],
+    /// The entities of all rows of the batch.
+    pub ordinals: &'a [u32],
+}
+
+/// Sorts the rows of `pieces`, which are in the order of their commits, into one run.
+pub fn run_of(pieces: &[Piece<'_>]) -> Run {
+    let event_time = |piece: u32, row: u32| pieces[piece as usize].batch.event_times[row as usize];
+    let id = |piece: u32, row: u32| {
+        pieces[piece as usize].batch.row_ids.as_ref().map_or(&[][..], |ids| ids.value(row as usize))
+    };
+    let count = pieces.iter().map(|piece| piece.rows.len()).sum();
+    let mut order: Vec<(u32, u64, u32, u32)> = Vec::with_capacity(count);
+    for (number, piece) in (0..).zip(pieces) {
+        let rows = piece.rows.iter();
+        order.extend(
+            rows.map(|&row| (piece.ordinals[row as usize], newest_first(event_time(number, row)), number, row)),
+        );
+    }
+    // Later batches are newer, and so are later rows of one batch: among equals the higher comes first.
     order.sort_unstable_by(|a, b| {
-        (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| id(b.2).cmp(id(a.2))).then_with(|| b.2.cmp(&a.2))
+        let ids = || id(b.2, b.3).cmp(id(a.2, a.3));
+        (a.0, a.1).cmp(&(b.0, b.1)).then_with(ids).then_with(|| (b.2, b.3).cmp(&(a.2, a.3)))
     });
-    let mut build = RunBuilder::new(order.len(), ids.is_some(), batch.kind != RowKind::Write);
-    for &(ordinal, _, row) in &order {
+    let row_ids = pieces.iter().any(|piece| piece.batch.row_ids.is_some());
+    let kinds = pieces.iter().any(|piece| piece.batch.kind != RowKind::Write);
+    let mut build = RunBuilder::new(order.len(), row_ids, kinds);
+    let steps_before: Vec<u32> = pieces
+        .iter()
+        .scan(0, |before, piece| Some(std::mem::replace(before, *before + piece.steps.steps.len() as u32)))
+        .collect();
+    for &(ordinal, _, number, row) in &order {
+        let piece = &pieces[number as usize];
         let at = build.event_times.len() as u32;
         build.ordinals.push(ordinal);
-        build.event_times.push(batch.event_times[row as usize]);
-        build.row_steps.push(steps.of_row(row));
-        build.places.push(batch.places[row as usize]);
+        build.event_times.push(event_time(number, row));
+        build.row_steps.push(steps_before[number as usize] + piece.steps.of_row(row));
+        build.places.push(piece.batch.places[row as usize]);
         if let Some(kinds) = &mut build.kinds {
-            kinds.push(batch.kind as u8);
+            kinds.push(piece.batch.kind as u8);
         }
         if let Some(row_ids) = &mut build.row_ids {
-            row_ids.append_value(id(row));
+            row_ids.append_value(id(number, row));
         }
-        if batch.kind == RowKind::RetractCells {
-            build.retracted.push((at, batch.retracted.clone()));
+        if piece.batch.kind == RowKind::RetractCells {
+            build.retracted.push((at, piece.batch.retracted.clone()));
         }
-        build.origins.push(Origin { chunk: 0, row });
+        build.origins.push(Origin { chunk: number, row });
     }
-    build.finish(steps.steps.clone(), vec![Arc::clone(chunk)])
+    let steps = concatenate(pieces.iter().map(|piece| &piece.steps.steps));
+    build.finish(steps, pieces.iter().map(|piece| Arc::clone(piece.chunk)).collect())
+}
+
+/// The steps of runs or batches, in the order of their commits, as one list.
+fn concatenate<'a>(parts: impl Iterator<Item = &'a Steps> + Clone) -> Steps {
+    let sequences: ScalarBuffer<u64> = parts.clone().flat_map(|part| part.sequences.iter().copied()).collect();
+    assert!(sequences.is_sorted_by(|a, b| a < b), "rows come into memtables in the order of their commits");
+    Steps { sequences, ingest_times: parts.flat_map(|part| part.ingest_times.iter().copied()).collect() }
 }
 
 /// A number that sorts event times from the newest to the oldest.
@@ -141,7 +177,7 @@ impl RunBuilder {
             step_zones: step_zones(&self.row_steps),
             row_steps: ScalarBuffer::from(self.row_steps),
             steps,
-            places: ScalarBuffer::from(self.places),
+            places: self.places.into(),
             kinds: self.kinds.map(ScalarBuffer::from),
             row_ids: self.row_ids.map(|mut ids| ids.finish().into()),
             retracted: self.retracted,

@@ -8,15 +8,16 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, StringArray, TimestampMicrosecondArray};
-use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
+use super::block::Block;
 use super::bounds::RowBounds;
 use super::fixed;
 use super::parallel;
 use super::picked;
 use super::plan::FeaturePart;
 use super::resolve::is_expired;
-use super::resolved::Resolved;
+use super::resolved::{FeatureWinners, Resolved};
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::model::types::as_declared;
@@ -52,7 +53,7 @@ pub(crate) type FeatureAnswer = [Option<ArrayRef>; 3];
 pub(crate) struct AnswerTable<'a> {
     base: BaseStatuses,
     /// The cells of all columns of fixed width, one column after another, each from a multiple of [`ALIGNMENT`] on.
-    block: MutableBuffer,
+    block: Block,
     columns: Vec<AnswerColumn<'a>>,
 }
 
@@ -106,7 +107,7 @@ impl<'a> AnswerTable<'a> {
             })
             .collect();
         let bytes = columns.iter().map(|column| column.block_bytes(rows)).sum();
-        Self { base, block: MutableBuffer::from_len_zeroed(bytes), columns }
+        Self { base, block: Block::zeroed(bytes), columns }
     }
 
     /// The number of rows.
@@ -117,7 +118,7 @@ impl<'a> AnswerTable<'a> {
     /// The columns, the block's share of each (empty for those that are not of fixed width), and the base.
     pub(crate) fn split(&mut self) -> (&mut [AnswerColumn<'a>], Vec<&mut [u8]>, &BaseStatuses) {
         let rows = self.base.rows();
-        let mut rest = self.block.as_slice_mut();
+        let mut rest = self.block.as_mut_slice();
         let mut cells = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let (share, after) = std::mem::take(&mut rest).split_at_mut(column.block_bytes(rows));
@@ -138,21 +139,21 @@ impl<'a> AnswerTable<'a> {
     }
 
     /// Ends the filling: `forgotten` rows have no answer, cells older than max age expire (measured from `ages_from`),
-    /// defaults go where nothing else is.
+    /// defaults go where nothing else is. Also answers the block.
     pub(crate) fn finish(
         mut self,
         forgotten: &[usize],
         ages_from: &RowBounds,
         with: (bool, bool),
         threads: usize,
-    ) -> Result<Vec<FeatureAnswer>> {
+    ) -> Result<(Vec<FeatureAnswer>, Buffer)> {
         let (columns, cells, base) = self.split();
         let mut filled: Vec<_> = columns.iter_mut().zip(cells).collect();
         parallel::map_mut(&mut filled, threads, |(column, cells)| {
             column.expire(cells, base, forgotten, ages_from);
             Ok(())
         })?;
-        let block: Buffer = std::mem::replace(&mut self.block, MutableBuffer::new(0)).into();
+        let block = std::mem::replace(&mut self.block, Block::zeroed(0)).freeze();
         let (base, rows) = (&self.base, self.base.rows());
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.columns.len());
@@ -161,11 +162,12 @@ impl<'a> AnswerTable<'a> {
             start += column.block_bytes(rows);
         }
         let (statuses, event_times) = with;
-        parallel::map(columns, threads, |(column, cells)| {
+        let answers = parallel::map(columns, threads, |(column, cells)| {
             let status = statuses.then(|| column.status_array(base));
             let time = event_times.then(|| column.event_time_array(base));
             Ok([Some(column.array(cells, base)?), status, time])
-        })
+        })?;
+        Ok((answers, block))
     }
 }
 
@@ -225,7 +227,7 @@ impl<'a> AnswerColumn<'a> {
         self.event_times.as_mut()
     }
 
-    /// Puts in what `resolved` found; `slot` is the feature's place among the walked winners.
+    /// Puts in what `resolved` found; `slot` is the feature's place among those asked.
     pub(crate) fn fill(
         &mut self,
         cells: &mut [u8],
@@ -263,35 +265,29 @@ impl<'a> AnswerColumn<'a> {
             }
             nulls.into_iter().for_each(|place| self.set_status(base, place, Status::Null));
         }
-        if !resolved.walked.is_empty() {
-            self.fill_walked(cells, base, resolved, slot, &columns)?;
+        match resolved.features.get(slot) {
+            Some(decided) => self.fill_decided(cells, base, decided, &columns),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Puts in the rows of `resolved` that were decided feature by feature.
-    fn fill_walked(
+    /// Puts in what was decided for this feature by itself.
+    fn fill_decided(
         &mut self,
         cells: &mut [u8],
         base: &BaseStatuses,
-        resolved: &Resolved,
-        slot: usize,
+        decided: &FeatureWinners,
         columns: &[Option<&Column>],
     ) -> Result<()> {
         let statuses = self.statuses.get_or_insert_with(|| base.to_vec());
         let mut by_source: Vec<Vec<(u32, u32)>> = vec![Vec::new(); columns.len()];
-        for item in &resolved.walked {
-            match item.winners[slot] {
-                Some((source, row, time)) => {
-                    by_source[source as usize].push((item.place, row));
-                    if let Some(event_times) = &mut self.event_times {
-                        event_times[item.place as usize] = time;
-                    }
-                }
-                None if item.deleted => statuses[item.place as usize] = Status::Deleted as u8,
-                None => {}
-            }
+        for cell in &decided.cells {
+            by_source[cell.source as usize].push((cell.place, cell.row));
         }
+        if let Some(event_times) = &mut self.event_times {
+            decided.cells.iter().for_each(|cell| event_times[cell.place as usize] = cell.event_time);
+        }
+        decided.deleted.iter().for_each(|&place| statuses[place as usize] = Status::Deleted as u8);
         for (winners, column) in by_source.into_iter().zip(columns) {
             let Some(column) = column else { continue };
             let note = |place: u32, status: Status| statuses[place as usize] = status as u8;

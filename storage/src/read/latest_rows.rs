@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 
 use super::answer::{AnswerTable, BaseStatuses, Status};
 use super::bounds::RowBounds;
-use super::resolved::{Resolved, Sources};
+use super::resolved::{FeatureWinners, Resolved, Sources};
 use super::scan::{Batches, Scan};
 use super::walk::{BoundedRun, PointBounds, Standing, bound_runs, walk};
 use crate::error::Result;
@@ -38,7 +38,7 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
     let never = vec![Status::Never as u8; keys.len()];
     let mut table = AnswerTable::new(&scan.features, &scan.table_state, BaseStatuses::Each(never), false);
     table.fill(&[resolved], 1)?;
-    let answers = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
+    let (answers, _) = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
     columns.extend(answers.into_iter().filter_map(|[cells, ..]| cells));
     Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))
 }
@@ -56,7 +56,8 @@ fn standing_entities(
     let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
     let mut keys = Vec::new();
     let mut sources = Sources::default();
-    let mut resolved = Resolved::default();
+    let mut resolved =
+        Resolved { features: vec![FeatureWinners::default(); features.len()], ..Resolved::default() };
     for ordinal in ordinals {
         let walked = walk(runs, ordinal, point, &features, Standing::Within(from, to))?;
         if walked.standing.is_none() {
@@ -64,7 +65,7 @@ fn standing_entities(
         }
         // An erased entity has no key.
         let Some(key) = dictionary.key(ordinal)? else { continue };
-        resolved.walked.push(sources.walked_item(keys.len() as u32, &walked, runs));
+        sources.note(runs, keys.len() as u32, &walked, &mut resolved.features);
         keys.push(key);
     }
     resolved.sources = sources.sources;

@@ -1,6 +1,7 @@
 //! Reads: one rule ([`resolve`]), three doors (lookup and join in [`point`], scan in [`scan`]).
 
 pub(crate) mod answer;
+pub(crate) mod block;
 pub(crate) mod bounds;
 pub mod digest;
 pub(crate) mod fixed;
@@ -20,6 +21,7 @@ pub(crate) mod snapshot;
 pub mod walk;
 
 pub use answer::{STATUSES, Status};
+pub use point::Answer;
 pub use plan::{Bound, FeatureReference, Plan, PointRequest};
 pub use scan::{Batches, Scan, ScanRequest};
 pub use snapshot::Snapshot;

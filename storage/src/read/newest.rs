@@ -63,7 +63,7 @@ impl Knowledge {
 
     /// The steps of the run with this `index` that are visible at `point`.
     #[inline]
-    fn steps(&self, index: usize, bounded: &BoundedRun<'_>, point: &PointBounds) -> StepBound {
+    pub(super) fn steps(&self, index: usize, bounded: &BoundedRun<'_>, point: &PointBounds) -> StepBound {
         match self {
             Self::Constant => bounded.steps,
             Self::Sampled(samples) => samples[index].bound(point.known_at),
@@ -110,6 +110,70 @@ pub(crate) fn newest(runs: &[BoundedRun<'_>], knowledge: &Knowledge, questions: 
         answers.extend(best[..block.len()].iter().map(|best| best.newest));
     }
     Ok(answers)
+}
+
+/// The rows of a question's entity in one run, from the newest within the bounds on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// Index of the run.
+    pub(super) run: u32,
+    /// The first row whose event time is within the bounds.
+    pub(super) first: u32,
+    /// The end of the entity's rows.
+    pub(super) end: u32,
+}
+
+/// The spans of many questions.
+#[derive(Debug)]
+pub(super) struct Spans {
+    spans: Vec<Span>,
+    /// Where the spans of each question end.
+    ends: Vec<u32>,
+    /// The questions whose entity has tombstones; they may lack spans.
+    pub(super) walks: Vec<u32>,
+}
+
+impl Spans {
+    /// The spans of a question, in the order of the runs; none if it is to be walked.
+    pub(super) fn of(&self, question: usize) -> &[Span] {
+        let start = question.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.spans[start as usize..self.ends[question] as usize]
+    }
+}
+
+/// The spans of `questions` in all runs. Those of one entity should follow one another, and ordinals ascend.
+pub(super) fn spans(runs: &[BoundedRun<'_>], questions: &[Question]) -> Result<Spans> {
+    let mut found = Spans { spans: Vec::with_capacity(questions.len()), ends: Vec::new(), walks: Vec::new() };
+    let mut hints = vec![0; runs.len()];
+    let mut looks = Vec::with_capacity(BLOCK_QUESTIONS);
+    let mut of_block: Vec<(usize, Span)> = Vec::new();
+    for block in questions.chunks(BLOCK_QUESTIONS) {
+        let mut best = [Best::default(); BLOCK_QUESTIONS];
+        of_block.clear();
+        for (index, bounded) in runs.iter().enumerate() {
+            find_rows(bounded, &mut hints[index], block, &mut best, &mut looks)?;
+            seek_together(&bounded.run.rows.event_times, &mut looks);
+            let within = looks.iter().filter(|look| look.first < look.end);
+            of_block.extend(
+                within.map(|look| (look.question, Span { run: index as u32, first: look.first, end: look.end })),
+            );
+        }
+        of_block.sort_by_key(|(question, _)| *question);
+        let mut spans = of_block.iter().peekable();
+        for (question, best) in best[..block.len()].iter().enumerate() {
+            let walks = best.newest == Newest::Walk;
+            if walks {
+                found.walks.push(found.ends.len() as u32);
+            }
+            while let Some((_, span)) = spans.next_if(|(of, _)| *of == question) {
+                if !walks {
+                    found.spans.push(*span);
+                }
+            }
+            found.ends.push(found.spans.len() as u32);
+        }
+    }
+    Ok(found)
 }
 
 /// One question's look into one run.

@@ -42,17 +42,28 @@ pub(crate) struct Source {
 pub(crate) struct Resolved {
     /// The chunks that winners are in.
     pub(crate) sources: Vec<Source>,
-    /// Rows whose features were decided one by one.
-    pub(crate) walked: Vec<WalkedItem>,
+    /// What was decided feature by feature, for the rows that are picks of no source: by feature, or empty if there is
+    /// no such row.
+    pub(crate) features: Vec<FeatureWinners>,
 }
 
-/// A row whose features were decided one by one.
-#[derive(Debug)]
-pub(crate) struct WalkedItem {
+/// The winners of one feature for rows whose features were decided one by one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FeatureWinners {
+    pub(crate) cells: Vec<CellPick>,
+    /// The places of rows without a winner whose entity was deleted.
+    pub(crate) deleted: Vec<u32>,
+}
+
+/// A row of the request and the cell that wins for one feature.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CellPick {
     pub(crate) place: u32,
-    /// The winner of each feature: source, row of the chunk, event time.
-    pub(crate) winners: Vec<Option<(u32, u32, Micros)>>,
-    pub(crate) deleted: bool,
+    /// Index of the source.
+    pub(crate) source: u32,
+    /// Row of its chunk.
+    pub(crate) row: u32,
+    pub(crate) event_time: Micros,
 }
 
 /// The bounds of a batch of rows.
@@ -94,37 +105,51 @@ pub(crate) fn resolve(
         items = by_ordinal(items);
     }
     let mut sources = Sources::default();
-    let mut walked = Vec::new();
+    let mut decided: Vec<FeatureWinners> = Vec::new();
     for items in items.chunks(PIECE_ROWS) {
         let questions: Vec<Question> =
             items.iter().map(|item| Question { ordinal: item.ordinal, point: bounds.of(item.place) }).collect();
         let found = newest(&runs, &knowledge, &questions)?;
+        let mut left = Vec::new();
         for ((item, question), newest) in items.iter().zip(&questions).zip(found) {
             match newest {
                 Newest::None => {}
                 Newest::Row { run, row } if sources.is_complete(&runs, run, row, wanted.features) => {
                     sources.pick(&runs, item.place, (run, row), wanted.event_times);
                 }
-                Newest::Row { .. } | Newest::Walk => {
-                    let seen = knowledge.seen_from(&runs, &question.point);
-                    let found = winners(&seen, newest, question, wanted.features)?;
-                    walked.push(sources.walked_item(item.place, &found, &seen));
-                }
+                Newest::Row { .. } | Newest::Walk => left.push((item.place, *question)),
             }
         }
+        if !left.is_empty() {
+            decided.resize(wanted.features.len(), FeatureWinners::default());
+            decide(&runs, &knowledge, &left, wanted.features, &mut sources, &mut decided)?;
+        }
     }
-    Ok(Resolved { sources: sources.sources, walked })
+    Ok(Resolved { sources: sources.sources, features: decided })
 }
 
-/// The winner of each feature, where no row wins for all.
-fn winners(runs: &[BoundedRun<'_>], newest: Newest, question: &Question, features: &[u32]) -> Result<Walked> {
-    let Question { ordinal, point } = question;
-    if newest != Newest::Walk
-        && let Some(found) = newest_cells(runs, *ordinal, point, features)?
-    {
-        return Ok(found);
+/// Decides every feature of the questions at these places by itself.
+fn decide(
+    runs: &[BoundedRun<'_>],
+    knowledge: &Knowledge,
+    left: &[(u32, Question)],
+    features: &[u32],
+    sources: &mut Sources,
+    decided: &mut [FeatureWinners],
+) -> Result<()> {
+    let (places, questions): (Vec<u32>, Vec<Question>) = left.iter().copied().unzip();
+    let cells = newest_cells(runs, knowledge, &questions, features)?;
+    for (decided, winners) in decided.iter_mut().zip(&cells.winners) {
+        let picks = winners.iter().map(|(question, winner)| sources.cell(runs, places[*question as usize], *winner));
+        decided.cells.extend(picks);
     }
-    walk(runs, *ordinal, point, features, Standing::Ignored)
+    for question in cells.walks {
+        let (place, Question { ordinal, point }) = left[question as usize];
+        let seen = knowledge.seen_from(runs, &point);
+        let walked = walk(&seen, ordinal, &point, features, Standing::Ignored)?;
+        sources.note(&seen, place, &walked, decided);
+    }
+    Ok(())
 }
 
 /// Rows whose questions are held at once.
@@ -220,8 +245,26 @@ impl Sources {
         }
     }
 
-    pub(crate) fn walked_item(&mut self, place: u32, walked: &Walked, runs: &[BoundedRun<'_>]) -> WalkedItem {
-        let mut locate = |winner: &Option<Winner>| winner.map(|winner| self.locate(runs, winner.run, winner.row));
-        WalkedItem { place, winners: walked.winners.iter().map(&mut locate).collect(), deleted: walked.deleted }
+    /// The cell of `winner` at `place`.
+    fn cell(&mut self, runs: &[BoundedRun<'_>], place: u32, winner: Winner) -> CellPick {
+        let (source, row, event_time) = self.locate(runs, winner.run, winner.row);
+        CellPick { place, source, row, event_time }
+    }
+
+    /// Notes what a walk decided at `place`, feature by feature.
+    pub(crate) fn note(
+        &mut self,
+        runs: &[BoundedRun<'_>],
+        place: u32,
+        walked: &Walked,
+        decided: &mut [FeatureWinners],
+    ) {
+        for (decided, winner) in decided.iter_mut().zip(&walked.winners) {
+            match winner {
+                Some(winner) => decided.cells.push(self.cell(runs, place, *winner)),
+                None if walked.deleted => decided.deleted.push(place),
+                None => {}
+            }
+        }
     }
 }
