@@ -91,7 +91,7 @@ fn rows_of(run: &Run) -> Result<Vec<Row>> {
                 row_id: of.row_id(row).to_vec(),
                 sequence: of.sequence(row),
                 ingest_time: of.ingest_time(row),
-                place: of.places[row as usize],
+                place: of.places.of(row),
                 kind,
                 retracted: retracted.to_vec(),
                 cells,

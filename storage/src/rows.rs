@@ -133,6 +133,32 @@ impl StepSamples {
     }
 }
 
+/// The place of each row in its batch: two bytes are enough in a segment whose batches were not large.
+#[derive(Debug, Clone)]
+pub enum Places {
+    /// Below 65,536.
+    Narrow(ScalarBuffer<u16>),
+    /// Any.
+    Wide(ScalarBuffer<u32>),
+}
+
+impl Places {
+    /// The place of `row`.
+    #[inline]
+    pub fn of(&self, row: u32) -> u32 {
+        match self {
+            Self::Narrow(places) => u32::from(places[row as usize]),
+            Self::Wide(places) => places[row as usize],
+        }
+    }
+}
+
+impl From<Vec<u32>> for Places {
+    fn from(places: Vec<u32>) -> Self {
+        Self::Wide(places.into())
+    }
+}
+
 /// The encoded row ids of rows. Unlike an Arrow array it can be made without touching the offsets, so that opening a
 /// segment does not read them.
 #[derive(Debug, Clone)]
@@ -174,7 +200,7 @@ pub struct Rows {
     /// The commits of the rows.
     pub steps: Steps,
     /// Place of each row in its batch, counted from 0.
-    pub places: ScalarBuffer<u32>,
+    pub places: Places,
     /// Kind per row; `None` if all rows are writes.
     pub kinds: Option<ScalarBuffer<u8>>,
     /// Order-preserving encoded row id per row (`model/key.rs`), empty for the null row id of a tombstone; `None` if
@@ -261,7 +287,7 @@ impl Rows {
     /// What orders rows of one entity and event time, the greatest first in storage order: row id, then sequence, then
     /// place. A merge may cut an entity's rows in two, so rows of one batch may lie in two runs.
     pub fn order(&self, row: u32) -> (&[u8], Sequence, u32) {
-        (self.row_id(row), self.sequence(row), self.places[row as usize])
+        (self.row_id(row), self.sequence(row), self.places.of(row))
     }
 
     /// The features that the retraction `row` names; empty for any other row.

@@ -170,7 +170,7 @@ impl Merge<'_> {
         (right.event_times[j].cmp(&left.event_times[i]))
             .then_with(|| right.row_id(b.row).cmp(left.row_id(a.row)))
             .then_with(|| right.sequence(b.row).cmp(&left.sequence(a.row)))
-            .then_with(|| right.places[j].cmp(&left.places[i]))
+            .then_with(|| right.places.of(b.row).cmp(&left.places.of(a.row)))
     }
 
     fn keep(&self, ordinal: u32, rows: &mut Vec<MergedRow>) -> Result<()> {

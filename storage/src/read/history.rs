@@ -95,7 +95,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
     columns.push(times(&|row| run.rows.ingest_time(row)));
     columns.push(Arc::new(kept.iter().map(|row| run.rows.sequence(row.row)).collect::<UInt64Array>()));
     columns.push(Arc::new(kept.iter().map(|row| Some(kind_name(run.rows.kind(row.row)))).collect::<StringArray>()));
-    columns.push(Arc::new(kept.iter().map(|row| run.rows.places[row.row as usize]).collect::<UInt32Array>()));
+    columns.push(Arc::new(kept.iter().map(|row| run.rows.places.of(row.row)).collect::<UInt32Array>()));
     columns.push(features_column(scan, run, &kept)?);
     for part in &scan.features {
         columns.push(as_declared(&cells(run, &kept, part.feature.id, &part.stored)?, &part.feature.data_type)?);

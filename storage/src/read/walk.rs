@@ -167,7 +167,7 @@ fn take_group<'a>(cursors: &mut Vec<Cursor<'a>>, time: Micros, group: &mut Vec<G
                 kind: rows.kind(row),
                 row_id: rows.row_id(row),
                 sequence: rows.sequence(row),
-                place: rows.places[row as usize],
+                place: rows.places.of(row),
                 retracted: rows.retracted_features(row),
             });
             cursor.next = rows.skip_unknown(row + 1, cursor.end, &cursor.bounded.steps);

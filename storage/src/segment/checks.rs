@@ -15,7 +15,7 @@ use arrow_buffer::{Buffer, ScalarBuffer};
 
 use crate::checksum::checksum;
 use crate::error::{Error, Result};
-use crate::rows::RowKind;
+use crate::rows::{Places, RowKind};
 
 /// Bytes per checksum.
 pub const BLOCK_BYTES: u64 = 64 * 1024;
@@ -153,6 +153,33 @@ impl<T: arrow_buffer::ArrowNativeType> Part<T> {
     }
 }
 
+/// The places of rows.
+#[derive(Debug)]
+pub(crate) enum PlaceSection {
+    /// Of two bytes.
+    Narrow(Part<u16>),
+    /// Of four bytes.
+    Wide(Part<u32>),
+}
+
+impl PlaceSection {
+    /// The places themselves.
+    pub(crate) fn values(&self) -> Places {
+        match self {
+            Self::Narrow(places) => Places::Narrow(places.values.clone()),
+            Self::Wide(places) => Places::Wide(places.values.clone()),
+        }
+    }
+
+    /// Where those of `rows` are in the file.
+    fn bytes(&self, rows: Range<usize>) -> Range<u64> {
+        match self {
+            Self::Narrow(places) => places.bytes(rows),
+            Self::Wide(places) => places.bytes(rows),
+        }
+    }
+}
+
 /// The per-row sections of a file.
 #[derive(Debug)]
 pub(crate) struct RowSections {
@@ -165,7 +192,7 @@ pub(crate) struct RowSections {
     /// Steps.
     pub(crate) row_steps: Part<u32>,
     /// Places.
-    pub(crate) places: Part<u32>,
+    pub(crate) places: PlaceSection,
     /// Kinds, if not all rows are writes.
     pub(crate) kinds: Option<Part<u8>>,
     /// Offsets (one more than rows) and bytes of row ids, if there are any.

@@ -1,7 +1,7 @@
 //! Where each entity's rows are: ordinal → range of rows.
 //!
 //! Rows are in storage order, so an entity's rows are one range and the ranges follow one another: the starts alone
-//! say where each ends. Which ordinals there are is kept in one of two ways, whichever is smaller: as a sorted list
+//! say where each ends, and where every entity has one row there are none. Which ordinals there are is kept in one of two ways, whichever is smaller: as a sorted list
 //! (few of many entities), or as a bitmap over first ..= last with a count per 512 bits (most entities). The same code
 //! serves memory and mapped files; in a file only what a question needs is touched, and checked at first touch.
 
@@ -19,8 +19,9 @@ pub(crate) const RANK_WORDS: usize = RANK_BITS as usize / 64;
 #[derive(Debug, Clone)]
 pub struct Directory {
     ordinals: Ordinals,
-    /// The first row of each entity, and the number of rows at the end.
-    starts: Part<u32>,
+    /// The first row of each entity, and the number of rows at the end; `None` if every entity has one row.
+    starts: Option<Part<u32>>,
+    entities: u32,
     first: u32,
     last: u32,
 }
@@ -32,6 +33,16 @@ pub(crate) enum Ordinals {
     Sorted(Part<u32>),
     /// A bit for each of `first ..= last`, and the number of ones before each 512 bits.
     Bitmap { words: Part<u64>, ranks: Part<u32> },
+}
+
+impl Ordinals {
+    /// Where they start in the file.
+    fn offset(&self) -> u64 {
+        match self {
+            Self::Sorted(ordinals) => ordinals.offset,
+            Self::Bitmap { words, .. } => words.offset,
+        }
+    }
 }
 
 impl Directory {
@@ -47,6 +58,7 @@ impl Directory {
             }
         }
         starts.push(rows.len() as u32);
+        let entities = ordinals.len() as u32;
         let first = ordinals.first().copied().unwrap_or(0);
         let last = ordinals.last().copied().unwrap_or(0);
         // 4 bytes per entity against 1 bit, and 4 bytes per 512, for all between the first and the last.
@@ -62,32 +74,38 @@ impl Directory {
         } else {
             Ordinals::Sorted(Part::in_memory(ordinals))
         };
-        Self { ordinals, starts: Part::in_memory(starts), first, last }
+        let starts = (entities as usize != rows.len()).then(|| Part::in_memory(starts));
+        Self { ordinals, starts, entities, first, last }
     }
 
-    /// A directory over sections of a file, `None` if their lengths do not fit one another. The content is checked
+    /// A directory of `entities` over sections of a file, `None` if their lengths do not fit one another. The content is checked
     /// when it is used.
-    pub(crate) fn from_parts(ordinals: Ordinals, starts: Part<u32>, first: u32, last: u32) -> Option<Self> {
-        let entities = starts.values.len().checked_sub(1)?;
+    pub(crate) fn from_parts(
+        ordinals: Ordinals,
+        starts: Option<Part<u32>>,
+        entities: u32,
+        (first, last): (u32, u32),
+    ) -> Option<Self> {
         let fits = match &ordinals {
-            Ordinals::Sorted(ordinals) => ordinals.values.len() == entities,
+            Ordinals::Sorted(ordinals) => ordinals.values.len() == entities as usize,
             Ordinals::Bitmap { words, ranks } => {
                 last >= first
                     && words.values.len() as u64 == (u64::from(last - first) + 1).div_ceil(64)
                     && ranks.values.len() == words.values.len().div_ceil(RANK_WORDS)
             }
         };
-        fits.then_some(Self { ordinals, starts, first, last })
+        let closed = starts.as_ref().is_none_or(|starts| starts.values.len() as u64 == u64::from(entities) + 1);
+        (fits && closed).then_some(Self { ordinals, starts, entities, first, last })
     }
 
-    /// Which ordinals there are and the starts, for writing them.
-    pub(crate) fn parts(&self) -> (&Ordinals, &[u32]) {
-        (&self.ordinals, &self.starts.values)
+    /// Which ordinals there are and the starts, if there are any, for writing them.
+    pub(crate) fn parts(&self) -> (&Ordinals, Option<&[u32]>) {
+        (&self.ordinals, self.starts.as_ref().map(|starts| &starts.values[..]))
     }
 
     /// The number of entities.
     pub fn entities(&self) -> u32 {
-        (self.starts.values.len() - 1) as u32
+        self.entities
     }
 
     /// The least ordinal; 0 if there is none.
@@ -125,27 +143,41 @@ impl Directory {
     /// The rows of one of the entities.
     #[inline]
     pub fn rows_of(&self, entity: usize, checks: Option<&Checks>) -> Result<Range<u32>> {
-        let rows = self.starts.values.get(entity..entity + 2);
+        let outside = |offset| damaged(checks, offset, "the directory points outside of the rows");
+        let Some(starts) = &self.starts else {
+            let row = entity as u32;
+            return if row < self.entities { Ok(row..row + 1) } else { Err(outside(self.ordinals.offset())) };
+        };
+        let rows = starts.values.get(entity..entity + 2);
         if let (Some(checks), Some(_)) = (checks, rows) {
-            checks.bytes(self.starts.bytes(entity..entity + 2))?;
+            checks.bytes(starts.bytes(entity..entity + 2))?;
         }
         match rows {
             // The number of rows is the number of the file's rows: it is checked when the file is opened.
             Some(&[start, end]) if start <= end && end <= self.rows() => Ok(start..end),
-            _ => Err(damaged(checks, self.starts.offset, "the directory points outside of the rows")),
+            _ => Err(outside(starts.offset)),
         }
     }
 
     fn rows(&self) -> u32 {
-        self.starts.values[self.starts.values.len() - 1]
+        self.starts.as_ref().map_or(self.entities, |starts| starts.values[starts.values.len() - 1])
+    }
+
+    /// The first row of one of the entities, or the number of rows after the last.
+    fn start(&self, entity: usize) -> u32 {
+        self.starts.as_ref().map_or(entity as u32, |starts| starts.values[entity])
     }
 
     /// Checks every byte of a mapped directory and that it makes sense for `rows` rows.
     pub fn verify(&self, rows: u32, checks: &Checks) -> Result<()> {
-        checks.bytes(self.starts.all())?;
-        let starts = &self.starts.values;
-        if starts[0] != 0 || self.rows() != rows || !starts.is_sorted_by(|a, b| a < b) {
-            return Err(checks.damaged(self.starts.offset, "the directory's rows are out of order"));
+        if let Some(starts) = &self.starts {
+            checks.bytes(starts.all())?;
+            if starts.values[0] != 0 || !starts.values.is_sorted_by(|a, b| a < b) {
+                return Err(checks.damaged(starts.offset, "the directory's rows are out of order"));
+            }
+        }
+        if self.rows() != rows {
+            return Err(checks.damaged(self.ordinals.offset(), "the directory is of another number of rows"));
         }
         let sound = match &self.ordinals {
             Ordinals::Sorted(ordinals) => {
@@ -169,7 +201,7 @@ impl Directory {
         if sound {
             Ok(())
         } else {
-            Err(checks.damaged(self.starts.offset, "the directory's entities are out of order"))
+            Err(checks.damaged(self.ordinals.offset(), "the directory's entities are out of order"))
         }
     }
 
@@ -193,8 +225,9 @@ impl Iterator for Entities<'_> {
     type Item = (u32, Range<u32>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let starts = &self.directory.starts.values;
-        let end = *starts.get(self.entity + 1)?;
+        if self.entity >= self.directory.entities as usize {
+            return None;
+        }
         let ordinal = match &self.directory.ordinals {
             Ordinals::Sorted(ordinals) => ordinals.values[self.entity],
             Ordinals::Bitmap { words, .. } => {
@@ -207,7 +240,7 @@ impl Iterator for Entities<'_> {
                 self.directory.first + self.word as u32 * 64 + bits.trailing_zeros()
             }
         };
-        let rows = starts[self.entity]..end;
+        let rows = self.directory.start(self.entity)..self.directory.start(self.entity + 1);
         self.entity += 1;
         Some((ordinal, rows))
     }

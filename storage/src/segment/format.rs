@@ -51,13 +51,13 @@ pub(crate) enum SectionKind {
     OrdinalBits = 2,
     /// The ones before each 512 of them, u32.
     OrdinalRanks = 3,
-    /// The first row of each entity, and the number of rows, u32.
+    /// The first row of each entity, and the number of rows, u32; absent if every entity has one row.
     Starts = 4,
     /// Event time of each row, i64 µs.
     EventTimes = 5,
     /// Step of each row, u32.
     RowSteps = 6,
-    /// Place of each row in its batch, u32.
+    /// Place of each row in its batch, u16 or, if one does not fit, u32.
     Places = 7,
     /// Kind of each row, u8; absent if all are writes.
     Kinds = 8,

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::Files;
 use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
 use crate::run::{Chunk, Run};
-use crate::segment::checks::{BLOCK_BYTES, Blocks, Checks, Part, RowSections};
+use crate::segment::checks::{BLOCK_BYTES, Blocks, Checks, Part, PlaceSection, RowSections};
 use crate::segment::directory::{Directory, Ordinals, RANK_WORDS};
 use crate::segment::format::{Footer, HEADER_BYTES, Refused, Section, SectionKind, TAIL_BYTES, header, read_tail};
 use crate::segment::mapped::{FixedStorage, Mapped, WindowStorage};
@@ -128,7 +128,7 @@ impl Opening {
             event_times: row_sections.event_times.values.clone(),
             row_steps: row_sections.row_steps.values.clone(),
             steps: self.steps()?,
-            places: row_sections.places.values.clone(),
+            places: row_sections.places.values(),
             kinds: row_sections.kinds.as_ref().map(|kinds| kinds.values.clone()),
             row_ids,
             retracted: self.retracted()?,
@@ -162,7 +162,7 @@ impl Opening {
             steps: self.footer.steps,
             event_times: self.part(SectionKind::EventTimes, 0, rows)?,
             row_steps: self.part(SectionKind::RowSteps, 0, rows)?,
-            places: self.part(SectionKind::Places, 0, rows)?,
+            places: self.places(rows)?,
             kinds,
             row_ids,
         })
@@ -171,12 +171,7 @@ impl Opening {
     fn directory(&self) -> Result<Directory> {
         let meta = &self.footer.meta;
         let (first, last, entities) = (meta.ordinal_min, meta.ordinal_max, meta.entities as usize);
-        let starts: Part<u32> = self.part(SectionKind::Starts, 0, entities + 1)?;
-        // The number of rows closes the last range, so every question relies on it.
-        self.blocks.bytes(starts.bytes(entities..entities + 1))?;
-        if starts.values[entities] != meta.rows {
-            return Err(self.blocks.damaged(starts.offset, "the directory is of another number of rows"));
-        }
+        let starts = if meta.entities == meta.rows { None } else { Some(self.starts(entities)?) };
         let ordinals = if self.footer.section(SectionKind::OrdinalBits, 0).is_some() {
             let words = (u64::from(last.saturating_sub(first)) + 1).div_ceil(64) as usize;
             Ordinals::Bitmap {
@@ -186,9 +181,28 @@ impl Opening {
         } else {
             Ordinals::Sorted(self.part(SectionKind::Ordinals, 0, entities)?)
         };
-        let offset = starts.offset;
-        Directory::from_parts(ordinals, starts, first, last)
-            .ok_or_else(|| self.blocks.damaged(offset, "the parts of the directory do not fit one another"))
+        Directory::from_parts(ordinals, starts, meta.entities, (first, last))
+            .ok_or_else(|| self.blocks.damaged(0, "the parts of the directory do not fit one another"))
+    }
+
+    /// Where the rows of each of the entities start.
+    fn starts(&self, entities: usize) -> Result<Part<u32>> {
+        let starts: Part<u32> = self.part(SectionKind::Starts, 0, entities + 1)?;
+        // The number of rows closes the last range, so every question relies on it.
+        self.blocks.bytes(starts.bytes(entities..entities + 1))?;
+        if starts.values[entities] != self.footer.meta.rows {
+            return Err(self.blocks.damaged(starts.offset, "the directory is of another number of rows"));
+        }
+        Ok(starts)
+    }
+
+    /// The places of rows, in two bytes each if that is how long the section is.
+    fn places(&self, rows: usize) -> Result<PlaceSection> {
+        let narrow = |section: &Section| section.length == rows as u64 * 2;
+        if self.footer.section(SectionKind::Places, 0).is_some_and(narrow) {
+            return Ok(PlaceSection::Narrow(self.part(SectionKind::Places, 0, rows)?));
+        }
+        Ok(PlaceSection::Wide(self.part(SectionKind::Places, 0, rows)?))
     }
 
     fn steps(&self) -> Result<Steps> {

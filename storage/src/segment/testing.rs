@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, new_null_array};
-use arrow_buffer::{BooleanBuffer, ScalarBuffer};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
 use rand::rngs::StdRng;
@@ -84,7 +84,7 @@ pub(crate) fn run_of(rows: &[TestRow], row_ids: bool, chunks: usize, random: &mu
             ingest_times: sequences.iter().map(|&sequence| TestRow::ingested(sequence)).collect(),
             sequences: sequences.into(),
         },
-        places: rows.iter().map(|row| row.place).collect::<ScalarBuffer<u32>>(),
+        places: rows.iter().map(|row| row.place).collect::<Vec<u32>>().into(),
         kinds: rows.iter().any(|row| row.kind != RowKind::Write).then(|| kinds.collect()),
         row_ids: row_ids.then(|| ids.finish().into()),
         retracted: retracted.map(|(at, row)| (at as u32, row.retracted.clone())).collect(),
@@ -134,7 +134,7 @@ pub(crate) fn rows_of(run: &Run) -> Result<Vec<TestRow>> {
                 row_id: of.row_id(row).to_vec(),
                 sequence: of.sequence(row),
                 ingest_time: of.ingest_time(row),
-                place: of.places[row as usize],
+                place: of.places.of(row),
                 kind: of.kind(row),
                 retracted: of.retracted_features(row).to_vec(),
                 cells,

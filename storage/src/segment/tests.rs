@@ -346,7 +346,7 @@ fn both_directories_are_mapped() {
         for row in &small.rows {
             let range = hinted(&run.rows.directory, &mut hint, row.ordinal, checks);
             assert_eq!(range, run.rows.range(row.ordinal).expect("a sound file"));
-            assert!(range.clone().any(|at| run.rows.places[at as usize] == row.place));
+            assert!(range.clone().any(|at| run.rows.places.of(at) == row.place));
         }
         assert_eq!(read(&run).expect("a sound file"), small.rows);
     }

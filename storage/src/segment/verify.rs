@@ -40,7 +40,7 @@ pub(crate) fn verify(run: &Run, meta: &SegmentMeta, ordinals: u32) -> Result<()>
 /// Where `row` stands among the rows of its entity.
 fn place(rows: &Rows, row: u32) -> impl Ord + use<'_> {
     let at = row as usize;
-    Reverse((rows.event_times[at], rows.row_id(row), rows.row_steps[at], rows.places[at]))
+    Reverse((rows.event_times[at], rows.row_id(row), rows.row_steps[at], rows.places.of(row)))
 }
 
 /// What the rows as a whole do not keep.

@@ -79,7 +79,12 @@ impl<'a> Output<'a> {
         write_directory(&directory, writer)?;
         self.per_row(SectionKind::EventTimes, writer, |rows, row| rows.event_times[row as usize])?;
         self.write_steps(writer)?;
-        self.per_row(SectionKind::Places, writer, |rows, row| rows.places[row as usize])?;
+        let place_max = self.rows.iter().map(|row| self.of(row).places.of(row.row)).max();
+        if place_max.is_none_or(|place| place <= u32::from(u16::MAX)) {
+            self.per_row(SectionKind::Places, writer, |rows, row| rows.places.of(row) as u16)?;
+        } else {
+            self.per_row(SectionKind::Places, writer, |rows, row| rows.places.of(row))?;
+        }
         if self.tombstones > 0 {
             self.per_row(SectionKind::Kinds, writer, |rows, row| rows.kind(row) as u8)?;
         }
@@ -206,5 +211,8 @@ fn write_directory(directory: &Directory, writer: &mut SegmentWriter<'_>) -> Res
             writer.section(SectionKind::OrdinalRanks, 0, &ranks.values)?;
         }
     }
-    writer.section(SectionKind::Starts, 0, starts)
+    match starts {
+        Some(starts) => writer.section(SectionKind::Starts, 0, starts),
+        None => Ok(()),
+    }
 }

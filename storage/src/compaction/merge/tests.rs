@@ -129,7 +129,7 @@ impl RowFilter for DropOddPlaces<'_> {
         for (row, keep) in rows.iter().zip(keep) {
             let of = &self.0[row.run as usize].rows;
             assert!(of.range(ordinal)?.contains(&row.row));
-            *keep = of.places[row.row as usize].is_multiple_of(2);
+            *keep = of.places.of(row.row).is_multiple_of(2);
         }
         Ok(())
     }
