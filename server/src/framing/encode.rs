@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_buffer::Buffer;
 use arrow_flight::FlightData;
 use arrow_ipc::writer::{DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
@@ -80,16 +79,10 @@ impl Encoder {
 
     /// The message that begins at `row` of `batch`: as many rows as fit. A batch of no rows makes one message.
     pub fn next(&mut self, batch: &RecordBatch, row: usize) -> Result<Encoded, Status> {
-        self.next_of(batch, &Buffer::default(), row)
-    }
-
-    /// [`Encoder::next`] of a batch whose columns may lie in `block`, laid out as the body of a message: then it is not
-    /// copied.
-    pub fn next_of(&mut self, batch: &RecordBatch, block: &Buffer, row: usize) -> Result<Encoded, Status> {
         let left = batch.num_rows() - row;
         let room = self.message_bytes_max.saturating_sub(ENVELOPE_BYTES + METADATA_BYTES);
         if let Some(rows) = self.plain.rows_that_fit(batch, left, room) {
-            return Ok(Encoded { dictionaries: Vec::new(), message: self.plain.message(batch, block, row, rows), rows });
+            return Ok(Encoded { dictionaries: Vec::new(), message: self.plain.message(batch, row, rows), rows });
         }
         let mut rows = rows_that_may_fit(batch, self.body_bytes_max()).min(left);
         let mut dictionaries = Vec::new();

@@ -1,12 +1,11 @@
 //! Messages of plain columns, fixed width and without nulls: what most lookups answer.
 //!
-//! Their Arrow IPC header depends on the number of rows alone, so it is made once and kept. A message then costs one
-//! copy of its values, or none if they lie in one block already. Everything else goes through the stock generator.
+//! Their Arrow IPC header depends on the number of rows alone, so it is made once and kept; a message then costs one
+//! copy of its values. Everything else goes through the stock generator.
 
 use std::collections::HashMap;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_primitive_array};
-use arrow_buffer::Buffer;
 use arrow_flight::FlightData;
 use arrow_ipc::{FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder};
 use arrow_schema::SchemaRef;
@@ -44,52 +43,20 @@ impl Plain {
         (fit > 0).then(|| fit.min(rows))
     }
 
-    /// The message of the rows `row .. row + rows` of a plain batch, whose columns may lie in `block`.
-    pub(super) fn message(&mut self, batch: &RecordBatch, block: &Buffer, row: usize, rows: usize) -> FlightData {
+    /// The message of the rows `row .. row + rows` of a plain batch.
+    pub(super) fn message(&mut self, batch: &RecordBatch, row: usize, rows: usize) -> FlightData {
         let widths = self.widths.as_ref().expect("the caller asked whether the batch is plain");
-        let body = if rows == batch.num_rows() && is_body(block, batch, widths) {
-            Bytes::from_owner(Body(block.clone()))
-        } else {
-            copied(batch, widths, row, rows)
-        };
+        let mut body = Vec::with_capacity(body_bytes(widths, rows));
+        for (column, width) in batch.columns().iter().zip(widths) {
+            body.extend_from_slice(&values_of(column)[row * width..(row + rows) * width]);
+            body.resize(body.len().next_multiple_of(ALIGNMENT), 0);
+        }
         if self.headers.len() >= HEADERS_MAX {
             self.headers.clear();
         }
         let header = self.headers.entry(rows).or_insert_with(|| header(widths, rows)).clone();
-        FlightData { flight_descriptor: None, data_header: header, app_metadata: Bytes::new(), data_body: body }
+        FlightData { flight_descriptor: None, data_header: header, app_metadata: Bytes::new(), data_body: body.into() }
     }
-}
-
-/// A block as the bytes of a body.
-struct Body(Buffer);
-
-impl AsRef<[u8]> for Body {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Whether `block` is the body of a message with all rows of `batch`.
-fn is_body(block: &Buffer, batch: &RecordBatch, widths: &[usize]) -> bool {
-    let mut offset = 0;
-    let mut columns = batch.columns().iter().zip(widths);
-    block.len() == body_bytes(widths, batch.num_rows())
-        && columns.all(|(column, width)| {
-            let length = width * batch.num_rows();
-            let here = std::ptr::eq(values_of(column), &raw const block[offset..offset + length]);
-            offset += length.next_multiple_of(ALIGNMENT);
-            here
-        })
-}
-
-/// The rows `row .. row + rows` of `batch` as a body.
-fn copied(batch: &RecordBatch, widths: &[usize], row: usize, rows: usize) -> Bytes {
-    let mut body = Vec::with_capacity(body_bytes(widths, rows));
-    for (column, width) in batch.columns().iter().zip(widths) {
-        body.extend_from_slice(&values_of(column)[row * width..(row + rows) * width]);
-        body.resize(body.len().next_multiple_of(ALIGNMENT), 0);
-    }
-    body.into()
 }
 
 fn body_bytes(widths: &[usize], rows: usize) -> usize {

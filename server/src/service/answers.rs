@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_buffer::Buffer;
 use arrow_flight::FlightData;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use firn_client::wire::{Answer, Bound, FeatureReference, ReadOptions};
@@ -69,8 +68,6 @@ struct Chunk {
 /// The answer of a chunk.
 struct Answered {
     batch: RecordBatch,
-    /// Memory that its columns may lie in.
-    block: Buffer,
     snapshot: Arc<Snapshot>,
     erased_since: Option<Position>,
 }
@@ -88,7 +85,6 @@ struct Waiting {
 struct Leaving {
     chunk: Chunk,
     batch: RecordBatch,
-    block: Buffer,
     metadata: Answer,
     next_row: usize,
 }
@@ -195,8 +191,8 @@ impl Answering {
         }
         let answered = database.snapshot(&self.plan).and_then(|snapshot| {
             let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
-            let firn_storage::read::Answer { batch, block } = database.answer(&self.plan, &snapshot, batch)?;
-            Ok(Answered { batch, block, snapshot: Arc::new(snapshot), erased_since })
+            let batch = database.read(&self.plan, &snapshot, batch)?;
+            Ok(Answered { batch, snapshot: Arc::new(snapshot), erased_since })
         });
         let outcome = answered.map_err(|error| from_error(&error));
         Some(Chunk { request, last: true, rows: rows as u64, started, outcome, _memory: None })
@@ -269,9 +265,9 @@ impl Answering {
             let read = shared.blocking(Pool::Readers, move || {
                 let erased_since =
                     database.erased_since(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
-                let answer = database.answer(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
-                let batch = if is_join { extend(schema, &slice, answer.batch)? } else { answer.batch };
-                Ok(Answered { batch, block: answer.block, snapshot, erased_since })
+                let features = database.read(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
+                let batch = if is_join { extend(schema, &slice, features)? } else { features };
+                Ok(Answered { batch, snapshot, erased_since })
             });
             Chunk { request, last, rows, started, outcome: read.await, _memory: Some(memory) }
         };
@@ -305,7 +301,7 @@ impl Answering {
         self.failed = None;
         match std::mem::replace(&mut chunk.outcome, Err(Status::ok(""))) {
             Err(status) => self.fail(chunk.request, status),
-            Ok(Answered { batch, block, snapshot, erased_since }) => {
+            Ok(Answered { batch, snapshot, erased_since }) => {
                 if self.question.options.digest {
                     let schema = self.encoder.schema();
                     let digest = self.digest.get_or_insert_with(|| Digest::new(schema));
@@ -321,14 +317,14 @@ impl Answering {
                     digest: None,
                     error: None,
                 };
-                self.leaving = Some(Leaving { chunk, batch, block, metadata, next_row: 0 });
+                self.leaving = Some(Leaving { chunk, batch, metadata, next_row: 0 });
                 Ok(())
             }
         }
     }
 
     fn encode_next(&mut self, mut leaving: Leaving) -> Result<(), Status> {
-        let encoded = match self.encoder.next_of(&leaving.batch, &leaving.block, leaving.next_row) {
+        let encoded = match self.encoder.next(&leaving.batch, leaving.next_row) {
             Ok(encoded) => encoded,
             Err(status) => return self.fail(leaving.chunk.request, status),
         };

@@ -36,9 +36,8 @@ impl Committer {
                 self.engine.statistics.batches.add(writes.len() as u64);
             }
         }
-        let full = |write: &StagedWrite| {
-            write.prepared.table.size.lock().active_bytes >= self.engine.options.flush_bytes_max
-        };
+        let full =
+            |write: &StagedWrite| write.prepared.table.size.lock().active_bytes >= self.engine.options.flush_bytes_max;
         if writes.first().is_some_and(full) {
             self.engine.work.ring();
         }

@@ -25,7 +25,8 @@ pub(super) fn coalesce(run: Run) -> Result<Run> {
     }
     let features: BTreeSet<u32> =
         run.chunks.iter().flat_map(|chunk| chunk.columns.iter().map(Column::feature)).collect();
-    let whole = |chunk: &Arc<Chunk>| chunk.columns.len() == features.len() && chunk.columns.iter().all(Column::is_dense);
+    let whole =
+        |chunk: &Arc<Chunk>| chunk.columns.len() == features.len() && chunk.columns.iter().all(Column::is_dense);
     let picks = (run.rows.kinds.is_none() && run.chunks.iter().all(whole)).then(|| picks_of(&run));
     let mut columns = Vec::with_capacity(features.len());
     for feature in features {

@@ -139,14 +139,14 @@ impl<'a> AnswerTable<'a> {
     }
 
     /// Ends the filling: `forgotten` rows have no answer, cells older than max age expire (measured from `ages_from`),
-    /// defaults go where nothing else is. Also answers the block.
+    /// defaults go where nothing else is.
     pub(crate) fn finish(
         mut self,
         forgotten: &[usize],
         ages_from: &RowBounds,
         with: (bool, bool),
         threads: usize,
-    ) -> Result<(Vec<FeatureAnswer>, Buffer)> {
+    ) -> Result<Vec<FeatureAnswer>> {
         let (columns, cells, base) = self.split();
         let mut filled: Vec<_> = columns.iter_mut().zip(cells).collect();
         parallel::map_mut(&mut filled, threads, |(column, cells)| {
@@ -162,12 +162,11 @@ impl<'a> AnswerTable<'a> {
             start += column.block_bytes(rows);
         }
         let (statuses, event_times) = with;
-        let answers = parallel::map(columns, threads, |(column, cells)| {
+        parallel::map(columns, threads, |(column, cells)| {
             let status = statuses.then(|| column.status_array(base));
             let time = event_times.then(|| column.event_time_array(base));
             Ok([Some(column.array(cells, base)?), status, time])
-        })?;
-        Ok((answers, block))
+        })
     }
 }
 

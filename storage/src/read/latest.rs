@@ -22,56 +22,44 @@ use crate::view::TableView;
 pub(crate) struct Packed<'a> {
     /// The index, in the packs, of each feature of the table's part of the plan.
     indexes: Vec<usize>,
-    packs: Vec<&'a Pack>,
-    /// In the order of their places, whatever their packs: so each column of the answer is filled from its start on.
-    rows: Vec<PackRow>,
+    packs: Vec<PackRows<'a>>,
 }
 
-/// A row that a pack answers.
-#[derive(Debug, Clone, Copy)]
-struct PackRow {
-    place: u32,
-    /// Index of the pack.
-    pack: u32,
-    ordinal: u32,
+/// The rows that one pack answers: place and ordinal.
+#[derive(Debug)]
+struct PackRows<'a> {
+    pack: &'a Pack,
+    rows: Vec<(u32, u32)>,
 }
 
 impl Packed<'_> {
     /// The places of all rows.
     pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
-        self.rows.iter().map(|row| row.place)
+        self.packs.iter().flat_map(|of| of.rows.iter().map(|&(place, _)| place))
     }
 
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.packs.iter().map(|of| of.rows.len()).sum()
     }
 
     fn layout(&self) -> &Layout {
-        self.packs[0].layout()
+        self.packs[0].pack.layout()
     }
 
     /// Place and bytes of each row.
     fn rows(&self) -> impl Iterator<Item = Result<(u32, &[u8])>> {
-        self.rows.iter().map(|row| Ok((row.place, self.packs[row.pack as usize].row(row.ordinal)?)))
-    }
-
-    /// Puts the rows, of a request of `places` rows, into the order of their places.
-    fn order(&mut self, places: usize) {
-        let mut by_place: Vec<Option<PackRow>> = vec![None; places];
-        self.rows.iter().for_each(|row| by_place[row.place as usize] = Some(*row));
-        self.rows.clear();
-        self.rows.extend(by_place.into_iter().flatten());
+        self.packs.iter().flat_map(|of| of.rows.iter().map(|&(place, ordinal)| Ok((place, of.pack.row(ordinal)?))))
     }
 }
 
-/// What latest packs answer of `items`, of a request of so many places, and the rest by bucket.
+/// What latest packs answer of `items`, and the rest by bucket.
 pub(crate) fn split<'a>(
     plan: &Plan,
     snapshot: &Snapshot,
     part: &TablePart,
     view: &'a TableView,
-    (items, places): (&[Vec<Item>], usize),
+    items: &[Vec<Item>],
 ) -> (Vec<Packed<'a>>, Vec<(usize, Vec<Item>)>) {
     let open = plan.as_of == PlannedBound::Latest && plan.known_at == PlannedBound::Latest;
     let (mut packed, mut rest): (Vec<Packed<'a>>, Vec<_>) = (Vec::new(), Vec::new());
@@ -85,29 +73,23 @@ pub(crate) fn split<'a>(
             rest.push((bucket, items.clone()));
             continue;
         };
-        let packed = match (known, fresh) {
-            (Some(known), _) => &mut packed[known],
-            (None, indexes) => {
-                let indexes = indexes.unwrap_or_default();
-                packed.push(Packed { indexes, packs: Vec::new(), rows: Vec::with_capacity(places) });
-                packed.last_mut().expect("one was just added")
-            }
-        };
-        let pack = packed.packs.len() as u32;
-        packed.packs.push(&latest.pack);
-        let mut left = Vec::new();
+        let (mut rows, mut left) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             if item.ordinal < latest.pack.ordinals() && !latest.dirty.contains(item.ordinal) {
-                packed.rows.push(PackRow { place: item.place, pack, ordinal: item.ordinal });
+                rows.push((item.place, item.ordinal));
             } else {
                 left.push(*item);
             }
+        }
+        let rows = PackRows { pack: &latest.pack, rows };
+        match (known, fresh) {
+            (Some(known), _) => packed[known].packs.push(rows),
+            (None, indexes) => packed.push(Packed { indexes: indexes.unwrap_or_default(), packs: vec![rows] }),
         }
         if !left.is_empty() {
             rest.push((bucket, left));
         }
     }
-    packed.iter_mut().for_each(|packed| packed.order(places));
     (packed, rest)
 }
 
@@ -146,11 +128,10 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
         match layout.features()[index].slot {
             Slot::Variable(variable) => {
                 column.make_picks(share)?;
-                for (index, pack) in (0..).zip(&packed.packs) {
-                    let rows = || packed.rows.iter().filter(|row| row.pack == index);
-                    let ordinals: Vec<u32> = rows().map(|row| row.ordinal).collect();
+                for PackRows { pack, rows } in &packed.packs {
+                    let ordinals: Vec<u32> = rows.iter().map(|&(_, ordinal)| ordinal).collect();
                     let values = pack.gather_variable(variable, &ordinals)?;
-                    column.pick(&values, rows().zip(0..).map(|(row, at)| (row.place, at)));
+                    column.pick(&values, rows.iter().enumerate().map(|(at, &(place, _))| (place, at as u32)));
                 }
             }
             Slot::Fixed { .. } if !column.is_block() => {

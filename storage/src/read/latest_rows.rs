@@ -38,7 +38,7 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
     let never = vec![Status::Never as u8; keys.len()];
     let mut table = AnswerTable::new(&scan.features, &scan.table_state, BaseStatuses::Each(never), false);
     table.fill(&[resolved], 1)?;
-    let (answers, _) = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
+    let answers = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
     columns.extend(answers.into_iter().filter_map(|[cells, ..]| cells));
     Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))
 }
@@ -56,8 +56,7 @@ fn standing_entities(
     let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
     let mut keys = Vec::new();
     let mut sources = Sources::default();
-    let mut resolved =
-        Resolved { features: vec![FeatureWinners::default(); features.len()], ..Resolved::default() };
+    let mut resolved = Resolved { features: vec![FeatureWinners::default(); features.len()], ..Resolved::default() };
     for ordinal in ordinals {
         let walked = walk(runs, ordinal, point, &features, Standing::Within(from, to))?;
         if walked.standing.is_none() {

@@ -21,7 +21,6 @@ pub(crate) mod snapshot;
 pub mod walk;
 
 pub use answer::{STATUSES, Status};
-pub use point::Answer;
 pub use plan::{Bound, FeatureReference, Plan, PointRequest};
 pub use scan::{Batches, Scan, ScanRequest};
 pub use snapshot::Snapshot;

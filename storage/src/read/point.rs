@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_buffer::Buffer;
 
 use super::answer::{AnswerTable, BaseStatuses, FeatureAnswer, Status};
 use super::bounds::{RowBounds, row_bounds};
@@ -27,33 +26,21 @@ pub(crate) struct Bounds {
     base: RowBounds,
 }
 
-/// The answer to one batch of a request.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// Features only, rows in the order of the request.
-    pub batch: RecordBatch,
-    /// If one table was asked, the block that holds its cells of fixed width, column after column, each from a multiple
-    /// of 64 bytes on: the body of an Arrow IPC message, if all columns lie in it. Empty for several tables.
-    pub block: Buffer,
-}
-
-/// Answers `plan` for the rows of `batch` at `snapshot`.
-pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, threads: usize) -> Result<Answer> {
+/// Answers `plan` for the rows of `batch` at `snapshot`: features only, rows in the order of the request.
+pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, threads: usize) -> Result<RecordBatch> {
     if batch.schema_ref().fields() != plan.request.fields() {
         return Err(Error::invalid("a batch of the request has another schema than the stream began with"));
     }
     let bounds = bounds_of(plan, snapshot, batch)?;
     let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
     let mut finished: Vec<Option<FeatureAnswer>> = vec![None; plan.features];
-    let mut blocks = Vec::new();
     for group in &plan.groups {
         let items = group_items(group, batch, threads)?;
         for part in &group.tables {
             let forgotten =
                 forgotten_rows(plan, part, &snapshot.view(part.table.id).horizon, &bounds, batch.num_rows())?;
             let table = fill_table(plan, snapshot, part, &items, &bounds, batch.num_rows(), threads)?;
-            let (answers, block) = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
-            blocks.push(block);
+            let answers = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
             for (feature, answer) in part.features.iter().zip(answers) {
                 finished[feature.output] = Some(answer);
             }
@@ -61,9 +48,7 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
     }
     let columns = finished.into_iter().flatten().flatten().flatten().collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let batch = RecordBatch::try_new_with_options(Arc::clone(&plan.output), columns, &options)?;
-    let block = if let [block] = blocks.as_slice() { block.clone() } else { Buffer::from(Vec::<u8>::new()) };
-    Ok(Answer { batch, block })
+    Ok(RecordBatch::try_new_with_options(Arc::clone(&plan.output), columns, &options)?)
 }
 
 /// Rows from which a read is spread over threads.
@@ -200,7 +185,7 @@ fn fill_table<'a>(
     let event_times = plan.event_times || part.features.iter().any(|feature| feature.max_age.is_some());
     let wanted = Wanted { features: &features, event_times };
     let bounds = BatchBounds { as_of: &bounds.as_of, known_at: &bounds.known_at, position: snapshot.sequence() };
-    let (packed, rest) = latest::split(plan, snapshot, part, view, (items, rows));
+    let (packed, rest) = latest::split(plan, snapshot, part, view, items);
     let resolved: Vec<Resolved> =
         parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, &bounds, wanted))?;
     let base = base_statuses(rows, &packed, &resolved);
