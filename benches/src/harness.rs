@@ -41,9 +41,9 @@ impl Settings {
         if self.is_tiny() { Duration::from_millis(100) } else { Duration::from_secs(2) }
     }
 
-    /// Background work counts as done when nothing has changed for this long.
+    /// Background work counts as done when nothing has changed for this long: longer than packs wait for writes to end.
     pub(crate) fn quiet(&self) -> Duration {
-        if self.is_tiny() { Duration::from_millis(500) } else { Duration::from_millis(1500) }
+        if self.is_tiny() { Duration::from_millis(500) } else { Duration::from_millis(4500) }
     }
 
     /// Whether figures mean nothing, because only the harness itself is tried.
