@@ -1,7 +1,7 @@
 //! Record batches as Flight messages, both ways.
 //!
 //! One batch is one message, for a batch is what a write applies or refuses and what a lookup answers. Buffers of an
-//! answer are used where they lie in the message's body, which is copied once if it is misaligned.
+//! answer are used where they lie in the message; only misaligned ones are copied.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -83,9 +83,15 @@ fn message(data: EncodedData) -> FlightData {
 /// Values of every type may start at multiples of this.
 const ALIGNMENT: usize = 16;
 
-/// The body of a message for reading: a misaligned one is copied, for the reader would copy each of its buffers.
+/// Up to this size a misaligned body is copied at once: copying its buffers one by one takes longer only if they are
+/// small.
+const COPY_BYTES_MAX: usize = 64 << 10;
+
+/// The body of a message for reading: a small one that is misaligned is copied, for the reader would copy each of its
+/// buffers.
 pub fn aligned(body: Bytes) -> Buffer {
-    if body.as_ptr().align_offset(ALIGNMENT) == 0 { Buffer::from(body) } else { Buffer::from_slice_ref(&body) }
+    let whole = body.as_ptr().align_offset(ALIGNMENT) == 0 || body.len() > COPY_BYTES_MAX;
+    if whole { Buffer::from(body) } else { Buffer::from_slice_ref(&body) }
 }
 
 /// The decoder of one stream of answers.

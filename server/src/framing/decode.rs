@@ -1,8 +1,8 @@
 //! Flight messages in: schema, dictionaries, batches, from a client that may be hostile.
 //!
 //! Lengths are proven before decoding ([`super::check`]), arrays are validated while decoding, and what still panics
-//! inside the IPC reader is caught and answered as a bad request. Buffers are used where they lie in the message's
-//! body, which is copied once if it is misaligned.
+//! inside the IPC reader is caught and answered as a bad request. Buffers are used where they lie in the message;
+//! only misaligned ones are copied.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

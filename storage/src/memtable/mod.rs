@@ -82,22 +82,24 @@ pub struct Piece<'a> {
 
 /// Sorts the rows of `pieces`, which are in the order of their commits, into one run.
 pub fn run_of(pieces: &[Piece<'_>]) -> Run {
-    let event_time = |piece: u32, row: u32| pieces[piece as usize].batch.event_times[row as usize];
-    let id = |piece: u32, row: u32| {
-        pieces[piece as usize].batch.row_ids.as_ref().map_or(&[][..], |ids| ids.value(row as usize))
-    };
     let count = pieces.iter().map(|piece| piece.rows.len()).sum();
-    let mut order: Vec<(u32, u64, u32, u32)> = Vec::with_capacity(count);
-    for (number, piece) in (0..).zip(pieces) {
-        let rows = piece.rows.iter();
-        order.extend(
-            rows.map(|&row| (piece.ordinals[row as usize], newest_first(event_time(number, row)), number, row)),
-        );
+    let mut origins: Vec<Origin> = Vec::with_capacity(count);
+    // Each row by what it sorts by, and its number among all rows: small, for sorting moves it about.
+    let mut order: Vec<(u32, u64, u32)> = Vec::with_capacity(count);
+    for (chunk, piece) in (0..).zip(pieces) {
+        for &row in piece.rows {
+            let time = newest_first(piece.batch.event_times[row as usize]);
+            order.push((piece.ordinals[row as usize], time, origins.len() as u32));
+            origins.push(Origin { chunk, row });
+        }
     }
-    // Later batches are newer, and so are later rows of one batch: among equals the higher comes first.
+    let id = |number: u32| {
+        let Origin { chunk, row } = origins[number as usize];
+        pieces[chunk as usize].batch.row_ids.as_ref().map_or(&[][..], |ids| ids.value(row as usize))
+    };
+    // Later batches are newer, and so are later rows of one batch: among equals the higher number comes first.
     order.sort_unstable_by(|a, b| {
-        let ids = || id(b.2, b.3).cmp(id(a.2, a.3));
-        (a.0, a.1).cmp(&(b.0, b.1)).then_with(ids).then_with(|| (b.2, b.3).cmp(&(a.2, a.3)))
+        (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| id(b.2).cmp(id(a.2))).then_with(|| b.2.cmp(&a.2))
     });
     let row_ids = pieces.iter().any(|piece| piece.batch.row_ids.is_some());
     let kinds = pieces.iter().any(|piece| piece.batch.kind != RowKind::Write);
@@ -106,23 +108,24 @@ pub fn run_of(pieces: &[Piece<'_>]) -> Run {
         .iter()
         .scan(0, |before, piece| Some(std::mem::replace(before, *before + piece.steps.steps.len() as u32)))
         .collect();
-    for &(ordinal, _, number, row) in &order {
-        let piece = &pieces[number as usize];
+    for &(ordinal, _, number) in &order {
+        let origin = origins[number as usize];
+        let (piece, row) = (&pieces[origin.chunk as usize], origin.row);
         let at = build.event_times.len() as u32;
         build.ordinals.push(ordinal);
-        build.event_times.push(event_time(number, row));
-        build.row_steps.push(steps_before[number as usize] + piece.steps.of_row(row));
+        build.event_times.push(piece.batch.event_times[row as usize]);
+        build.row_steps.push(steps_before[origin.chunk as usize] + piece.steps.of_row(row));
         build.places.push(piece.batch.places[row as usize]);
         if let Some(kinds) = &mut build.kinds {
             kinds.push(piece.batch.kind as u8);
         }
         if let Some(row_ids) = &mut build.row_ids {
-            row_ids.append_value(id(number, row));
+            row_ids.append_value(id(number));
         }
         if piece.batch.kind == RowKind::RetractCells {
             build.retracted.push((at, piece.batch.retracted.clone()));
         }
-        build.origins.push(Origin { chunk: number, row });
+        build.origins.push(origin);
     }
     let steps = concatenate(pieces.iter().map(|piece| &piece.steps.steps));
     build.finish(steps, pieces.iter().map(|piece| Arc::clone(piece.chunk)).collect())
