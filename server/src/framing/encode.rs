@@ -1,8 +1,9 @@
 //! Flight messages out: the schema once, then batches in messages that are measured, never guessed.
 //!
-//! Plain columns are framed in `plain.rs`, all others by the stock generator. Messages are cut by hand because the stock encoder guesses sizes by the buffers behind a slice, sends no message for zero
-//! rows, cannot put metadata on record batches, and rewrites `large_list` as `list`. Dictionaries are sent when they
-//! change. Views are compacted first, because IPC would send all buffers behind them with every message.
+//! Plain columns are framed in `plain.rs`, all others by the stock generator. Messages are cut by hand because the
+//! stock encoder guesses sizes by the buffers behind a slice, sends no message for zero rows, cannot put metadata on
+//! record batches, and rewrites `large_list` as `list`. Dictionaries are sent when they change. Views
+//! are compacted first, because IPC would send all buffers behind them with every message.
 
 use std::sync::Arc;
 

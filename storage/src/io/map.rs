@@ -1,8 +1,7 @@
 //! Views of whole published files: memory-mapped, or on the heap where maps are not wanted.
 //!
-//! The only unsafe code of the engine is here. A map is sound because the files under it never change: they are
-//! written once, synced and renamed into place, and afterwards only ever unlinked, which leaves the pages of an open
-//! map alive. Before mapping, the length is checked against the one that the caller recorded, since touching a map
+//! A map is sound because the files under it never change: they are written once, synced and renamed into place, and
+//! afterwards only ever unlinked, which leaves the pages of an open map alive. Before mapping, the length is checked against the one that the caller recorded, since touching a map
 //! beyond the end of its file kills the process. Views are counted, and their number is bounded: the kernel's own
 //! bound, met in the middle of something, fails allocations that nobody expects to fail.
 

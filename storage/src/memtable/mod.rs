@@ -1,9 +1,9 @@
 //! Memtables: the rows of one bucket that are not yet in a segment, as a few sorted runs.
 //!
-//! A batch, or several small ones together, arrives as one run per bucket. Runs of like size are merged as they pile up (the logarithmic method of
-//! Bentley and Saxe, 1980), so a read probes few runs and a write moves a row few times. Merging moves what `Rows`
-//! holds and leaves the cells where they arrived, unless the pieces are tiny: those are copied together, so that
-//! one-row batches do not cost an array per cell.
+//! A batch, or several small ones together, arrives as one run per bucket. Runs of like size are merged as they pile
+//! up (the logarithmic method of Bentley and Saxe, 1980), so a read probes few runs and a write moves a row few times.
+//! Merging moves what `Rows` holds and leaves the cells where they arrived, unless the pieces are tiny: those are
+//! copied together, so that one-row batches do not cost an array per cell.
 //!
 //! Runs are immutable: a reader that holds one is never disturbed.
 

@@ -1,7 +1,7 @@
 //! The memory of an answer's cells: one block of zeros that is filled, frozen, and shared by the answer's columns.
 //!
-//! A large one is a map of its own on huge pages where the kernel grants them: it would else be taken page by page,
-//! which costs a join as much as finding its rows.
+//! A large one is a map of its own, on huge pages where the kernel grants them, so that it is not taken from the
+//! kernel page by page.
 
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;

@@ -1,9 +1,10 @@
 //! Where each entity's rows are: ordinal → range of rows.
 //!
-//! Rows are in storage order, so an entity's rows are one range and the ranges follow one another: the starts alone
-//! say where each ends, and where every entity has one row there are none. Which ordinals there are is kept in one of two ways, whichever is smaller: as a sorted list
-//! (few of many entities), or as a bitmap over first ..= last with a count per 512 bits (most entities). The same code
-//! serves memory and mapped files; in a file only what a question needs is touched, and checked at first touch.
+//! Rows are in storage order, so an entity's rows are one range and the ranges follow one another: the starts alone say
+//! where each ends, and where every entity has one row there are none. Which ordinals there are is kept in one of two
+//! ways, whichever is smaller: as a sorted list (few of many entities), or as a bitmap over first ..= last with a count
+//! per 512 bits (most entities). The same code serves memory and mapped files; in a file only what a question needs is
+//! touched, and checked at first touch.
 
 use std::ops::Range;
 
