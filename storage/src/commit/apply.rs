@@ -1,5 +1,6 @@
 //! Applying: what the WAL holds durably is put into memory, in the order of the log.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use super::stage::{Prepared, Staged, StagedWrite};
@@ -105,18 +106,27 @@ impl Committer {
 const TOGETHER_ROWS_MAX: usize = 512;
 const SMALL_ROWS_MAX: usize = 256;
 
-/// Whether `next` is a small write of the table of `writes`, small ones like it: they cost one run and one view together.
-pub(super) fn joins(next: &Staged, writes: &[StagedWrite]) -> bool {
-    let rows = |write: &StagedWrite| write.prepared.batch.keys.len();
-    match (next, writes.last()) {
-        (Staged::Write(next), Some(last)) => {
-            Arc::ptr_eq(&next.prepared.table, &last.prepared.table)
-                && rows(next) <= SMALL_ROWS_MAX
-                && rows(last) <= SMALL_ROWS_MAX
-                && writes.iter().map(rows).sum::<usize>() < TOGETHER_ROWS_MAX
+/// `first` and the small writes of its table that follow it in `staged`, if it is small too: together they cost one run
+/// and one view.
+pub(super) fn together(first: StagedWrite, staged: &mut Peekable<impl Iterator<Item = Staged>>) -> Vec<StagedWrite> {
+    let table = Arc::clone(&first.prepared.table);
+    let mut rows = first.prepared.batch.keys.len();
+    let small_first = rows <= SMALL_ROWS_MAX;
+    let mut writes = vec![first];
+    let joins = |next: &Staged, rows: usize| match next {
+        Staged::Write(next) => {
+            small_first
+                && rows < TOGETHER_ROWS_MAX
+                && next.prepared.batch.keys.len() <= SMALL_ROWS_MAX
+                && Arc::ptr_eq(&next.prepared.table, &table)
         }
         _ => false,
+    };
+    while let Some(Staged::Write(next)) = staged.next_if(|next| joins(next, rows)) {
+        rows += next.prepared.batch.keys.len();
+        writes.push(next);
     }
+    writes
 }
 
 /// Puts batches of one table, in the order of their commits, into its memtables. `wal` is the file that holds them.

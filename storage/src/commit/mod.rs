@@ -23,7 +23,7 @@ use crate::time::{Micros, Sequence};
 use crate::versions::Versions;
 use crate::wal::Wal;
 
-use apply::joins;
+use apply::together;
 pub use apply::{apply_batches, apply_version, note_widened};
 pub use queue::Queue;
 pub use stage::Prepared;
@@ -239,12 +239,9 @@ impl Committer {
         while let Some(next) = staged.next() {
             match next {
                 stage::Staged::Write(write) => {
-                    let mut together = vec![write];
-                    while let Some(stage::Staged::Write(write)) = staged.next_if(|next| joins(next, &together)) {
-                        together.push(write);
-                    }
+                    let writes = together(write, &mut staged);
                     // Clients of the first writes go on while the others are applied.
-                    self.apply_writes(together).into_iter().for_each(|answer| answer());
+                    self.apply_writes(writes).into_iter().for_each(|answer| answer());
                 }
                 other => later.push(self.apply(other)),
             }
