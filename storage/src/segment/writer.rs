@@ -1,6 +1,6 @@
 //! Streams a segment into a file: sections one after another, then the footer.
 //!
-//! What is held in memory is one mebibyte of output and one checksum per block; sections are as long as they become.
+//! What is held in memory is one block of output and one checksum per block; sections are as long as they become.
 
 use arrow_buffer::{ArrowNativeType, ToByteSlice};
 use arrow_schema::DataType;
@@ -12,16 +12,14 @@ use crate::segment::SegmentMeta;
 use crate::segment::checks::BLOCK_BYTES;
 use crate::segment::format::{Footer, Section, SectionKind, TAIL_BYTES, header, padding, tail};
 
-/// Output that is written at once: a multiple of the block size.
-const PENDING_BYTES: usize = 16 * BLOCK_BYTES as usize;
-
 /// A segment that is being written.
 pub(crate) struct SegmentWriter<'a> {
     file: &'a mut dyn Append,
     /// Told of every write, so that it can slow them down.
     throttle: &'a dyn Fn(u64),
-    pending: Vec<u8>,
-    /// Bytes appended so far, pending ones included.
+    /// The block that is being filled.
+    block: Vec<u8>,
+    /// Bytes appended so far, those of the block included.
     offset: u64,
     checksums: Vec<u32>,
     sections: Vec<Section>,
@@ -31,10 +29,10 @@ pub(crate) struct SegmentWriter<'a> {
 impl<'a> SegmentWriter<'a> {
     /// Starts segment `number` in `file`.
     pub(crate) fn new(file: &'a mut dyn Append, number: u64, throttle: &'a dyn Fn(u64)) -> Self {
-        let pending = header(number).to_vec();
-        let offset = pending.len() as u64;
+        let block = header(number).to_vec();
+        let offset = block.len() as u64;
         let (checksums, sections, features) = (Vec::new(), Vec::new(), Vec::new());
-        Self { file, throttle, pending, offset, checksums, sections, features }
+        Self { file, throttle, block, offset, checksums, sections, features }
     }
 
     /// Says that the sections of `feature` follow; features come in ascending order.
@@ -60,13 +58,13 @@ impl<'a> SegmentWriter<'a> {
     /// Appends bytes to the section.
     pub(crate) fn append_bytes(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.offset += bytes.len() as u64;
-        while self.pending.len() + bytes.len() >= PENDING_BYTES {
-            let (now, later) = bytes.split_at(PENDING_BYTES - self.pending.len());
-            self.pending.extend_from_slice(now);
+        while self.block.len() + bytes.len() >= BLOCK_BYTES as usize {
+            let (now, later) = bytes.split_at(BLOCK_BYTES as usize - self.block.len());
+            self.block.extend_from_slice(now);
             bytes = later;
-            self.write_pending()?;
+            self.end_block()?;
         }
-        self.pending.extend_from_slice(bytes);
+        self.block.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -92,7 +90,9 @@ impl<'a> SegmentWriter<'a> {
 
     /// Writes the footer; `meta` lacks length and checksum, which are returned in it. The caller syncs and publishes.
     pub(crate) fn finish(mut self, meta: SegmentMeta, steps: u32) -> Result<SegmentMeta> {
-        self.write_pending()?;
+        if !self.block.is_empty() {
+            self.end_block()?;
+        }
         let (sections, features, checksums) = (self.sections, self.features, self.checksums);
         let footer = Footer { meta, steps, sections, features, checksums };
         let bytes = footer.encode();
@@ -103,12 +103,11 @@ impl<'a> SegmentWriter<'a> {
         Ok(SegmentMeta { length, footer_crc, ..footer.meta })
     }
 
-    fn write_pending(&mut self) -> Result<()> {
-        // Only the last write is not a multiple of the block size.
-        self.checksums.extend(self.pending.chunks(BLOCK_BYTES as usize).map(checksum));
-        self.file.append(&self.pending)?;
-        (self.throttle)(self.pending.len() as u64);
-        self.pending.clear();
+    fn end_block(&mut self) -> Result<()> {
+        self.checksums.push(checksum(&self.block));
+        self.file.append(&self.block)?;
+        (self.throttle)(self.block.len() as u64);
+        self.block.clear();
         Ok(())
     }
 }
