@@ -302,6 +302,7 @@ impl Database {
             erased_since: self.erases_after(tables, pin, sequence),
             views,
             expires: engine.clock.monotonic().saturating_add(age_max),
+            blocks: Arc::clone(&engine.blocks),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::io::Files;
 use crate::manifest::Manifest;
 use crate::model::catalog::{Entity, Table};
 use crate::published::Published;
+use crate::read::block::SpareBlocks;
 use crate::read::plan::States;
 use crate::statistics::Statistics;
 use crate::versions::Versions;
@@ -63,6 +64,8 @@ pub struct Engine {
     pub packs_rest_until: AtomicI64,
     /// Held by the one flush that runs.
     pub flushing: Mutex<()>,
+    /// Memory for large answers.
+    pub blocks: Arc<SpareBlocks>,
 }
 
 impl Engine {

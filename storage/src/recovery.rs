@@ -22,6 +22,7 @@ use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::pack::Pack;
 use crate::published::Published;
+use crate::read::block::SpareBlocks;
 use crate::segment;
 use crate::statistics::Statistics;
 use crate::time::{Micros, Sequence, SystemClock};
@@ -69,6 +70,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         compacting: Mutex::new(()),
         packs_rest_until: AtomicI64::new(i64::MIN),
         flushing: Mutex::new(()),
+        blocks: Arc::new(SpareBlocks::new(options.spare_blocks_bytes_max as usize)),
         files,
         options,
     });

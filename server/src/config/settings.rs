@@ -77,6 +77,8 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.wal_age_max = parse_duration(t)?),
     setting!(MEMORY, "wal-bytes-max", "SIZE", "256MiB", "Size of a WAL file after which the next is begun",
         |c, t| c.storage.wal_bytes_max = size(t, 4096, 1 << 40)?),
+    setting!(MEMORY, "spare-blocks-bytes-max", "SIZE", "256MiB", "Memory of large answers that is kept for the next ones",
+        |c, t| c.storage.spare_blocks_bytes_max = size(t, 0, 1 << 40)?),
     setting!(MEMORY, "queue-bytes-max", "SIZE", "128MiB", "Writes that may wait for the log",
         |c, t| c.storage.queue_bytes_max = size(t, 1, 1 << 40)?),
     setting!(MEMORY, "stall-wait-max", "DURATION", "30s", "How long a write waits for memory before it is refused",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, StringArray, TimestampMicrosecondArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
-use super::block::Block;
+use super::block::{Block, SpareBlocks};
 use super::bounds::RowBounds;
 use super::fixed;
 use super::parallel;
@@ -95,7 +95,13 @@ impl BaseStatuses {
 
 impl<'a> AnswerTable<'a> {
     /// The `features` of `table` for the rows of `base`, whose statuses count unless a column says otherwise.
-    pub(crate) fn new(features: &'a [FeaturePart], table: &TableState, base: BaseStatuses, event_times: bool) -> Self {
+    pub(crate) fn new(
+        features: &'a [FeaturePart],
+        table: &TableState,
+        base: BaseStatuses,
+        event_times: bool,
+        blocks: &Arc<SpareBlocks>,
+    ) -> Self {
         let mixed = table.mixed.read();
         let rows = base.rows();
         let columns: Vec<AnswerColumn<'a>> = features
@@ -107,7 +113,7 @@ impl<'a> AnswerTable<'a> {
             })
             .collect();
         let bytes = columns.iter().map(|column| column.block_bytes(rows)).sum();
-        Self { base, block: Block::zeroed(bytes), columns }
+        Self { base, block: blocks.zeroed(bytes), columns }
     }
 
     /// The number of rows.
@@ -153,7 +159,7 @@ impl<'a> AnswerTable<'a> {
             column.expire(cells, base, forgotten, ages_from);
             Ok(())
         })?;
-        let block = std::mem::replace(&mut self.block, Block::zeroed(0)).freeze();
+        let block = std::mem::replace(&mut self.block, Block::empty()).freeze();
         let (base, rows) = (&self.base, self.base.rows());
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.columns.len());

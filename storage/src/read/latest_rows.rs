@@ -36,7 +36,8 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
     }
     let mut columns: Vec<ArrayRef> = key::decode(&scan.entity.key, &mut keys.iter().map(Vec::as_slice))?;
     let never = vec![Status::Never as u8; keys.len()];
-    let mut table = AnswerTable::new(&scan.features, &scan.table_state, BaseStatuses::Each(never), false);
+    let base = BaseStatuses::Each(never);
+    let mut table = AnswerTable::new(&scan.features, &scan.table_state, base, false, &scan.snapshot.blocks);
     table.fill(&[resolved], 1)?;
     let answers = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
     columns.extend(answers.into_iter().filter_map(|[cells, ..]| cells));

@@ -189,7 +189,7 @@ fn fill_table<'a>(
     let resolved: Vec<Resolved> =
         parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, &bounds, wanted))?;
     let base = base_statuses(rows, &packed, &resolved);
-    let mut table = AnswerTable::new(&part.features, &part.state, base, plan.event_times);
+    let mut table = AnswerTable::new(&part.features, &part.state, base, plan.event_times, &snapshot.blocks);
     packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
     table.fill(&resolved, threads)?;
     Ok(table)

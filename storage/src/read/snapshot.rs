@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::block::SpareBlocks;
 use crate::error::{Error, Result};
 use crate::position::Position;
 use crate::time::{Micros, Sequence};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub(crate) views: HashMap<u32, Arc<TableView>>,
     /// The moment, by the monotonic clock, after which the snapshot answers no more.
     pub(crate) expires: Micros,
+    /// Where the memory of answers comes from.
+    pub(crate) blocks: Arc<SpareBlocks>,
 }
 
 impl Snapshot {
