@@ -6,19 +6,21 @@
 //! [`Column::position`] gives the index of a row's value, or nothing.
 //!
 //! Columns of segments are lazy: opening one touches none of its bytes. Values of fixed width are read in place
-//! through [`Column::fixed`] after [`Column::check`]; all others come in *windows*, Arrow arrays of a power of two
-//! values each, which are checked and validated whole when first asked for, so that reading one string of a large
-//! column costs one window.
+//! through [`Column::fixed`] after [`Column::check`]: they lie one after another, or, in a *strip*, beside those of other
+//! features of their row. All others come in *windows*, Arrow arrays of a power of two values each, which are checked
+//! and validated whole when first asked for, so that reading one string of a large column costs one window.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_buffer::{BooleanBuffer, Buffer};
 use arrow_data::ArrayData;
 use arrow_schema::DataType;
+use arrow_select::take::take;
 
 use crate::error::Result;
+use crate::prefetch::prefetch;
 use crate::segment::checks::{Checks, Part};
 use crate::segment::directory::rank_of;
 use crate::segment::mapped::Mapped;
@@ -173,6 +175,14 @@ impl Column {
         }
     }
 
+    /// Asks the processor for the values at `positions`, if they have a fixed width, and for what lies beside them in a
+    /// strip.
+    pub fn prefetch(&self, positions: impl Iterator<Item = u32>) {
+        if let Some(fixed) = self.fixed() {
+            positions.for_each(|position| prefetch(fixed.row(position as usize)));
+        }
+    }
+
     /// Checks all bytes of the column, and that windows are what they should be.
     pub fn verify(&self) -> Result<()> {
         if let Presence::Packed(Packed { words, ranks, checks }) = &self.presence {
@@ -205,12 +215,29 @@ impl Column {
         }
     }
 
-    /// An array of consecutive values (see [`Column::locate`]): all of them in memory and for fixed widths, where
-    /// [`Column::check`] is still due per value; else a validated window of them.
-    pub fn window(&self, window: u32) -> Result<&ArrayRef> {
+    /// An array of consecutive values (see [`Column::locate`]): all of them in memory; else a validated window of them.
+    /// Of values of fixed width [`Column::check`] is still due for each.
+    pub fn window(&self, window: u32) -> Result<ArrayRef> {
         match &self.values {
-            Values::Memory { array, .. } => Ok(array),
+            Values::Memory { array, .. } => Ok(Arc::clone(array)),
             Values::Mapped(values) => values.window(window),
+        }
+    }
+
+    /// The values at `positions`, checked, as an array of their own.
+    pub fn take(&self, positions: &[u32]) -> Result<ArrayRef> {
+        match &self.values {
+            Values::Memory { array, .. } => Ok(take(array, &UInt32Array::from(positions.to_vec()), None)?),
+            Values::Mapped(values) => values.take(positions),
+        }
+    }
+
+    /// Names the strip that the values lie in, if they do: what [`Column::check`] has checked of one column of a strip
+    /// is checked for all of them.
+    pub fn strip(&self) -> Option<u64> {
+        match &self.values {
+            Values::Memory { .. } => None,
+            Values::Mapped(values) => values.strip(),
         }
     }
 
@@ -239,10 +266,33 @@ impl Column {
 pub struct FixedValues<'a> {
     /// Bytes per value.
     pub width: usize,
-    /// The value at position `p` is `bytes[p * width..][..width]`; of a null the bytes mean nothing.
+    /// Bytes from one value to the next.
+    pub stride: usize,
+    /// The value at position `p` is `bytes[p * stride..][..width]`; of a null the bytes mean nothing.
     pub bytes: &'a [u8],
     /// Which values are null, unless none is.
     pub nulls: Option<Nulls<'a>>,
+}
+
+impl<'a> FixedValues<'a> {
+    /// The value at `position`.
+    #[inline]
+    pub fn value(&self, position: usize) -> &'a [u8] {
+        &self.bytes[position * self.stride..][..self.width]
+    }
+
+    /// The value at `position`, and what follows up to the next.
+    #[inline]
+    fn row(&self, position: usize) -> &'a [u8] {
+        let bytes = &self.bytes[position * self.stride..];
+        &bytes[..bytes.len().min(self.stride)]
+    }
+
+    /// The value at `position`, of a width that the compiler knows.
+    #[inline]
+    pub fn sized<const WIDTH: usize>(&self, position: usize) -> [u8; WIDTH] {
+        *self.bytes[position * self.stride..].first_chunk().expect("every value lies within the bytes")
+    }
 }
 
 /// Which values of a column are null.
@@ -261,6 +311,8 @@ impl Nulls<'_> {
 #[derive(Debug, Clone)]
 pub(crate) struct Fixed {
     pub(crate) width: usize,
+    /// Bytes from one value to the next.
+    pub(crate) stride: usize,
     pub(crate) bytes: Buffer,
     /// A one for each value that is not null; `None` if none is.
     pub(crate) valid: Option<BooleanBuffer>,
@@ -285,11 +337,12 @@ impl Fixed {
             _ => values_of(&array.to_data(), width),
         };
         let valid = array.nulls().filter(|nulls| nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
-        Some(Self { width, bytes, valid })
+        Some(Self { width, stride: width, bytes, valid })
     }
 
     fn values(&self) -> FixedValues<'_> {
-        FixedValues { width: self.width, bytes: &self.bytes, nulls: self.valid.as_ref().map(Nulls) }
+        let nulls = self.valid.as_ref().map(Nulls);
+        FixedValues { width: self.width, stride: self.stride, bytes: &self.bytes, nulls }
     }
 }
 

@@ -96,6 +96,12 @@ impl StepBound {
         self.possible == 0
     }
 
+    /// Whether every step of `steps` is seen, so that none needs to be looked at.
+    #[inline]
+    pub fn sees_all(&self, steps: &Steps) -> bool {
+        self.certain as usize >= steps.len()
+    }
+
     /// Whether `step` of `steps` is seen.
     #[inline]
     pub fn sees(&self, steps: &Steps, step: u32) -> bool {
@@ -306,6 +312,9 @@ impl Rows {
 
     /// The first row at or after `row`, before `end`, whose step is visible.
     pub fn skip_unknown(&self, mut row: u32, end: u32, bound: &StepBound) -> u32 {
+        if bound.sees_all(&self.steps) {
+            return row;
+        }
         while row < end {
             if bound.sees(&self.steps, self.row_steps[row as usize]) {
                 return row;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use roaring::RoaringBitmap;
 
+use self::strip::Member;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Files, TEMPORARY, publish};
 use crate::run::Run;
@@ -23,6 +24,7 @@ use crate::segment::{SegmentMeta, file_name};
 
 mod cells;
 mod output;
+mod strip;
 
 #[cfg(test)]
 mod tests;
@@ -196,10 +198,13 @@ impl Merge<'_> {
             let mut writer = SegmentWriter::new(file, number, self.throttle);
             let output = output::Output::new(self.runs, &pending.ordinals, &pending.rows);
             let (described, steps) = output.write(number, &mut writer)?;
+            let mut members = Vec::new();
             for (feature, data_type) in self.types {
                 self.check_cancelled()?;
-                cells::write(*feature, data_type, &output, &mut writer, &|| self.check_cancelled())?;
+                let width = cells::write(*feature, data_type, &output, &mut writer, &|| self.check_cancelled())?;
+                members.extend(width.map(|width| Member { feature: *feature, data_type: data_type.clone(), width }));
             }
+            strip::write_all(&members, &output, &mut writer, &|| self.check_cancelled())?;
             meta = Some(writer.finish(described, steps)?);
             Ok(())
         });

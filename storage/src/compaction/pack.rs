@@ -1,15 +1,18 @@
 //! Building latest packs: the rule's answer for every entity of a bucket, at the table's last commit.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_buffer::{BooleanBuffer, MutableBuffer, NullBuffer};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 
+use crate::column::{Column, fixed_width};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::flush::{edit_common, remove_files};
@@ -17,6 +20,7 @@ use crate::manifest::PackEntry;
 use crate::model::catalog::Table;
 use crate::pack::{self, DELETED, NEVER, NULL, Pack, VALUE, WindowColumn, Winners};
 use crate::read::bounds::RowBounds;
+use crate::read::fixed;
 use crate::read::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
 use crate::time::Sequence;
 use crate::view::{BucketView, DirtySet, LatestPack, TableState};
@@ -186,11 +190,8 @@ fn window_column(
 ) -> Result<WindowColumn> {
     let mut statuses = vec![NEVER; length];
     let mut event_times = vec![0; length];
-    let mut arrays: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
-    let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
-    // Neighbours mostly lie in one array.
-    let mut last = None;
-    let mut picks = vec![(0, 0); length];
+    let columns: Vec<_> = resolved.sources.iter().map(|source| source.chunk.column(feature)).collect();
+    let mut gathered = Gathered::new(&columns, data_type, length);
     let picked = resolved.sources.iter().zip(0u32..).flat_map(|(source, number)| {
         let picks = source.picks.iter().zip(&source.event_times);
         picks.map(move |(pick, &time)| (pick.place, (number, pick.row, time)))
@@ -203,31 +204,84 @@ fn window_column(
     }
     for (place, (source, row, event_time)) in picked.chain(cells) {
         let place = place as usize;
-        let Some(column) = resolved.sources[source as usize].chunk.column(feature) else { continue };
+        let Some(column) = columns[source as usize] else { continue };
         let Some(position) = column.position(row)? else { continue };
         column.check(position)?;
-        let (window, position) = column.locate(position);
-        let same = last.filter(|(known, _)| *known == (source, window)).map(|(_, array)| array);
-        let array = match same.or_else(|| opened.get(&(source, window)).copied()) {
-            Some(array) => array,
-            None => {
-                // A column written before the feature was widened is cast whole: a build reads most of it anyway.
-                let values = column.window(window)?;
-                arrays.push(if values.data_type() == data_type {
-                    Arc::clone(values)
-                } else {
-                    cast(values, data_type)?
-                });
-                opened.insert((source, window), arrays.len() - 1);
-                arrays.len() - 1
-            }
-        };
-        last = Some(((source, window), array));
-        statuses[place] = if arrays[array].is_null(position as usize) { NULL } else { VALUE };
+        let is_null = gathered.put(place, source, column, position)?;
+        statuses[place] = if is_null { NULL } else { VALUE };
         event_times[place] = event_time;
-        picks[place] = (array, position as usize);
     }
-    let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-    let values = if with_values { Some(interleave(&arrays, &picks)?) } else { None };
+    let values = if with_values { Some(gathered.finish(data_type, &statuses)?) } else { None };
     Ok(WindowColumn { statuses, event_times, values })
+}
+
+/// Values on their way to one array.
+enum Gathered<'a> {
+    /// All have the same fixed width: copied as bytes.
+    Bytes { width: usize, bytes: MutableBuffer },
+    /// Remembered as an array and a position there, and cast if they are of an older type.
+    Arrays {
+        data_type: &'a DataType,
+        arrays: Vec<ArrayRef>,
+        /// (source, window of its column) → array.
+        opened: HashMap<(u32, u32), usize>,
+        picks: Vec<(usize, usize)>,
+    },
+}
+
+impl<'a> Gathered<'a> {
+    fn new(columns: &[Option<&Column>], data_type: &'a DataType, length: usize) -> Self {
+        let alike = |column: &&Column| column.fixed().is_some() && column.data_type() == data_type;
+        match fixed_width(data_type) {
+            Some(width) if columns.iter().flatten().all(alike) => {
+                Self::Bytes { width, bytes: MutableBuffer::from_len_zeroed(length * width) }
+            }
+            _ => Self::Arrays {
+                data_type,
+                arrays: vec![new_null_array(data_type, 1)],
+                opened: HashMap::new(),
+                picks: vec![(0, 0); length],
+            },
+        }
+    }
+
+    /// Puts the value at `position` of a source's column in its place; whether it is null.
+    fn put(&mut self, place: usize, source: u32, column: &Column, position: u32) -> Result<bool> {
+        match self {
+            Self::Bytes { width, bytes } => {
+                let fixed = column.fixed().expect("all columns have a fixed width");
+                let position = position as usize;
+                bytes[place * *width..][..*width].copy_from_slice(fixed.value(position));
+                Ok(fixed.nulls.is_some_and(|nulls| nulls.is_null(position)))
+            }
+            Self::Arrays { data_type, arrays, opened, picks } => {
+                let (window, position) = column.locate(position);
+                let array = match opened.entry((source, window)) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(vacant) => {
+                        // A column written before the feature was widened is cast whole: a build reads most of it anyway.
+                        let values = column.window(window)?;
+                        arrays.push(if values.data_type() == *data_type { values } else { cast(&values, data_type)? });
+                        *vacant.insert(arrays.len() - 1)
+                    }
+                };
+                picks[place] = (array, position as usize);
+                Ok(arrays[array].is_null(position as usize))
+            }
+        }
+    }
+
+    /// The array of what was put; null where the status is not value.
+    fn finish(self, data_type: &DataType, statuses: &[u8]) -> Result<ArrayRef> {
+        match self {
+            Self::Bytes { bytes, .. } => {
+                let valid = BooleanBuffer::collect_bool(statuses.len(), |place| statuses[place] == VALUE);
+                fixed::array(data_type, statuses.len(), bytes.into(), Some(NullBuffer::new(valid)))
+            }
+            Self::Arrays { arrays, picks, .. } => {
+                let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+                Ok(interleave(&arrays, &picks)?)
+            }
+        }
+    }
 }

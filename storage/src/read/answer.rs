@@ -17,7 +17,7 @@ use super::parallel;
 use super::picked;
 use super::plan::FeaturePart;
 use super::resolve::is_expired;
-use super::resolved::{FeatureWinners, Resolved};
+use super::resolved::{FeatureWinners, Pick, Resolved};
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::model::types::as_declared;
@@ -137,9 +137,13 @@ impl<'a> AnswerTable<'a> {
     /// Puts in what was found in history.
     pub(crate) fn fill(&mut self, resolved: &[Resolved], threads: usize) -> Result<()> {
         let (columns, cells, base) = self.split();
-        let mut slots: Vec<_> = columns.iter_mut().zip(cells).enumerate().collect();
-        parallel::map_mut(&mut slots, threads, |(slot, (column, cells))| {
-            resolved.iter().try_for_each(|resolved| column.fill(cells, base, resolved, *slot))
+        let filled = columns.iter_mut().zip(cells).enumerate();
+        let mut filled: Vec<_> = filled.map(|(slot, (column, cells))| Filled { slot, column, cells }).collect();
+        // Neighbours stay together: their cells mostly lie together too.
+        let share = filled.len().div_ceil(threads).max(1);
+        let mut shares: Vec<_> = filled.chunks_mut(share).collect();
+        parallel::map_mut(&mut shares, threads, |columns| {
+            resolved.iter().try_for_each(|resolved| fill_columns(columns, base, resolved))
         })?;
         Ok(())
     }
@@ -168,12 +172,66 @@ impl<'a> AnswerTable<'a> {
             start += column.block_bytes(rows);
         }
         let (statuses, event_times) = with;
+        let base_nulls = BaseNulls::new(base);
         parallel::map(columns, threads, |(column, cells)| {
             let status = statuses.then(|| column.status_array(base));
             let time = event_times.then(|| column.event_time_array(base));
-            Ok([Some(column.array(cells, base)?), status, time])
+            Ok([Some(column.array(cells, base, &base_nulls)?), status, time])
         })
     }
+}
+
+/// A column that is being filled.
+struct Filled<'c, 'a> {
+    /// The feature's place among those asked.
+    slot: usize,
+    column: &'c mut AnswerColumn<'a>,
+    /// Its share of the block.
+    cells: &'c mut [u8],
+}
+
+/// Rows that every column takes before the next rows: few enough that what one column brought into the cache is there
+/// for the others.
+const FILL_ROWS: usize = 1024;
+
+/// Puts what `resolved` found into `filled`.
+fn fill_columns(filled: &mut [Filled<'_, '_>], base: &BaseStatuses, resolved: &Resolved) -> Result<()> {
+    for of in filled.iter_mut() {
+        let columns = resolved.sources.iter().filter_map(|source| source.chunk.column(of.column.part.feature.id));
+        if columns.into_iter().any(|column| column.fixed().is_none()) {
+            of.column.make_picks(of.cells)?;
+        }
+    }
+    for source in &resolved.sources {
+        let mut in_block = Vec::with_capacity(filled.len());
+        for of in filled.iter_mut() {
+            let column = source.chunk.column(of.column.part.feature.id);
+            if of.column.is_block() {
+                in_block.push((of, column));
+            } else {
+                of.column.fill(of.cells, base, column, &source.picks, &source.event_times)?;
+            }
+        }
+        for (piece, picks) in source.picks.chunks(FILL_ROWS).enumerate() {
+            let event_times = source.event_times.get(piece * FILL_ROWS..).unwrap_or(&[]);
+            let mut checked = None;
+            for (of, column) in &mut in_block {
+                if let Some(column) = column.filter(|column| column.strip().is_none() || column.strip() != checked) {
+                    column.prefetch(picks.iter().map(|pick| pick.row));
+                    column.check_all_of(picks.iter().map(|pick| pick.row))?;
+                    checked = column.strip();
+                }
+                of.column.fill(of.cells, base, *column, picks, event_times)?;
+            }
+        }
+    }
+    for of in filled.iter_mut() {
+        if let Some(decided) = resolved.features.get(of.slot) {
+            let columns = resolved.sources.iter().map(|source| source.chunk.column(of.column.part.feature.id));
+            of.column.fill_decided(of.cells, base, decided, &columns.collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
 }
 
 /// One feature's column of an answer.
@@ -232,48 +290,39 @@ impl<'a> AnswerColumn<'a> {
         self.event_times.as_mut()
     }
 
-    /// Puts in what `resolved` found; `slot` is the feature's place among those asked.
-    pub(crate) fn fill(
+    /// Puts in the cells of `picks`, which are checked if they go to the block; `event_times` are those of the picks, and
+    /// of those that follow, if they are kept.
+    fn fill(
         &mut self,
         cells: &mut [u8],
         base: &BaseStatuses,
-        resolved: &Resolved,
-        slot: usize,
+        column: Option<&Column>,
+        picks: &[Pick],
+        event_times: &[Micros],
     ) -> Result<()> {
-        let feature = self.part.feature.id;
-        let columns: Vec<Option<&Column>> =
-            resolved.sources.iter().map(|source| source.chunk.column(feature)).collect();
-        if columns.iter().flatten().any(|column| column.fixed().is_none()) {
-            self.make_picks(cells)?;
-        }
-        for (source, column) in resolved.sources.iter().zip(&columns) {
-            if let Some(event_times) = &mut self.event_times {
-                for (pick, time) in source.picks.iter().zip(&source.event_times) {
-                    event_times[pick.place as usize] = *time;
-                }
+        if let Some(times) = &mut self.event_times {
+            for (pick, time) in picks.iter().zip(event_times) {
+                times[pick.place as usize] = *time;
             }
-            let Some(column) = column else {
-                source.picks.iter().for_each(|pick| self.set_status(base, pick.place, Status::Never));
-                continue;
-            };
-            let mut nulls = Vec::new();
-            match &mut self.cells {
-                Cells::Block => fixed::copy_picks(cells, column, &source.picks, &mut nulls)?,
-                Cells::Picks { sources, picks } => {
-                    let winners = source.picks.iter().map(|pick| (pick.place, pick.row));
-                    picked::pick(sources, picks, column, winners, |place, status| {
-                        if status == Status::Null {
-                            nulls.push(place);
-                        }
-                    })?;
-                }
+        }
+        let Some(column) = column else {
+            picks.iter().for_each(|pick| self.set_status(base, pick.place, Status::Never));
+            return Ok(());
+        };
+        let mut nulls = Vec::new();
+        match &mut self.cells {
+            Cells::Block => fixed::copy_picks(cells, column, picks, &mut nulls),
+            Cells::Picks { sources, picks: chosen } => {
+                let winners = picks.iter().map(|pick| (pick.place, pick.row));
+                picked::pick(sources, chosen, column, winners, |place, status| {
+                    if status == Status::Null {
+                        nulls.push(place);
+                    }
+                })?;
             }
-            nulls.into_iter().for_each(|place| self.set_status(base, place, Status::Null));
         }
-        match resolved.features.get(slot) {
-            Some(decided) => self.fill_decided(cells, base, decided, &columns),
-            None => Ok(()),
-        }
+        nulls.into_iter().for_each(|place| self.set_status(base, place, Status::Null));
+        Ok(())
     }
 
     /// Puts in what was decided for this feature by itself.
@@ -352,11 +401,15 @@ impl<'a> AnswerColumn<'a> {
     }
 
     /// The finished cells, of the declared type. `cells` is the column's share of the block.
-    fn array(&self, cells: Buffer, base: &BaseStatuses) -> Result<ArrayRef> {
+    fn array(&self, cells: Buffer, base: &BaseStatuses, base_nulls: &BaseNulls) -> Result<ArrayRef> {
         let statuses = self.statuses.as_deref().or(base.each());
         let array = match &self.cells {
             Cells::Block => {
-                let nulls = statuses.and_then(|statuses| nulls_of(statuses, self.part.default.is_valid(0)));
+                let has_default = self.part.default.is_valid(0);
+                let nulls = match &self.statuses {
+                    Some(statuses) => nulls_of(statuses, has_default),
+                    None => base_nulls.of(has_default),
+                };
                 fixed::array(&self.part.stored, base.rows(), cells, nulls)?
             }
             Cells::Picks { sources, picks } => {
@@ -397,5 +450,22 @@ fn nulls_of(statuses: &[u8], has_default: bool) -> Option<NullBuffer> {
     if statuses.iter().all(valid) {
         return None;
     }
-    Some(NullBuffer::new(statuses.iter().map(valid).collect::<BooleanBuffer>()))
+    Some(NullBuffer::new(BooleanBuffer::collect_bool(statuses.len(), |row| valid(&statuses[row]))))
+}
+
+/// Which cells are not null in columns that have the base's statuses: found once for all of them.
+struct BaseNulls {
+    with_default: Option<NullBuffer>,
+    without: Option<NullBuffer>,
+}
+
+impl BaseNulls {
+    fn new(base: &BaseStatuses) -> Self {
+        let of = |has_default| base.each().and_then(|statuses| nulls_of(statuses, has_default));
+        Self { with_default: of(true), without: of(false) }
+    }
+
+    fn of(&self, has_default: bool) -> Option<NullBuffer> {
+        if has_default { self.with_default.clone() } else { self.without.clone() }
+    }
 }

@@ -8,37 +8,34 @@ use std::sync::Arc;
 
 use super::answer::Status;
 use super::resolved::Pick;
-use crate::column::Column;
+use crate::column::{Column, FixedValues};
 use crate::error::Result;
 
-/// Copies the cells of `picks`, which `column` has for every write row; the places of nulls go to `nulls`.
-pub(crate) fn copy_picks(cells: &mut [u8], column: &Column, picks: &[Pick], nulls: &mut Vec<u32>) -> Result<()> {
-    column.check_all_of(picks.iter().map(|pick| pick.row))?;
+/// Copies the cells of `picks`, which `column` has for every write row and which are checked; the places of nulls go to
+/// `nulls`.
+pub(crate) fn copy_picks(cells: &mut [u8], column: &Column, picks: &[Pick], nulls: &mut Vec<u32>) {
     let fixed = column.fixed().expect("the caller chose columns of fixed width");
     match fixed.width {
-        8 => copy_width::<8>(cells, fixed.bytes, picks),
-        4 => copy_width::<4>(cells, fixed.bytes, picks),
-        2 => copy_width::<2>(cells, fixed.bytes, picks),
-        1 => copy_width::<1>(cells, fixed.bytes, picks),
+        8 => copy_width::<8>(cells, &fixed, picks),
+        4 => copy_width::<4>(cells, &fixed, picks),
+        2 => copy_width::<2>(cells, &fixed, picks),
+        1 => copy_width::<1>(cells, &fixed, picks),
         width => {
             for pick in picks {
-                let (to, from) = (pick.place as usize * width, pick.row as usize * width);
-                cells[to..to + width].copy_from_slice(&fixed.bytes[from..from + width]);
+                cells[pick.place as usize * width..][..width].copy_from_slice(fixed.value(pick.row as usize));
             }
         }
     }
     if let Some(known) = fixed.nulls {
         nulls.extend(picks.iter().filter(|pick| known.is_null(pick.row as usize)).map(|pick| pick.place));
     }
-    Ok(())
 }
 
 /// One width known to the compiler: a cell is one load and one store.
-fn copy_width<const WIDTH: usize>(cells: &mut [u8], values: &[u8], picks: &[Pick]) {
+fn copy_width<const WIDTH: usize>(cells: &mut [u8], values: &FixedValues<'_>, picks: &[Pick]) {
     let (cells, _) = cells.as_chunks_mut::<WIDTH>();
-    let (values, _) = values.as_chunks::<WIDTH>();
     for pick in picks {
-        cells[pick.place as usize] = values[pick.row as usize];
+        cells[pick.place as usize] = values.sized(pick.row as usize);
     }
 }
 
@@ -59,8 +56,7 @@ pub(crate) fn copy(
             note(place, Status::Null);
             continue;
         }
-        let to = place as usize * width;
-        cells[to..to + width].copy_from_slice(&fixed.bytes[position * width..(position + 1) * width]);
+        cells[place as usize * width..][..width].copy_from_slice(fixed.value(position));
         note(place, Status::Value);
     }
     Ok(())

@@ -188,11 +188,7 @@ fn cells(run: &Run, rows: &[HistoryRow], feature: u32, data_type: &DataType) -> 
             Some(&source) => source,
             None => {
                 let values = column.window(window)?;
-                sources.push(if values.data_type() == data_type {
-                    Arc::clone(values)
-                } else {
-                    cast(values, data_type)?
-                });
+                sources.push(if values.data_type() == data_type { values } else { cast(&values, data_type)? });
                 opened.insert((origin.chunk, window), sources.len() - 1);
                 sources.len() - 1
             }

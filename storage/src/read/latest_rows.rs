@@ -56,7 +56,7 @@ fn standing_entities(
     let dictionary = &scan.state.dictionaries[bucket as usize];
     let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
     let mut keys = Vec::new();
-    let mut sources = Sources::default();
+    let mut sources = Sources::new(runs);
     let mut resolved = Resolved { features: vec![FeatureWinners::default(); features.len()], ..Resolved::default() };
     for ordinal in ordinals {
         let walked = walk(runs, ordinal, point, &features, Standing::Within(from, to))?;

@@ -6,9 +6,13 @@
 
 use std::borrow::Cow;
 use std::hint::select_unpredictable;
+use std::ops::Range;
+
+use arrow_buffer::ToByteSlice;
 
 use super::walk::{BoundedRun, PointBounds};
 use crate::error::Result;
+use crate::prefetch::prefetch;
 use crate::rows::{Rows, StepBound, StepSamples};
 use crate::time::{Micros, Sequence};
 
@@ -99,7 +103,13 @@ pub(crate) fn newest(runs: &[BoundedRun<'_>], knowledge: &Knowledge, questions: 
             let rows = &bounded.run.rows;
             find_rows(bounded, &mut hints[index], block, &mut best, &mut looks)?;
             seek_together(&rows.event_times, &mut looks);
-            for look in looks.iter().filter(|look| look.first < look.end) {
+            looks.retain(|look| look.first < look.end);
+            if !bounded.steps.sees_all(&rows.steps) {
+                for look in &looks {
+                    prefetch(rows.row_steps[look.first as usize..][..1].to_byte_slice());
+                }
+            }
+            for look in &looks {
                 let steps = knowledge.steps(index, bounded, &block[look.question].point);
                 let row = rows.skip_unknown(look.first, look.end, &steps);
                 if row < look.end {
@@ -257,6 +267,7 @@ fn find_rows(
         };
         last = Some((asked.ordinal, entity));
         if let Some(entity) = entity {
+            rows.directory.prefetch(entity);
             looks.push(Look { question, entity, reach: bounded.reach(&asked.point), first: 0, open: 0, end: 0 });
         }
     }
@@ -264,12 +275,30 @@ fn find_rows(
         looks.iter().for_each(|look| best[look.question].newest = Newest::Walk);
         looks.clear();
     }
+    let mut known: Option<(u32, Range<u32>)> = None;
     for look in looks.iter_mut() {
-        let range = rows.rows_of(look.entity)?;
+        let range = match known {
+            Some((entity, ref range)) if entity == look.entity => range.clone(),
+            _ => rows.rows_of(look.entity)?,
+        };
         (look.first, look.open, look.end) = (range.start, range.end - range.start, range.end);
+        if known.as_ref().is_none_or(|(entity, _)| *entity != look.entity) {
+            prefetch_times(&rows.event_times, &range);
+        }
+        known = Some((look.entity, range));
     }
     Ok(())
 }
+
+/// Asks for the event times of an entity's rows, if they are few; a search among many touches few of them.
+fn prefetch_times(event_times: &[Micros], rows: &Range<u32>) {
+    if rows.len() <= PREFETCH_ROWS_MAX {
+        prefetch(event_times[rows.start as usize..rows.end as usize].to_byte_slice());
+    }
+}
+
+/// Rows of an entity, in a run, whose event times are all asked for before they are searched.
+const PREFETCH_ROWS_MAX: usize = 64;
 
 /// Moves the first row of every look to the first whose event time is at most what it reaches. All searches halve at
 /// the same time, and none branches on what it finds: half of such branches would be mispredicted.

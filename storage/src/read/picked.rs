@@ -20,16 +20,18 @@ pub(crate) fn pick(
     winners: impl Iterator<Item = (u32, u32)>,
     mut note: impl FnMut(u32, Status),
 ) -> Result<()> {
-    // Only the windows that something won in are opened: opening one of variable width checks all of its bytes.
+    if column.fixed().is_some() {
+        return pick_fixed(sources, picks, column, winners, note);
+    }
+    // Only the windows that something won in are opened: opening one checks all of its bytes.
     let mut opened: HashMap<u32, usize> = HashMap::new();
     for (place, row) in winners {
         let Some(position) = column.position(row)? else { continue };
-        column.check(position)?;
         let (window, position) = column.locate(position);
         let at = match opened.get(&window) {
             Some(&at) => at,
             None => {
-                sources.push(Arc::clone(column.window(window)?));
+                sources.push(column.window(window)?);
                 opened.insert(window, sources.len() - 1);
                 sources.len() - 1
             }
@@ -37,6 +39,30 @@ pub(crate) fn pick(
         picks[place as usize] = (at, position as usize);
         note(place, if sources[at].is_null(position as usize) { Status::Null } else { Status::Value });
     }
+    Ok(())
+}
+
+/// [`pick`] of a column of fixed width: the cells become a source of their own.
+fn pick_fixed(
+    sources: &mut Vec<ArrayRef>,
+    picks: &mut [(usize, usize)],
+    column: &Column,
+    winners: impl Iterator<Item = (u32, u32)>,
+    mut note: impl FnMut(u32, Status),
+) -> Result<()> {
+    let (mut places, mut positions) = (Vec::new(), Vec::new());
+    for (place, row) in winners {
+        if let Some(position) = column.position(row)? {
+            places.push(place);
+            positions.push(position);
+        }
+    }
+    let source = column.take(&positions)?;
+    for (at, place) in places.into_iter().enumerate() {
+        picks[place as usize] = (sources.len(), at);
+        note(place, if source.is_null(at) { Status::Null } else { Status::Value });
+    }
+    sources.push(source);
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! Which row wins for every row of a request, in one bucket of one table: places, not yet cells.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bounds::RowBounds;
@@ -104,7 +103,7 @@ pub(crate) fn resolve(
     if items.len() >= SORT_ROWS_MIN {
         items = by_ordinal(items);
     }
-    let mut sources = Sources::default();
+    let mut sources = Sources::new(&runs);
     let mut decided: Vec<FeatureWinners> = Vec::new();
     for items in items.chunks(PIECE_ROWS) {
         let questions: Vec<Question> =
@@ -182,32 +181,42 @@ fn by_ordinal(mut items: Vec<Item>) -> Vec<Item> {
 }
 
 /// The chunks in which winners were found, numbered as they are met.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) sources: Vec<Source>,
-    /// (run, chunk of the run) → number.
-    numbers: HashMap<(u32, u32), u32>,
+    /// Where the chunks of each run start in `numbers`.
+    starts: Vec<usize>,
+    /// The number of each chunk of each run; [`UNNUMBERED`] before it is met.
+    numbers: Vec<u32>,
     /// Whether a write row of the chunk has a cell for every feature that any chunk has.
     complete: Vec<Option<bool>>,
-    /// The last hit of `numbers`: neighbours in storage order are mostly in one chunk.
-    last: Option<((u32, u32), u32)>,
 }
 
+/// A chunk without a number.
+const UNNUMBERED: u32 = u32::MAX;
+
 impl Sources {
+    /// None of the chunks of `runs` yet.
+    pub(crate) fn new(runs: &[BoundedRun<'_>]) -> Self {
+        let mut chunks = 0;
+        let starts = runs.iter().map(|bounded| {
+            chunks += bounded.run.chunks.len();
+            chunks - bounded.run.chunks.len()
+        });
+        let starts = starts.collect();
+        Self { sources: Vec::new(), starts, numbers: vec![UNNUMBERED; chunks], complete: Vec::new() }
+    }
+
+    #[inline]
     fn number(&mut self, runs: &[BoundedRun<'_>], run: u32, chunk: u32) -> u32 {
-        if let Some((key, number)) = self.last
-            && key == (run, chunk)
-        {
-            return number;
-        }
-        let number = *self.numbers.entry((run, chunk)).or_insert_with(|| {
+        let number = &mut self.numbers[self.starts[run as usize] + chunk as usize];
+        if *number == UNNUMBERED {
+            *number = self.sources.len() as u32;
             let chunk = Arc::clone(&runs[run as usize].run.chunks[chunk as usize]);
             self.sources.push(Source { chunk, picks: Vec::new(), event_times: Vec::new() });
             self.complete.push(None);
-            self.sources.len() as u32 - 1
-        });
-        self.last = Some(((run, chunk), number));
-        number
+        }
+        *number
     }
 
     fn is_complete(&mut self, runs: &[BoundedRun<'_>], run: u32, row: u32, features: &[u32]) -> bool {

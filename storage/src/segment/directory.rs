@@ -8,7 +8,10 @@
 
 use std::ops::Range;
 
+use arrow_buffer::ToByteSlice;
+
 use crate::error::{Error, Result};
+use crate::prefetch::prefetch;
 use crate::segment::checks::{Checks, Part};
 
 /// Bits of the bitmap per count.
@@ -138,6 +141,14 @@ impl Directory {
         match &self.ordinals {
             Ordinals::Sorted(ordinals) => gallop(ordinals, hint, ordinal, checks),
             Ordinals::Bitmap { words, ranks } => rank_of(words, ranks, ordinal - self.first, checks),
+        }
+    }
+
+    /// Asks the processor for what [`Directory::rows_of`] will read.
+    #[inline]
+    pub fn prefetch(&self, entity: u32) {
+        if let Some(start) = self.starts.as_ref().and_then(|starts| starts.values.get(entity as usize..)) {
+            prefetch(start[..1].to_byte_slice());
         }
     }
 

@@ -85,6 +85,9 @@ pub(crate) enum SectionKind {
     Windows = 36,
     /// Of a feature: where each window starts in its section, and where the last one ends, u64.
     WindowOffsets = 37,
+    /// Of each of several features, the same bytes: for each row their values of fixed width, side by side; count is the
+    /// number of rows, aux where the feature's value starts in its row.
+    Strip = 38,
 }
 
 impl SectionKind {
@@ -111,6 +114,7 @@ impl SectionKind {
             Valid,
             Windows,
             WindowOffsets,
+            Strip,
         ];
         all.into_iter().find(|&kind| kind as u16 == number)
     }

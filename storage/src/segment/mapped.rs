@@ -1,16 +1,17 @@
 //! The values of a column in a mapped file.
 //!
-//! Nothing is touched until it is asked for. Values of fixed width lie as in Arrow, with a bitmap of those that are
-//! not null; all others in windows (`window.rs`), each an array of its own.
+//! Nothing is touched until it is asked for. Values of fixed width lie as in Arrow or in a strip, with a bitmap of those
+//! that are not null; all others in windows (`window.rs`), each an array of its own.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use arrow_array::{Array, ArrayRef, make_array};
-use arrow_buffer::{Buffer, NullBuffer};
+use arrow_array::{Array, ArrayRef, UInt32Array, make_array};
+use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType};
 use arrow_select::concat::concat;
+use arrow_select::take::take;
 
 use crate::column::Fixed;
 use crate::error::Result;
@@ -39,11 +40,21 @@ enum Storage {
 pub(crate) struct FixedStorage {
     /// The values in place.
     pub(crate) fixed: Fixed,
-    /// Where the values start in the file.
+    /// Where the values, or the strip that they are in, start in the file.
     pub(crate) values_offset: u64,
     /// Where the bitmap of the values that are not null starts in the file, if there is one.
     pub(crate) valid_offset: u64,
 }
+
+impl FixedStorage {
+    /// Whether other values lie between these.
+    fn is_strip(&self) -> bool {
+        self.fixed.stride != self.fixed.width
+    }
+}
+
+/// The binary logarithm of values per window of a strip; such a window is copied together for each who asks.
+const STRIP_WINDOW_SHIFT: u32 = 9;
 
 /// Windows in a file.
 #[derive(Debug)]
@@ -89,7 +100,9 @@ impl Mapped {
 
     pub(crate) fn bytes(&self) -> usize {
         match &self.storage {
-            Storage::Fixed(of) => of.fixed.bytes.len() + of.fixed.valid.as_ref().map_or(0, |_| self.len as usize / 8),
+            Storage::Fixed(of) => {
+                self.len as usize * of.fixed.width + of.fixed.valid.as_ref().map_or(0, |_| self.len as usize / 8)
+            }
             Storage::Windows(of) => of.bytes.values.len(),
         }
     }
@@ -106,9 +119,9 @@ impl Mapped {
         let Storage::Fixed(of) = &self.storage else {
             return Ok(());
         };
-        let (width, position) = (of.fixed.width as u64, u64::from(position));
-        let start = of.values_offset + position * width;
-        self.checks.bytes(start..start + width)?;
+        let (stride, position) = (of.fixed.stride as u64, u64::from(position));
+        let start = of.values_offset + position * stride;
+        self.checks.bytes(start..start + stride)?;
         if of.fixed.valid.is_some() {
             let byte = of.valid_offset + position / 8;
             self.checks.bytes(byte..byte + 1)?;
@@ -123,9 +136,9 @@ impl Mapped {
         let Storage::Fixed(of) = &self.storage else {
             return Ok(0..self.len);
         };
-        let width = of.fixed.width as u64;
-        let start = of.values_offset + u64::from(position) * width;
-        let mut known = whole_in_block(start, of.values_offset, width);
+        let stride = of.fixed.stride as u64;
+        let start = of.values_offset + u64::from(position) * stride;
+        let mut known = whole_in_block(start, of.values_offset, stride);
         if of.fixed.valid.is_some() {
             let byte = of.valid_offset + u64::from(position) / 8;
             let bytes = whole_in_block(byte, of.valid_offset, 1);
@@ -140,7 +153,7 @@ impl Mapped {
     pub(crate) fn verify(&self) -> Result<()> {
         match &self.storage {
             Storage::Fixed(of) => {
-                self.checks.bytes(of.values_offset..of.values_offset + of.fixed.bytes.len() as u64)?;
+                self.checks.bytes(of.values_offset..of.values_offset + u64::from(self.len) * of.fixed.stride as u64)?;
                 self.checks.bytes(self.valid_bytes(of))
             }
             // Validated anew and let go: to verify a file must not fill the memory with its arrays.
@@ -151,24 +164,58 @@ impl Mapped {
     #[inline]
     pub(crate) fn locate(&self, position: u32) -> (u32, u32) {
         match &self.storage {
-            Storage::Fixed(_) => (0, position),
+            Storage::Fixed(of) if !of.is_strip() => (0, position),
+            Storage::Fixed(_) => (position >> STRIP_WINDOW_SHIFT, position & ((1 << STRIP_WINDOW_SHIFT) - 1)),
             Storage::Windows(of) => (position >> of.shift, position & ((1 << of.shift) - 1)),
         }
     }
 
-    pub(crate) fn window(&self, window: u32) -> Result<&ArrayRef> {
+    pub(crate) fn window(&self, window: u32) -> Result<ArrayRef> {
         match &self.storage {
-            Storage::Fixed(_) => self.whole(),
-            Storage::Windows(of) => {
-                let array = &of.arrays[window as usize];
-                match array.get() {
-                    Some(array) => Ok(array),
-                    None => {
-                        let made = self.decode(of, window as usize)?;
-                        Ok(array.get_or_init(|| made))
-                    }
-                }
+            Storage::Fixed(of) if !of.is_strip() => self.whole().cloned(),
+            Storage::Fixed(_) => {
+                let start = window << STRIP_WINDOW_SHIFT;
+                let end = self.len.min(start + (1 << STRIP_WINDOW_SHIFT));
+                self.take(&(start..end).collect::<Vec<_>>())
             }
+            Storage::Windows(of) => self.kept_window(of, window).cloned(),
+        }
+    }
+
+    fn kept_window<'a>(&self, of: &'a WindowStorage, window: u32) -> Result<&'a ArrayRef> {
+        let array = &of.arrays[window as usize];
+        match array.get() {
+            Some(array) => Ok(array),
+            None => {
+                let made = self.decode(of, window as usize)?;
+                Ok(array.get_or_init(|| made))
+            }
+        }
+    }
+
+    /// The values at `positions`, checked.
+    pub(crate) fn take(&self, positions: &[u32]) -> Result<ArrayRef> {
+        let Storage::Fixed(of) = &self.storage else {
+            return Ok(take(self.whole()?, &UInt32Array::from(positions.to_vec()), None)?);
+        };
+        let mut bytes = MutableBuffer::with_capacity(positions.len() * of.fixed.width);
+        let mut checked = 0..0;
+        for position in positions {
+            if !checked.contains(position) {
+                checked = self.check_around(*position)?;
+            }
+            bytes.extend_from_slice(&of.fixed.bytes[*position as usize * of.fixed.stride..][..of.fixed.width]);
+        }
+        let valid = of.fixed.valid.as_ref();
+        let valid = valid.map(|valid| positions.iter().map(|position| valid.value(*position as usize)).collect());
+        fixed_array(&self.data_type, positions.len(), bytes.into(), valid)
+            .map_err(|error| self.damaged(of.values_offset, &error))
+    }
+
+    pub(crate) fn strip(&self) -> Option<u64> {
+        match &self.storage {
+            Storage::Fixed(of) => of.is_strip().then_some(of.values_offset),
+            Storage::Windows(_) => None,
         }
     }
 
@@ -177,16 +224,17 @@ impl Mapped {
             return Ok(array);
         }
         let array = match &self.storage {
+            Storage::Fixed(of) if of.is_strip() => self.take(&(0..self.len).collect::<Vec<_>>())?,
             Storage::Fixed(of) => {
                 // Arrow counts the nulls, so their bitmap is read here; values only when they are asked for.
                 self.checks.bytes(self.valid_bytes(of))?;
-                fixed_array(&self.data_type, self.len as usize, &of.fixed)
+                fixed_array(&self.data_type, self.len as usize, of.fixed.bytes.clone(), of.fixed.valid.clone())
                     .map_err(|error| self.damaged(of.values_offset, &error))?
             }
-            Storage::Windows(of) if of.arrays.len() == 1 => return self.window(0),
+            Storage::Windows(of) if of.arrays.len() == 1 => return self.kept_window(of, 0),
             Storage::Windows(of) => {
                 let windows: Vec<&ArrayRef> =
-                    (0..of.arrays.len() as u32).map(|window| self.window(window)).collect::<Result<_>>()?;
+                    (0..of.arrays.len() as u32).map(|window| self.kept_window(of, window)).collect::<Result<_>>()?;
                 let windows: Vec<&dyn Array> = windows.into_iter().map(AsRef::as_ref).collect();
                 concat(&windows)?
             }
@@ -229,16 +277,21 @@ fn whole_in_block(at: u64, offset: u64, width: u64) -> Range<u64> {
 }
 
 /// The array of values of fixed width.
-fn fixed_array(data_type: &DataType, len: usize, fixed: &Fixed) -> Result<ArrayRef, ArrowError> {
-    let nulls = fixed.valid.clone().map(NullBuffer::new);
+fn fixed_array(
+    data_type: &DataType,
+    len: usize,
+    bytes: Buffer,
+    valid: Option<BooleanBuffer>,
+) -> Result<ArrayRef, ArrowError> {
+    let nulls = valid.map(NullBuffer::new);
     let build = ArrayData::builder(data_type.clone()).len(len).nulls(nulls);
     let data = match data_type {
         DataType::FixedSizeList(item, size) => {
             let items = len * usize::try_from(*size).unwrap_or(0);
-            let items = primitive_data(item.data_type(), items, fixed.bytes.clone())?;
+            let items = primitive_data(item.data_type(), items, bytes)?;
             build.add_child_data(items).build()?
         }
-        _ => build.add_buffer(fixed.bytes.clone()).build()?,
+        _ => build.add_buffer(bytes).build()?,
     };
     Ok(make_array(data))
 }

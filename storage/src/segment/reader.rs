@@ -241,7 +241,8 @@ impl Opening {
     fn column(&self, feature: u32, data_type: &DataType, checks: &Checks) -> Result<Column> {
         let rows = self.footer.meta.rows;
         let find = |kind| self.footer.section(kind, feature);
-        let values = find(SectionKind::Values).or_else(|| find(SectionKind::Windows));
+        let values =
+            find(SectionKind::Strip).or_else(|| find(SectionKind::Values)).or_else(|| find(SectionKind::Windows));
         let values = *values.ok_or_else(|| self.blocks.damaged(0, &format!("feature {feature} has no values")))?;
         let presence = match find(SectionKind::Present) {
             None => Presence::Dense,
@@ -258,7 +259,7 @@ impl Opening {
             return Err(self.blocks.damaged(values.offset, "a column has the wrong number of values"));
         }
         let values = match values.kind {
-            SectionKind::Values => self.fixed(&values, data_type, checks)?,
+            SectionKind::Values | SectionKind::Strip => self.fixed(&values, data_type, checks)?,
             _ => self.windows(&values, data_type, checks)?,
         };
         Ok(Column::mapped(feature, presence, values))
@@ -268,7 +269,13 @@ impl Opening {
         let (count, feature) = (values.count as usize, values.feature);
         let width = fixed_width(data_type)
             .ok_or_else(|| self.blocks.damaged(values.offset, &format!("values of {data_type} have no fixed width")))?;
-        let bytes: Part<u8> = self.part(SectionKind::Values, feature, count.saturating_mul(width))?;
+        let (bytes, stride) = match values.kind {
+            SectionKind::Strip => self.strip(values, width)?,
+            _ => {
+                let part: Part<u8> = self.part(SectionKind::Values, feature, count.saturating_mul(width))?;
+                (part.values.into_inner(), width)
+            }
+        };
         let (valid, valid_offset) = match self.footer.section(SectionKind::Valid, feature) {
             None => (None, 0),
             Some(_) => {
@@ -276,9 +283,19 @@ impl Opening {
                 (Some(BooleanBuffer::new(bits.values.inner().clone(), 0, count)), bits.offset)
             }
         };
-        let fixed = Fixed { width, bytes: bytes.values.inner().clone(), valid };
-        let storage = FixedStorage { fixed, values_offset: bytes.offset, valid_offset };
+        let fixed = Fixed { width, stride, bytes, valid };
+        let storage = FixedStorage { fixed, values_offset: values.offset, valid_offset };
         Ok(Mapped::fixed_width(data_type.clone(), values.count, checks.clone(), storage))
+    }
+
+    /// The bytes of a strip from the first value of `width` bytes on, and how far apart values are.
+    fn strip(&self, section: &Section, width: usize) -> Result<(Buffer, usize)> {
+        let (start, count, length) = (section.aux as usize, section.count as usize, section.length as usize);
+        let stride = length.checked_div(count).unwrap_or(0);
+        if stride * count != length || start.saturating_add(width) > stride {
+            return Err(self.blocks.damaged(section.offset, "a strip has rows of the wrong length"));
+        }
+        Ok((self.bytes.slice_with_length(section.offset as usize + start, length - start), stride))
     }
 
     fn windows(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {

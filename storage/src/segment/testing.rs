@@ -163,7 +163,7 @@ pub(crate) fn cell_of(column: &Column, row: u32) -> Result<Option<ArrayRef>> {
             };
             let items = fixed.width / data.len();
             let bytes = &data.buffers()[0][data.offset() * items..][..fixed.width];
-            assert_eq!(&fixed.bytes[position * fixed.width..][..fixed.width], bytes);
+            assert_eq!(fixed.value(position), bytes);
         }
     }
     Ok(Some(array))

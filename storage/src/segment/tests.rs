@@ -263,35 +263,46 @@ fn unknown_sections() {
     }
 }
 
-/// Damage in one column is found by those who read that column, and by a scrub.
+/// Damage in one column, or in the strip that it shares, is found by those who read it, and by a scrub.
 #[test]
 fn damage_is_found_at_first_touch() {
-    let types = vec![DataType::Int64; 3];
+    let types = [DataType::FixedSizeBinary(100), DataType::Int64, DataType::Utf8, DataType::Int32];
     let small = Small::new(30_000, &types, 20_000);
-    let mut bytes = small.bytes.clone();
-    let footer = format::Footer::decode(
+    let mut footer = format::Footer::decode(
         &small.bytes[small.footer_start()..small.bytes.len() - TAIL_BYTES as usize],
         small.footer_start() as u64,
-    );
-    let mut footer = footer.expect("a sound footer");
+    )
+    .expect("a sound footer");
     assert!(footer.sort_sections());
-    let values = footer.section(format::SectionKind::Values, 2).expect("feature 2 has values");
-    assert!(values.length > 2 * BLOCK_BYTES);
-    bytes[(values.offset + values.length / 2) as usize] ^= 1;
-    small.memory.plant(&file_name(7), &bytes);
-    let run = open(&small.files, &small.meta).expect("opening touches no column");
-    let chunk = &run.chunks[0];
-    chunk.column(1).expect("a column").verify().expect("another column");
-    let column = chunk.column(2).expect("a column");
-    column.check(0).expect("another block");
-    let middle = (values.length / 16) as u32;
-    let error = column.check(middle).expect_err("a damaged block");
-    assert_eq!(error.kind(), Kind::Corrupt);
-    assert!(error.message().contains("segments/00000000000000000007.segment"), "{error}");
-    column.verify().expect_err("a damaged block");
-    let checks = run.rows.checks.as_ref().expect("a mapped run");
-    checks.rows(0..run.rows.len()).expect("other sections");
-    checks.all().expect_err("a damaged block");
+    for (kind, feature, damaged) in
+        [(format::SectionKind::Strip, 4, &[2, 4][..]), (format::SectionKind::Values, 1, &[1][..])]
+    {
+        let values = footer.section(kind, feature).expect("the feature has values");
+        assert!(values.length > 2 * BLOCK_BYTES);
+        let mut bytes = small.bytes.clone();
+        bytes[(values.offset + values.length / 2) as usize] ^= 1;
+        small.memory.plant(&file_name(7), &bytes);
+        let run = open(&small.files, &small.meta).expect("opening touches no column");
+        for feature in 1..=4 {
+            let column = run.chunks[0].column(feature).expect("a column");
+            if !damaged.contains(&feature) {
+                column.verify().expect("another column");
+                continue;
+            }
+            column.check(0).expect("another block");
+            for error in [
+                column.check(values.count / 2).expect_err("a damaged block"),
+                column.take(&[0, values.count / 2]).expect_err("a damaged block"),
+            ] {
+                assert_eq!(error.kind(), Kind::Corrupt);
+                assert!(error.message().contains("segments/00000000000000000007.segment"), "{error}");
+            }
+            column.verify().expect_err("a damaged block");
+        }
+        let checks = run.rows.checks.as_ref().expect("a mapped run");
+        checks.rows(0..run.rows.len()).expect("other sections");
+        checks.all().expect_err("a damaged block");
+    }
 }
 
 #[test]

@@ -35,9 +35,8 @@ impl<'a> SegmentWriter<'a> {
         Self { file, throttle, block, offset, checksums, sections, features }
     }
 
-    /// Says that the sections of `feature` follow; features come in ascending order.
+    /// Says that there are sections of `feature`.
     pub(crate) fn feature(&mut self, feature: u32, data_type: DataType) {
-        assert!(self.features.last().is_none_or(|(last, _)| *last < feature));
         self.features.push((feature, data_type));
     }
 
@@ -80,6 +79,14 @@ impl<'a> SegmentWriter<'a> {
         (section.count, section.aux, section.length) = (count, aux, length);
     }
 
+    /// Ends the section as one of each of `features`: it is a strip of `count` rows, in which the cells of the feature
+    /// start where it says.
+    pub(crate) fn end_strip(&mut self, count: u32, features: impl Iterator<Item = (u32, u32)>) {
+        self.end(count, 0);
+        let strip = self.sections.pop().expect("a section was begun");
+        self.sections.extend(features.map(|(feature, aux)| Section { feature, aux, ..strip }));
+    }
+
     /// Writes a section of numbers.
     pub(crate) fn section<T: ArrowNativeType>(&mut self, kind: SectionKind, feature: u32, of: &[T]) -> Result<()> {
         self.begin(kind, feature)?;
@@ -93,7 +100,9 @@ impl<'a> SegmentWriter<'a> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
-        let (sections, features, checksums) = (self.sections, self.features, self.checksums);
+        let (sections, mut features, checksums) = (self.sections, self.features, self.checksums);
+        features.sort_unstable_by_key(|(feature, _)| *feature);
+        assert!(features.is_sorted_by(|a, b| a.0 < b.0), "each feature is written once");
         let footer = Footer { meta, steps, sections, features, checksums };
         let bytes = footer.encode();
         let footer_crc = checksum64(&bytes);

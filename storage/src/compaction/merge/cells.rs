@@ -11,6 +11,7 @@ use arrow_select::interleave::interleave;
 use hashbrown::HashMap;
 
 use super::output::{NO_CHUNK, Output, WINDOW_ROWS};
+use super::strip;
 use crate::column::{Column, Fixed, FixedValues, fixed_width};
 use crate::error::Result;
 use crate::run::Origin;
@@ -24,23 +25,27 @@ const WINDOW_BYTES: u64 = 1 << 20;
 /// The binary logarithm of values per window, at least and at most.
 const WINDOW_SHIFTS: std::ops::RangeInclusive<u32> = 4..=WINDOW_ROWS.ilog2();
 
-/// Writes the sections of `feature`, none if no row has a cell.
+/// Writes the sections of `feature`, none if no row has a cell. If every write row has one, of a type that fits into a
+/// strip, nothing is written yet: the answer is how wide a cell is, for [`strip::write`].
 pub(super) fn write(
     feature: u32,
     data_type: &DataType,
     output: &Output<'_>,
     writer: &mut SegmentWriter<'_>,
     go_on: &dyn Fn() -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<usize>> {
     let columns: Vec<Option<&Column>> = output.chunks.iter().map(|chunk| chunk.column(feature)).collect();
     let Some(present) = Present::of(&columns, output)? else {
-        return Ok(());
+        return Ok(None);
     };
     // A list with a null inside of it has no fixed width, so one such column is enough.
     let fixed = fixed_width(data_type).filter(|_| columns.iter().flatten().all(|column| column.fixed().is_some()));
     let same_type = columns.iter().flatten().all(|column| column.data_type() == data_type);
     // Where every write row has a cell, a bitmap would only mark the tombstones; a zero in their place costs less.
     let fill = fixed.is_some() && same_type && present.cells + output.tombstones == output.origins.len() as u32;
+    if let Some(width) = fixed.filter(|&width| fill && width <= strip::CELL_BYTES_MAX) {
+        return Ok(Some(width));
+    }
     let dense = fill || present.cells as usize == output.origins.len();
     let picks = Picks { columns: &columns, origins: &output.origins, present: &present, fill };
 
@@ -53,20 +58,21 @@ pub(super) fn write(
     match fixed {
         Some(width) if same_type => {
             let mut source = Copied::new(width, &columns)?;
-            write_fixed(feature, &picks, writer, go_on, |picked| source.copy(picked))
+            write_fixed(feature, &picks, writer, go_on, |picked| source.copy(picked))?;
         }
         Some(_) => {
             let mut source = Interleaved::new(data_type, &columns);
             write_fixed(feature, &picks, writer, go_on, |picked| {
                 let array = source.interleave(picked)?;
                 Ok(Fixed::of(array.as_ref()).expect("a cast between fixed widths makes no null inside of a value"))
-            })
+            })?;
         }
         None => {
             let shift = window_shift(data_type, &columns);
-            write_windows(feature, &picks, writer, go_on, shift, &mut Interleaved::new(data_type, &columns))
+            write_windows(feature, &picks, writer, go_on, shift, &mut Interleaved::new(data_type, &columns))?;
         }
     }
+    Ok(None)
 }
 
 /// Which rows of the segment have a cell.
@@ -111,7 +117,7 @@ impl Present {
     }
 }
 
-fn position(columns: &[Option<&Column>], origin: &Origin) -> Result<Option<u32>> {
+pub(super) fn position(columns: &[Option<&Column>], origin: &Origin) -> Result<Option<u32>> {
     if origin.chunk == NO_CHUNK {
         return Ok(None);
     }
@@ -261,7 +267,7 @@ impl<'a> Copied<'a> {
             width => {
                 for (to, &(source, position)) in bytes.chunks_exact_mut(width).zip(picked) {
                     if let Some(from) = self.source(source) {
-                        to.copy_from_slice(&from.bytes[position as usize * width..][..width]);
+                        to.copy_from_slice(from.value(position as usize));
                     }
                 }
             }
@@ -271,7 +277,7 @@ impl<'a> Copied<'a> {
             !nulls.is_some_and(|nulls| nulls.is_null(position as usize))
         };
         let valid = (self.any_nulls && !picked.iter().all(is_valid)).then(|| picked.iter().map(is_valid).collect());
-        Ok(Fixed { width: self.width, bytes: bytes.into(), valid })
+        Ok(Fixed { width: self.width, stride: self.width, bytes: bytes.into(), valid })
     }
 
     fn source(&self, source: u32) -> Option<&FixedValues<'a>> {
@@ -282,7 +288,7 @@ impl<'a> Copied<'a> {
     fn copy_width<const WIDTH: usize>(&self, picked: &[Pick], bytes: &mut [u8]) {
         for (to, &(source, position)) in bytes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(picked) {
             if let Some(from) = self.source(source) {
-                *to = from.bytes.as_chunks::<WIDTH>().0[position as usize];
+                *to = from.sized(position as usize);
             }
         }
     }
@@ -335,14 +341,14 @@ impl<'a> Interleaved<'a> {
         }
         let array = column.window(key.1)?;
         if array.data_type() == self.data_type {
-            return Ok(ArrayRef::clone(array));
+            return Ok(array);
         }
         if let Some(array) = self.cast.get(&key) {
             return Ok(ArrayRef::clone(array));
         }
         // A value that does not fit must not become null: features are only ever widened.
         let exact = CastOptions { safe: false, ..CastOptions::default() };
-        let array = cast_with_options(array, self.data_type, &exact)?;
+        let array = cast_with_options(&array, self.data_type, &exact)?;
         self.cast.insert(key, ArrayRef::clone(&array));
         Ok(array)
     }
