@@ -9,6 +9,7 @@ use firn_storage::checksum::{Digest64, checksum, checksum64};
 const LOG_HEADER: usize = 64;
 const RECORD_HEADER: usize = 72;
 const SEGMENT_HEADER: usize = 64;
+const SEGMENT_FORMAT: u64 = 1;
 const SEGMENT_TAIL: usize = 24;
 const BLOCK: usize = 64 * 1024;
 
@@ -63,7 +64,7 @@ pub(crate) fn log(bytes: &mut [u8], number: u64, before: Option<LogEnd>) -> LogE
 pub(crate) fn segment(bytes: &mut [u8], number: u64) {
     let Some(tail) = bytes.len().checked_sub(SEGMENT_TAIL).filter(|tail| *tail > SEGMENT_HEADER) else { return };
     bytes[..8].copy_from_slice(b"firn-seg");
-    bytes[8..16].fill(0);
+    put(bytes, 8, SEGMENT_FORMAT);
     put(bytes, 16, number);
     bytes[24..SEGMENT_HEADER].fill(0);
     bytes[tail + 16..].copy_from_slice(b"firn-seg");
@@ -71,6 +72,7 @@ pub(crate) fn segment(bytes: &mut [u8], number: u64) {
     let start = usize::try_from(length).ok().and_then(|length| tail.checked_sub(length));
     let Some(start) = start.filter(|start| *start >= SEGMENT_HEADER) else { return };
     if tail - start > 16 {
+        put(bytes, start, SEGMENT_FORMAT);
         put(bytes, start + 8, number);
     }
     // The checksums of the blocks are what the footer ends with.

@@ -112,7 +112,7 @@ fn cell_of(column: &Column, row: u32) -> Result<Option<ArrayRef>> {
     if let Some(fixed) = column.fixed() {
         let position = position as usize;
         assert_eq!(fixed.nulls.is_some_and(|nulls| nulls.is_null(position)), cell.is_null(0));
-        assert_eq!(fixed.bytes[position * fixed.width..][..fixed.width].len(), fixed.width);
+        assert_eq!(fixed.value(position).len(), fixed.width);
     }
     Ok(Some(cell))
 }

@@ -296,6 +296,20 @@ impl Rows {
         (self.row_id(row), self.sequence(row), self.places.of(row))
     }
 
+    /// Whether `row` comes before `other_row` of `other`, another run's row of the same entity and event time.
+    pub fn comes_before(&self, row: u32, other: &Rows, other_row: u32) -> bool {
+        if self.row_ids.is_none() && other.row_ids.is_none() {
+            // Runs mostly hold commits that do not overlap: then no row has to be looked at.
+            let ends = |rows: &Rows| Some((*rows.steps.sequences.first()?, *rows.steps.sequences.last()?));
+            if let (Some((first, last)), Some((other_first, other_last))) = (ends(self), ends(other))
+                && (first > other_last || last < other_first)
+            {
+                return first > other_last;
+            }
+        }
+        self.order(row) > other.order(other_row)
+    }
+
     /// The features that the retraction `row` names; empty for any other row.
     pub fn retracted_features(&self, row: u32) -> &[u32] {
         match self.retracted.binary_search_by_key(&row, |(at, _)| *at) {

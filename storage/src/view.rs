@@ -47,23 +47,12 @@ pub struct LatestPack {
     pub dirty: Arc<DirtySet>,
     /// The schema version whose features the pack holds.
     pub shape: u64,
-    /// The table's last commit when background work last looked, and since when it has been the last.
-    pub quiet: Mutex<(Sequence, Micros)>,
 }
 
 impl LatestPack {
     /// A pack that was just built or opened.
     pub fn new(pack: Pack, dirty: Arc<DirtySet>, shape: u64) -> Self {
-        Self { pack, dirty, shape, quiet: Mutex::default() }
-    }
-
-    /// How long the table's last commit has been `through`, at `now`, as far as anybody looked.
-    pub fn quiet_for(&self, through: Sequence, now: Micros) -> Micros {
-        let mut quiet = self.quiet.lock();
-        if quiet.0 != through {
-            *quiet = (through, now);
-        }
-        now - quiet.1
+        Self { pack, dirty, shape }
     }
 }
 
@@ -176,7 +165,13 @@ pub struct TableState {
     pub size: Mutex<MemtableSize>,
     /// Features whose columns are of several types, because they were widened.
     pub mixed: RwLock<HashSet<u32>>,
+    /// The last commit when background work last looked, and since when it has been the last.
+    pub quiet: Mutex<(Sequence, Micros)>,
 }
+
+/// A table that was not written for so long is at rest: what reads gain by is done then, for the next writes may be far
+/// away.
+const QUIET_MICROS: i64 = 3_000_000;
 
 impl TableState {
     /// A table that shows `view`.
@@ -189,7 +184,18 @@ impl TableState {
             pending: Mutex::default(),
             size: Mutex::default(),
             mixed: RwLock::default(),
+            quiet: Mutex::default(),
         }
+    }
+
+    /// Whether, at `now`, the table was not written for [`QUIET_MICROS`], as far as anybody looked.
+    pub fn is_quiet(&self, now: Micros) -> bool {
+        let through = self.view.load().through;
+        let mut quiet = self.quiet.lock();
+        if quiet.0 != through {
+            *quiet = (through, now);
+        }
+        now - quiet.1 >= QUIET_MICROS
     }
 
     /// Replaces the view by what `change` makes of it.

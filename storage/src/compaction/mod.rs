@@ -34,8 +34,11 @@ pub(crate) fn compact_once(engine: &Arc<Engine>) -> Result<bool> {
         pack::build(engine, table, bucket)?;
         return Ok(true);
     }
+    let now = engine.clock.monotonic();
     for (table, bucket) in buckets() {
-        if let Some(numbers) = plan::choose(&entries_of(engine, table, bucket)) {
+        let entries = entries_of(engine, table, bucket);
+        let at_rest = || plan::choose_at_rest(&entries).filter(|_| table.is_quiet(now));
+        if let Some(numbers) = plan::choose(&entries).or_else(at_rest) {
             retention::raise_horizon(engine, table)?;
             merge_segments(engine, table, bucket, &numbers)?;
             return Ok(true);

@@ -27,9 +27,6 @@ use crate::view::{BucketView, DirtySet, LatestPack, TableState};
 
 /// A pack is rebuilt when one in this many of its entities was written since.
 const DIRTY_SHARE: u64 = 8;
-/// A pack that is behind at all is rebuilt once its table was not written for so long: nothing else is to be done, and
-/// the next writes may be far away.
-const QUIET_MICROS: i64 = 3_000_000;
 /// After a pack was built for so long, none is rebuilt because of writes for so many times as long: where writes go to
 /// all entities, packs would else take a whole core and be out of date at once.
 const REST_TIMES: i64 = 7;
@@ -49,7 +46,8 @@ pub(crate) fn urgency(table: &TableState, bucket: u32, engine: &Engine) -> Optio
     };
     let now = engine.clock.monotonic();
     let behind = latest.dirty.len() + u64::from(entities.saturating_sub(latest.pack.ordinals()));
-    let quiet = latest.quiet_for(view.through, now) >= QUIET_MICROS;
+    // A pack that is behind at all is rebuilt once its table is at rest.
+    let quiet = table.is_quiet(now);
     let rested = now >= engine.packs_rest_until.load(Ordering::Relaxed);
     let due = (behind > u64::from(entities) / DIRTY_SHARE && rested) || (behind > 0 && quiet);
     due.then(|| behind * 1_000_000 / u64::from(entities))
@@ -192,20 +190,19 @@ fn window_column(
     let mut event_times = vec![0; length];
     let columns: Vec<_> = resolved.sources.iter().map(|source| source.chunk.column(feature)).collect();
     let mut gathered = Gathered::new(&columns, data_type, length);
-    let picked = resolved.sources.iter().zip(0u32..).flat_map(|(source, number)| {
-        let picks = source.picks.iter().zip(&source.event_times);
-        picks.map(move |(pick, &time)| (pick.place, (number, pick.row, time)))
-    });
+    let whole = resolved.sources.iter().map(|source| (&source.picks, &source.event_times)).zip(0u32..);
     let decided = resolved.features.get(slot);
-    let cells = decided.into_iter().flat_map(|decided| &decided.cells);
-    let cells = cells.map(|cell| (cell.place, (cell.source, cell.row, cell.event_time)));
+    let won = decided.into_iter().flat_map(|decided| &decided.won).map(|won| (&won.picks, &won.event_times));
+    let winners = whole.chain(won.zip(0u32..)).flat_map(|((picks, event_times), source)| {
+        picks.iter().zip(event_times).map(move |(pick, time)| (pick, source, *time))
+    });
     for place in decided.into_iter().flat_map(|decided| &decided.deleted) {
         statuses[*place as usize] = DELETED;
     }
-    for (place, (source, row, event_time)) in picked.chain(cells) {
-        let place = place as usize;
+    for (pick, source, event_time) in winners {
+        let place = pick.place as usize;
         let Some(column) = columns[source as usize] else { continue };
-        let Some(position) = column.position(row)? else { continue };
+        let Some(position) = column.position(pick.row)? else { continue };
         column.check(position)?;
         let is_null = gathered.put(place, source, column, position)?;
         statuses[place] = if is_null { NULL } else { VALUE };

@@ -334,21 +334,20 @@ impl<'a> AnswerColumn<'a> {
         columns: &[Option<&Column>],
     ) -> Result<()> {
         let statuses = self.statuses.get_or_insert_with(|| base.to_vec());
-        let mut by_source: Vec<Vec<(u32, u32)>> = vec![Vec::new(); columns.len()];
-        for cell in &decided.cells {
-            by_source[cell.source as usize].push((cell.place, cell.row));
-        }
-        if let Some(event_times) = &mut self.event_times {
-            decided.cells.iter().for_each(|cell| event_times[cell.place as usize] = cell.event_time);
-        }
         decided.deleted.iter().for_each(|&place| statuses[place as usize] = Status::Deleted as u8);
-        for (winners, column) in by_source.into_iter().zip(columns) {
+        for (won, column) in decided.won.iter().zip(columns) {
             let Some(column) = column else { continue };
+            if let Some(event_times) = &mut self.event_times {
+                for (pick, time) in won.picks.iter().zip(&won.event_times) {
+                    event_times[pick.place as usize] = *time;
+                }
+            }
             let note = |place: u32, status: Status| statuses[place as usize] = status as u8;
             match &mut self.cells {
-                Cells::Block => fixed::copy(cells, column, winners.into_iter(), note)?,
+                Cells::Block => fixed::copy(cells, column, &won.picks, note)?,
                 Cells::Picks { sources, picks } => {
-                    picked::pick(sources, picks, column, winners.into_iter(), note)?;
+                    let winners = won.picks.iter().map(|pick| (pick.place, pick.row));
+                    picked::pick(sources, picks, column, winners, note)?;
                 }
             }
         }

@@ -10,6 +10,7 @@ use super::answer::Status;
 use super::resolved::Pick;
 use crate::column::{Column, FixedValues};
 use crate::error::Result;
+use crate::prefetch::prefetch;
 
 /// Copies the cells of `picks`, which `column` has for every write row and which are checked; the places of nulls go to
 /// `nulls`.
@@ -39,25 +40,36 @@ fn copy_width<const WIDTH: usize>(cells: &mut [u8], values: &FixedValues<'_>, pi
     }
 }
 
-/// Copies the cells of `winners` (place, row) that `column` has, and notes the status of each.
-pub(crate) fn copy(
-    cells: &mut [u8],
-    column: &Column,
-    winners: impl Iterator<Item = (u32, u32)>,
-    mut note: impl FnMut(u32, Status),
-) -> Result<()> {
+/// Rows whose cells are found, and asked for, before the first of them is copied.
+const FOUND_ROWS: usize = 256;
+
+/// Copies the cells of `picks` that `column` has, and notes the status of each.
+pub(crate) fn copy(cells: &mut [u8], column: &Column, picks: &[Pick], mut note: impl FnMut(u32, Status)) -> Result<()> {
     let fixed = column.fixed().expect("the caller chose columns of fixed width");
     let width = fixed.width;
-    for (place, row) in winners {
-        let Some(position) = column.position(row)? else { continue };
-        column.check(position)?;
-        let position = position as usize;
-        if fixed.nulls.as_ref().is_some_and(|nulls| nulls.is_null(position)) {
-            note(place, Status::Null);
-            continue;
+    let mut found = Vec::with_capacity(FOUND_ROWS);
+    for picks in picks.chunks(FOUND_ROWS) {
+        found.clear();
+        for pick in picks {
+            if let Some(position) = column.position(pick.row)? {
+                prefetch(fixed.value(position as usize));
+                found.push((pick.place, position));
+            }
         }
-        cells[place as usize * width..][..width].copy_from_slice(fixed.value(position));
-        note(place, Status::Value);
+        for &(place, position) in &found {
+            column.check(position)?;
+            let position = position as usize;
+            if fixed.nulls.as_ref().is_some_and(|nulls| nulls.is_null(position)) {
+                note(place, Status::Null);
+                continue;
+            }
+            let to = &mut cells[place as usize * width..][..width];
+            match to.as_mut_array::<8>() {
+                Some(to) => *to = fixed.sized(position),
+                None => to.copy_from_slice(fixed.value(position)),
+            }
+            note(place, Status::Value);
+        }
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ fn standing_entities(
         }
         // An erased entity has no key.
         let Some(key) = dictionary.key(ordinal)? else { continue };
-        sources.note(runs, keys.len() as u32, &walked, &mut resolved.features);
+        sources.note(runs, keys.len() as u32, &walked, &mut resolved.features, true);
         keys.push(key);
     }
     resolved.sources = sources.sources;

@@ -151,6 +151,20 @@ impl Spans {
     }
 }
 
+impl Spans {
+    /// The spans that hold those of all `questions`, which are of one entity, by run.
+    pub(super) fn union(&self, questions: Range<usize>) -> Vec<Span> {
+        let mut union: Vec<Span> = Vec::new();
+        for span in questions.flat_map(|question| self.of(question)) {
+            match union.iter_mut().find(|known| known.run == span.run) {
+                Some(known) => known.first = known.first.min(span.first),
+                None => union.push(*span),
+            }
+        }
+        union
+    }
+}
+
 /// The spans of `questions` in all runs. Those of one entity should follow one another, and ordinals ascend.
 pub(super) fn spans(runs: &[BoundedRun<'_>], questions: &[Question]) -> Result<Spans> {
     let mut found = Spans { spans: Vec::with_capacity(questions.len()), ends: Vec::new(), walks: Vec::new() };
@@ -234,7 +248,7 @@ impl Best {
         let wins = match self.newest {
             Newest::Row { run: known, row: known_row } if time == self.time => {
                 let known = &runs[known as usize].run.rows;
-                rows.order(row) > known.order(known_row)
+                rows.comes_before(row, known, known_row)
             }
             Newest::Row { .. } => time > self.time,
             Newest::None => true,

@@ -2,9 +2,12 @@
 //! rows between are passed over by bitmap. What has tombstones is left to the whole rule, `walk.rs`.
 //!
 //! Features go one after another, each through all questions, which come in storage order: what is read of a feature
-//! lies together.
+//! lies together. Where many questions ask for one entity of few rows, the cells of a feature are listed once for all.
 
-use super::newest::{Knowledge, Question, Span, spans};
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use super::newest::{Knowledge, Question, Span, Spans, spans};
 use super::walk::{BoundedRun, Winner};
 use crate::column::Column;
 use crate::error::Result;
@@ -29,19 +32,67 @@ pub(crate) fn newest_cells(
     features: &[u32],
 ) -> Result<NewestCells> {
     let spans = spans(runs, questions)?;
+    let groups = groups(questions, &spans, matches!(knowledge, Knowledge::Constant));
+    let mut listed = Vec::new();
     let mut winners = Vec::with_capacity(features.len());
     for &feature in features {
         let cells: Vec<Cells<'_>> = runs.iter().map(|bounded| Cells::new(bounded.run, feature)).collect();
         let mut won = Vec::new();
-        for (index, question) in questions.iter().enumerate() {
-            let seek = Seek { runs, knowledge, cells: &cells, question };
-            if let Some(winner) = seek.newest(spans.of(index))? {
-                won.push((index as u32, winner));
+        for group in &groups {
+            let asked = &questions[group.questions.clone()];
+            let seek = |question| Seek { runs, knowledge, cells: &cells, question };
+            if let Some(entity) = &group.entity {
+                seek(&asked[0]).list(entity, &mut listed)?;
+            }
+            for (index, question) in group.questions.clone().zip(asked) {
+                let winner = match &group.entity {
+                    Some(_) => newest_listed(&listed, question.point.as_of),
+                    None => seek(question).newest(spans.of(index))?,
+                };
+                won.extend(winner.map(|winner| (index as u32, winner)));
             }
         }
         winners.push(won);
     }
     Ok(NewestCells { winners, walks: spans.walks })
+}
+
+/// Questions that follow one another.
+struct Group {
+    questions: Range<usize>,
+    /// If all ask for one entity, and to list its cells pays: its rows in each run, as far as any of them may ask.
+    entity: Option<Vec<Span>>,
+}
+
+/// Questions of one entity from which listing its cells pays.
+const LIST_QUESTIONS_MIN: usize = 3;
+/// Rows of an entity per question, at most, for listing its cells.
+const LIST_ROWS_MAX: usize = 64;
+
+/// Cuts `questions` into groups. Cells are listed only if every question sees the same steps (`same_steps`).
+fn groups(questions: &[Question], spans: &Spans, same_steps: bool) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    for asked in questions.chunk_by(|a, b| a.ordinal == b.ordinal) {
+        let questions = start..start + asked.len();
+        start = questions.end;
+        let mut entity = None;
+        let next_walk = spans.walks.partition_point(|walk| (*walk as usize) < questions.start);
+        let walked = spans.walks.get(next_walk).is_some_and(|walk| questions.contains(&(*walk as usize)));
+        if same_steps && !walked && asked.len() >= LIST_QUESTIONS_MIN {
+            let rows = spans.union(questions.clone());
+            let count: usize = rows.iter().map(|span| (span.end - span.first) as usize).sum();
+            entity = (count <= LIST_ROWS_MAX * asked.len()).then_some(rows);
+        }
+        groups.push(Group { questions, entity });
+    }
+    groups
+}
+
+/// The newest of `listed`, cells of one entity and feature from the newest on, that lies within `as_of`.
+fn newest_listed(listed: &[(Micros, Winner)], as_of: Micros) -> Option<Winner> {
+    let first = listed.partition_point(|(time, _)| *time > as_of);
+    listed.get(first).map(|(_, winner)| *winner)
 }
 
 /// Where the cells of one feature are in a run.
@@ -108,7 +159,7 @@ impl Seek<'_, '_> {
             let time = rows.event_times[row as usize];
             let wins = best.is_none_or(|(best_time, known)| {
                 let known_rows = &self.runs[known.run as usize].run.rows;
-                (time, rows.order(row)) > (best_time, known_rows.order(known.row))
+                time > best_time || (time == best_time && rows.comes_before(row, known_rows, known.row))
             });
             if wins {
                 best = Some((time, winner));
@@ -117,15 +168,40 @@ impl Seek<'_, '_> {
         Ok(best.map(|(_, winner)| winner))
     }
 
+    /// Sets `listed` to all visible cells in `spans`, which are of one entity, from the newest on.
+    fn list(&self, spans: &[Span], listed: &mut Vec<(Micros, Winner)>) -> Result<()> {
+        listed.clear();
+        let rows_of = |winner: &Winner| &self.runs[winner.run as usize].run.rows;
+        for span in spans {
+            let mut rest = *span;
+            while let Some(row) = self.first(&rest)? {
+                let winner = Winner { run: span.run, row };
+                listed.push((rows_of(&winner).event_times[row as usize], winner));
+                rest.first = row + 1;
+            }
+        }
+        if spans.len() > 1 {
+            listed.sort_unstable_by(|(time, winner), (other_time, other)| {
+                other_time.cmp(time).then_with(|| match (winner.run == other.run, winner.row.cmp(&other.row)) {
+                    (true, order) => order,
+                    (false, _) if rows_of(winner).comes_before(winner.row, rows_of(other), other.row) => Ordering::Less,
+                    (false, _) => Ordering::Greater,
+                })
+            });
+        }
+        Ok(())
+    }
+
     /// The first visible row of `span` with a cell.
     fn first(&self, span: &Span) -> Result<Option<u32>> {
         let index = span.run as usize;
         let bounded = &self.runs[index];
         let rows = &bounded.run.rows;
         let steps = self.knowledge.steps(index, bounded, &self.question.point);
+        let all = steps.sees_all(&rows.steps);
         let mut from = span.first;
         while let Some(row) = self.cells[index].next(from, span.end)? {
-            if steps.sees(&rows.steps, rows.row_steps[row as usize]) {
+            if all || steps.sees(&rows.steps, rows.row_steps[row as usize]) {
                 return Ok(Some(row));
             }
             from = row + 1;

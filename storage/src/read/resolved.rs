@@ -49,20 +49,18 @@ pub(crate) struct Resolved {
 /// The winners of one feature for rows whose features were decided one by one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FeatureWinners {
-    pub(crate) cells: Vec<CellPick>,
+    /// By source; those at the end in which none won may be missing.
+    pub(crate) won: Vec<Won>,
     /// The places of rows without a winner whose entity was deleted.
     pub(crate) deleted: Vec<u32>,
 }
 
-/// A row of the request and the cell that wins for one feature.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CellPick {
-    pub(crate) place: u32,
-    /// Index of the source.
-    pub(crate) source: u32,
-    /// Row of its chunk.
-    pub(crate) row: u32,
-    pub(crate) event_time: Micros,
+/// The cells of one feature that won in one source.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Won {
+    pub(crate) picks: Vec<Pick>,
+    /// The event time of each pick, if event times were asked for.
+    pub(crate) event_times: Vec<Micros>,
 }
 
 /// The bounds of a batch of rows.
@@ -121,7 +119,7 @@ pub(crate) fn resolve(
         }
         if !left.is_empty() {
             decided.resize(wanted.features.len(), FeatureWinners::default());
-            decide(&runs, &knowledge, &left, wanted.features, &mut sources, &mut decided)?;
+            decide(&runs, &knowledge, &left, wanted, &mut sources, &mut decided)?;
         }
     }
     Ok(Resolved { sources: sources.sources, features: decided })
@@ -132,21 +130,22 @@ fn decide(
     runs: &[BoundedRun<'_>],
     knowledge: &Knowledge,
     left: &[(u32, Question)],
-    features: &[u32],
+    wanted: Wanted<'_>,
     sources: &mut Sources,
     decided: &mut [FeatureWinners],
 ) -> Result<()> {
     let (places, questions): (Vec<u32>, Vec<Question>) = left.iter().copied().unzip();
-    let cells = newest_cells(runs, knowledge, &questions, features)?;
+    let cells = newest_cells(runs, knowledge, &questions, wanted.features)?;
     for (decided, winners) in decided.iter_mut().zip(&cells.winners) {
-        let picks = winners.iter().map(|(question, winner)| sources.cell(runs, places[*question as usize], *winner));
-        decided.cells.extend(picks);
+        for (question, winner) in winners {
+            sources.win(runs, decided, places[*question as usize], *winner, wanted.event_times);
+        }
     }
     for question in cells.walks {
         let (place, Question { ordinal, point }) = left[question as usize];
         let seen = knowledge.seen_from(runs, &point);
-        let walked = walk(&seen, ordinal, &point, features, Standing::Ignored)?;
-        sources.note(&seen, place, &walked, decided);
+        let walked = walk(&seen, ordinal, &point, wanted.features, Standing::Ignored)?;
+        sources.note(&seen, place, &walked, decided, wanted.event_times);
     }
     Ok(())
 }
@@ -254,10 +253,24 @@ impl Sources {
         }
     }
 
-    /// The cell of `winner` at `place`.
-    fn cell(&mut self, runs: &[BoundedRun<'_>], place: u32, winner: Winner) -> CellPick {
-        let (source, row, event_time) = self.locate(runs, winner.run, winner.row);
-        CellPick { place, source, row, event_time }
+    /// Notes that the cell of `winner` wins for a feature at `place`.
+    fn win(
+        &mut self,
+        runs: &[BoundedRun<'_>],
+        decided: &mut FeatureWinners,
+        place: u32,
+        winner: Winner,
+        event_time: bool,
+    ) {
+        let (source, row, time) = self.locate(runs, winner.run, winner.row);
+        if decided.won.len() <= source as usize {
+            decided.won.resize(source as usize + 1, Won::default());
+        }
+        let won = &mut decided.won[source as usize];
+        won.picks.push(Pick { place, row });
+        if event_time {
+            won.event_times.push(time);
+        }
     }
 
     /// Notes what a walk decided at `place`, feature by feature.
@@ -267,10 +280,11 @@ impl Sources {
         place: u32,
         walked: &Walked,
         decided: &mut [FeatureWinners],
+        event_time: bool,
     ) {
         for (decided, winner) in decided.iter_mut().zip(&walked.winners) {
             match winner {
-                Some(winner) => decided.cells.push(self.cell(runs, place, *winner)),
+                Some(winner) => self.win(runs, decided, place, *winner, event_time),
                 None if walked.deleted => decided.deleted.push(place),
                 None => {}
             }

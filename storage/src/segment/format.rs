@@ -1,4 +1,4 @@
-//! The bytes of a segment file, format version 0. The only file that knows offsets; `docs/format.md` says the same.
+//! The bytes of a segment file, format version 1. The only file that knows offsets; `docs/format.md` says the same.
 //!
 //! ```text
 //! header   64 bytes: magic 8, format version u32, zero u32, segment number u64, zeros
@@ -29,7 +29,7 @@ use crate::segment::SegmentMeta;
 const _: () = assert!(cfg!(target_endian = "little"), "mapped numbers are little-endian");
 
 /// The format version that is written and read.
-pub(crate) const VERSION: u32 = 0;
+pub(crate) const VERSION: u32 = 1;
 /// Sections start at multiples of this.
 pub(crate) const ALIGNMENT: u64 = 64;
 /// Bytes of the header.
@@ -91,9 +91,10 @@ pub(crate) enum SectionKind {
 }
 
 impl SectionKind {
-    fn from_number(number: u16) -> Option<Self> {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 21] = {
         use SectionKind::*;
-        let all = [
+        [
             Ordinals,
             OrdinalBits,
             OrdinalRanks,
@@ -115,8 +116,11 @@ impl SectionKind {
             Windows,
             WindowOffsets,
             Strip,
-        ];
-        all.into_iter().find(|&kind| kind as u16 == number)
+        ]
+    };
+
+    fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|&kind| kind as u16 == number)
     }
 }
 

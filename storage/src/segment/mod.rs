@@ -17,6 +17,8 @@ pub(crate) mod window;
 pub(crate) mod writer;
 
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 pub(crate) mod testing;
