@@ -189,7 +189,7 @@ fn window_column(
     let mut statuses = vec![NEVER; length];
     let mut event_times = vec![0; length];
     let columns: Vec<_> = resolved.sources.iter().map(|source| source.chunk.column(feature)).collect();
-    let mut gathered = Gathered::new(&columns, data_type, length);
+    let mut gathered = Gathered::new(&columns, data_type, length, with_values);
     let whole = resolved.sources.iter().map(|source| (&source.picks, &source.event_times)).zip(0u32..);
     let decided = resolved.features.get(slot);
     let won = decided.into_iter().flat_map(|decided| &decided.won).map(|won| (&won.picks, &won.event_times));
@@ -214,8 +214,8 @@ fn window_column(
 
 /// Values on their way to one array.
 enum Gathered<'a> {
-    /// All have the same fixed width: copied as bytes.
-    Bytes { width: usize, bytes: MutableBuffer },
+    /// All have the same fixed width: copied as bytes, if values are wanted at all.
+    Bytes { width: usize, bytes: Option<MutableBuffer> },
     /// Remembered as an array and a position there, and cast if they are of an older type.
     Arrays {
         data_type: &'a DataType,
@@ -227,11 +227,11 @@ enum Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(columns: &[Option<&Column>], data_type: &'a DataType, length: usize) -> Self {
+    fn new(columns: &[Option<&Column>], data_type: &'a DataType, length: usize, with_values: bool) -> Self {
         let alike = |column: &&Column| column.fixed().is_some() && column.data_type() == data_type;
         match fixed_width(data_type) {
             Some(width) if columns.iter().flatten().all(alike) => {
-                Self::Bytes { width, bytes: MutableBuffer::from_len_zeroed(length * width) }
+                Self::Bytes { width, bytes: with_values.then(|| MutableBuffer::from_len_zeroed(length * width)) }
             }
             _ => Self::Arrays {
                 data_type,
@@ -248,7 +248,9 @@ impl<'a> Gathered<'a> {
             Self::Bytes { width, bytes } => {
                 let fixed = column.fixed().expect("all columns have a fixed width");
                 let position = position as usize;
-                bytes[place * *width..][..*width].copy_from_slice(fixed.value(position));
+                if let Some(bytes) = bytes {
+                    bytes[place * *width..][..*width].copy_from_slice(fixed.value(position));
+                }
                 Ok(fixed.nulls.is_some_and(|nulls| nulls.is_null(position)))
             }
             Self::Arrays { data_type, arrays, opened, picks } => {
@@ -268,10 +270,11 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// The array of what was put; null where the status is not value.
+    /// The array of what was put, of which values are wanted; null where the status is not value.
     fn finish(self, data_type: &DataType, statuses: &[u8]) -> Result<ArrayRef> {
         match self {
             Self::Bytes { bytes, .. } => {
+                let bytes = bytes.expect("values are wanted where they are finished");
                 let valid = BooleanBuffer::collect_bool(statuses.len(), |place| statuses[place] == VALUE);
                 fixed::array(data_type, statuses.len(), bytes.into(), Some(NullBuffer::new(valid)))
             }

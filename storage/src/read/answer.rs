@@ -197,8 +197,8 @@ const FILL_ROWS: usize = 1024;
 /// Puts what `resolved` found into `filled`.
 fn fill_columns(filled: &mut [Filled<'_, '_>], base: &BaseStatuses, resolved: &Resolved) -> Result<()> {
     for of in filled.iter_mut() {
-        let columns = resolved.sources.iter().filter_map(|source| source.chunk.column(of.column.part.feature.id));
-        if columns.into_iter().any(|column| column.fixed().is_none()) {
+        let mut columns = resolved.sources.iter().filter_map(|source| source.chunk.column(of.column.part.feature.id));
+        if columns.any(|column| column.fixed().is_none()) {
             of.column.make_picks(of.cells)?;
         }
     }

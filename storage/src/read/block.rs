@@ -1,8 +1,8 @@
 //! The memory of an answer's cells: one block of zeros that is filled, frozen, and shared by the answer's columns.
 //!
 //! A large one is a map of its own, on huge pages where the kernel grants them. Once nobody holds it any more it is
-//! kept for the next answer, within a bound: to clear memory that is there costs a third of what it costs to get it
-//! from the kernel, page by page.
+//! kept for the next answer, within a bound: to clear memory that is there costs less than to get it from the kernel,
+//! page by page.
 
 use std::sync::Arc;
 
