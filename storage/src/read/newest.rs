@@ -201,7 +201,7 @@ pub(super) fn spans(runs: &[BoundedRun<'_>], questions: &[Question]) -> Result<S
 }
 
 /// One question's look into one run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Look {
     /// Index into the block.
     question: usize,
@@ -213,6 +213,8 @@ struct Look {
     first: u32,
     /// How many rows from `first` on are not yet compared.
     open: u32,
+    /// Where the first row that may be the answer probably is.
+    guess: Range<u32>,
     /// The end of the entity's rows.
     end: u32,
 }
@@ -282,13 +284,22 @@ fn find_rows(
         last = Some((asked.ordinal, entity));
         if let Some(entity) = entity {
             rows.directory.prefetch(entity);
-            looks.push(Look { question, entity, reach: bounded.reach(&asked.point), first: 0, open: 0, end: 0 });
+            looks.push(Look {
+                question,
+                entity,
+                reach: bounded.reach(&asked.point),
+                first: 0,
+                open: 0,
+                guess: 0..0,
+                end: 0,
+            });
         }
     }
     if rows.kinds.is_some() {
         looks.iter().for_each(|look| best[look.question].newest = Newest::Walk);
         looks.clear();
     }
+    let guess = Guess::new(rows);
     let mut known: Option<(u32, Range<u32>)> = None;
     for look in looks.iter_mut() {
         let range = match known {
@@ -296,27 +307,60 @@ fn find_rows(
             _ => rows.rows_of(look.entity)?,
         };
         (look.first, look.open, look.end) = (range.start, range.end - range.start, range.end);
-        if known.as_ref().is_none_or(|(entity, _)| *entity != look.entity) {
-            prefetch_times(&rows.event_times, &range);
-        }
+        look.guess = guess.rows(&range, look.reach);
+        prefetch(rows.event_times[look.guess.start as usize..look.guess.end as usize].to_byte_slice());
         known = Some((look.entity, range));
     }
     Ok(())
 }
 
-/// Asks for the event times of an entity's rows, if they are few; a search among many touches few of them.
-fn prefetch_times(event_times: &[Micros], rows: &Range<u32>) {
-    if rows.len() <= PREFETCH_ROWS_MAX {
-        prefetch(event_times[rows.start as usize..rows.end as usize].to_byte_slice());
+/// Where among the rows of an entity a moment probably lies, if they are spread evenly over the time of their run:
+/// within the square root of their number, which is twice the deviation of an order statistic.
+struct Guess {
+    greatest: Micros,
+    /// One over the time of the run.
+    scale: f64,
+}
+
+/// Rows of an entity, in a run, below which all of them are the guess.
+const GUESS_ROWS_MIN: u32 = 16;
+
+impl Guess {
+    fn new(rows: &Rows) -> Self {
+        let (least, greatest) = rows.event_time_range;
+        Self { greatest, scale: 1.0 / (greatest.saturating_sub(least).max(1) as f64) }
+    }
+
+    /// The rows of `range`, newest first, among which the first of at most `reach` probably is.
+    #[inline]
+    fn rows(&self, range: &Range<u32>, reach: Micros) -> Range<u32> {
+        let count = range.end - range.start;
+        if count < GUESS_ROWS_MIN {
+            return range.clone();
+        }
+        let before = self.greatest.saturating_sub(reach) as f64 * self.scale * f64::from(count);
+        let (middle, beside) = ((before as u32).min(count), f64::from(count).sqrt() as u32);
+        range.start + middle.saturating_sub(beside)..range.start + (middle + beside).min(count)
     }
 }
 
-/// Rows of an entity, in a run, whose event times are all asked for before they are searched.
-const PREFETCH_ROWS_MAX: usize = 64;
-
-/// Moves the first row of every look to the first whose event time is at most what it reaches. All searches halve at
-/// the same time, and none branches on what it finds: half of such branches would be mispredicted.
+/// Moves the first row of every look to the first whose event time is at most what it reaches. First the guesses are
+/// tried, which mostly hold. Then all searches halve at the same time, and none branches on what it finds: half of such
+/// branches would be mispredicted.
 fn seek_together(event_times: &[Micros], looks: &mut [Look]) {
+    for look in looks.iter_mut().filter(|look| look.open >= GUESS_ROWS_MIN) {
+        let end = look.first + look.open;
+        let is_later = |row: u32| event_times[row as usize] > look.reach;
+        let Range { start, end: after } = look.guess;
+        let (first, end) = if start > look.first && !is_later(start - 1) {
+            (look.first, start - 1)
+        } else if after < end && is_later(after) {
+            (after + 1, end)
+        } else {
+            (start, after)
+        };
+        (look.first, look.open) = (first, end - first);
+    }
     let mut open_max = looks.iter().map(|look| look.open).max().unwrap_or(0);
     while open_max > 0 {
         for look in looks.iter_mut().filter(|look| look.open > 0) {
@@ -326,5 +370,48 @@ fn seek_together(event_times: &[Micros], looks: &mut [Look]) {
             look.open = select_unpredictable(later, look.open - half - 1, half);
         }
         open_max /= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Event times from the newest to the oldest: spread evenly, crowded at one end, or mostly the same.
+    fn event_times() -> impl Strategy<Value = Vec<Micros>> {
+        let spread = prop_oneof![Just(1_i32), Just(8), Just(0)];
+        (prop::collection::vec(0.0..1.0_f64, 1..300), spread).prop_map(|(shares, power)| {
+            let mut times: Vec<Micros> = shares.iter().map(|share| (share.powi(power) * 1e6) as Micros).collect();
+            times.sort_unstable_by(|a, b| b.cmp(a));
+            times
+        })
+    }
+
+    proptest! {
+        /// Whether or not a guess holds, the search ends at the first row that is old enough.
+        #[test]
+        fn a_search_ends_at_the_first_row_within_reach(
+            times in event_times(),
+            reaches in prop::collection::vec(prop_oneof![-10..1_000_010_i64, Just(i64::MIN), Just(i64::MAX)], 1..8),
+            (least, greatest) in prop_oneof![Just((0, 1_000_000)), Just((i64::MIN, i64::MAX)), Just((-5, -5))],
+        ) {
+            let guess = Guess { greatest, scale: 1.0 / (greatest.saturating_sub(least).max(1) as f64) };
+            let (before, count) = (3, times.len() as u32);
+            let rows = before..before + count;
+            // Rows of other entities lie around: what is before is too new, what follows too old.
+            let event_times: Vec<Micros> = [i64::MAX; 3].into_iter().chain(times.iter().copied()).chain([i64::MIN]).collect();
+            let look = |&reach: &Micros| {
+                let guess = guess.rows(&rows, reach);
+                Look { question: 0, entity: 0, reach, first: rows.start, open: count, guess, end: rows.end }
+            };
+            let mut looks: Vec<Look> = reaches.iter().map(look).collect();
+            seek_together(&event_times, &mut looks);
+            for look in looks {
+                let expected = before + times.partition_point(|&time| time > look.reach) as u32;
+                prop_assert_eq!(look.first, expected);
+            }
+        }
     }
 }

@@ -160,7 +160,7 @@ fn by_ordinal(mut items: Vec<Item>) -> Vec<Item> {
     let (Some(first), Some(last)) = (ordinals().min(), ordinals().max()) else { return items };
     let span = (last - first) as usize + 1;
     if span > items.len().saturating_mul(4) {
-        items.sort_unstable_by_key(|item| (item.ordinal, item.place));
+        items.sort_unstable_by_key(|item| u64::from(item.ordinal) << 32 | u64::from(item.place));
         return items;
     }
     let mut starts = vec![0u32; span + 1];

@@ -138,6 +138,10 @@ impl Directory {
         if ordinal < self.first || ordinal > self.last || self.entities() == 0 {
             return Ok(None);
         }
+        if u64::from(self.last - self.first) + 1 == u64::from(self.entities) {
+            // There is none between that is not an entity.
+            return Ok(Some(ordinal - self.first));
+        }
         match &self.ordinals {
             Ordinals::Sorted(ordinals) => gallop(ordinals, hint, ordinal, checks),
             Ordinals::Bitmap { words, ranks } => rank_of(words, ranks, ordinal - self.first, checks),
