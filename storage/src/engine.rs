@@ -131,6 +131,16 @@ impl Engine {
         })
     }
 
+    /// Whether writes may soon have to wait for background work, so that it should not wait for anything itself.
+    pub fn is_pressed(&self) -> bool {
+        let options = &self.options;
+        let segments_max = options.segment_groups_max / 2;
+        let is_crowded = |table: &Arc<TableState>| {
+            table.view.load().buckets.iter().any(|bucket| bucket.segments.len() > segments_max)
+        };
+        self.memtable_bytes() > options.memory_bytes_max / 2 || self.registry.load().tables.values().any(is_crowded)
+    }
+
     /// Whether reads of a bucket of `table` meet too many segments that overlap. Those that one merge wrote do not.
     fn is_crowded(&self, table: &TableState) -> bool {
         let groups_max = self.options.segment_groups_max;

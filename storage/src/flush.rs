@@ -110,7 +110,8 @@ fn write_table(engine: &Engine, table: &Arc<TableState>) -> Result<Vec<(u32, Vec
     Ok(written)
 }
 
-/// Merges `runs` of one bucket into segments, as the table is declared now, without erased entities.
+/// Merges `runs` of one bucket into segments, as the table is declared now, without erased entities. Gives way to
+/// whatever else waits for the core, unless writes may soon have to wait for this.
 pub(crate) fn merge_runs(
     engine: &Engine,
     table: &TableState,
@@ -123,6 +124,7 @@ pub(crate) fn merge_runs(
     let features = declared.iter().flat_map(|table| table.features.iter().chain(&table.retired));
     let mut types: Vec<_> = features.map(|feature| (feature.id, feature.stored_type())).collect();
     types.sort_unstable_by_key(|(feature, _)| *feature);
+    let gives_way = !engine.is_pressed();
     let merge = Merge {
         files: &engine.files,
         runs,
@@ -132,7 +134,12 @@ pub(crate) fn merge_runs(
         segment_rows_max: engine.options.segment_rows_max,
         segment_bytes_max: engine.options.segment_bytes_max,
         next_number: &|| engine.take_number(),
-        throttle,
+        throttle: &|bytes| {
+            throttle(bytes);
+            if gives_way {
+                std::thread::yield_now();
+            }
+        },
         cancelled: &|| engine.is_closing(),
     };
     merge.run()

@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 
 use self::strip::Member;
 use crate::error::{Error, Kind, Result};
-use crate::io::{Files, TEMPORARY, publish};
+use crate::io::{Files, HUGE_BYTES, SHORT_BYTES, TEMPORARY, publish_in};
 use crate::run::Run;
 use crate::segment::writer::SegmentWriter;
 use crate::segment::{SegmentMeta, file_name};
@@ -74,7 +74,8 @@ pub struct Merge<'a> {
     pub segment_bytes_max: u64,
     /// Numbers for the files.
     pub next_number: &'a dyn Fn() -> u64,
-    /// Told how many bytes are written, before more are; sleeps to slow the merge down.
+    /// Told how many bytes are written, before more are, and of steps between; may sleep to slow the merge down, or let
+    /// others go first.
     pub throttle: &'a dyn Fn(u64),
     /// Whether to stop and leave nothing behind.
     pub cancelled: &'a dyn Fn() -> bool,
@@ -86,6 +87,9 @@ impl fmt::Debug for Merge<'_> {
         f.debug_struct("Merge").field("segments", &segments).finish_non_exhaustive()
     }
 }
+
+/// Rows that are brought into order before others may go first.
+const STEP_ROWS: usize = 4096;
 
 /// Row ids of a segment, at most: their offsets are i32.
 const ROW_ID_BYTES_MAX: u64 = 1 << 30;
@@ -150,6 +154,9 @@ impl Merge<'_> {
                     pending.clear();
                 }
                 pending.push(ordinal, row, row_bytes[row.run as usize], row_id_bytes);
+                if pending.rows.len() % STEP_ROWS == 0 {
+                    (self.throttle)(0);
+                }
             }
         }
         if !pending.rows.is_empty() {
@@ -194,7 +201,10 @@ impl Merge<'_> {
         let number = (self.next_number)();
         let name = file_name(number);
         let mut meta = None;
-        let published = publish(self.files, &name, |file| {
+        // What comes from memory only is a flush, and will be merged soon.
+        let is_flush = self.runs.iter().all(|run| run.segment.is_none());
+        let write_bytes = if is_flush { SHORT_BYTES } else { HUGE_BYTES };
+        let published = publish_in(self.files, &name, write_bytes, |file| {
             let mut writer = SegmentWriter::new(file, number, self.throttle);
             let output = output::Output::new(self.runs, &pending.ordinals, &pending.rows);
             let (described, steps) = output.write(number, &mut writer)?;

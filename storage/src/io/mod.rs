@@ -60,8 +60,18 @@ pub fn directory_of(name: &str) -> &str {
 
 /// Publishes `name` whole or not at all: a temporary file is written by `fill`, synced, renamed, and the name synced.
 pub fn publish(files: &Arc<dyn Files>, name: &str, fill: impl FnOnce(&mut dyn Append) -> Result<()>) -> Result<()> {
+    publish_in(files, name, HUGE_BYTES, fill)
+}
+
+/// [`publish`] for a file that is written `write_bytes` at a time.
+pub fn publish_in(
+    files: &Arc<dyn Files>,
+    name: &str,
+    write_bytes: usize,
+    fill: impl FnOnce(&mut dyn Append) -> Result<()>,
+) -> Result<()> {
     let temporary = format!("{name}{TEMPORARY}");
-    let mut file = HugeWrites { file: files.create(&temporary)?, pending: Vec::new() };
+    let mut file = EvenWrites { file: files.create(&temporary)?, write_bytes, pending: Vec::new() };
     let written = fill(&mut file).and_then(|()| file.sync());
     drop(file);
     if let Err(error) = written {
@@ -75,19 +85,24 @@ pub fn publish(files: &Arc<dyn Files>, name: &str, fill: impl FnOnce(&mut dyn Ap
 
 /// How much of a published file is written at once: a huge page. A kernel whose page cache has large folios keeps what
 /// is written so in huge pages and maps it by them, which makes a random read of a large file cheaper by a fifth.
-const HUGE_BYTES: usize = 2 << 20;
+pub const HUGE_BYTES: usize = 2 << 20;
 
-/// A file that is written a whole huge page at a time.
+/// How much is written at once of what is soon written again or never mapped. The kernel fills a folio without a pause,
+/// so that whoever waits for the core waits for a huge page, but hardly for this.
+pub const SHORT_BYTES: usize = 64 << 10;
+
+/// A file that is written in pieces of one length.
 #[derive(Debug)]
-struct HugeWrites {
+struct EvenWrites {
     file: Box<dyn Append>,
+    write_bytes: usize,
     pending: Vec<u8>,
 }
 
-impl Append for HugeWrites {
+impl Append for EvenWrites {
     fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while self.pending.len() + bytes.len() >= HUGE_BYTES {
-            let (now, later) = bytes.split_at(HUGE_BYTES - self.pending.len());
+        while self.pending.len() + bytes.len() >= self.write_bytes {
+            let (now, later) = bytes.split_at(self.write_bytes - self.pending.len());
             self.pending.extend_from_slice(now);
             self.file.append(&self.pending)?;
             self.pending.clear();

@@ -15,7 +15,7 @@ use crate::run::{Chunk, Run};
 /// Chunks below which a run is left as it is.
 const CHUNKS_MIN: usize = 16;
 /// Rows per chunk above which copying would cost more than it saves.
-const ROWS_PER_CHUNK_MAX: usize = 256;
+const ROWS_PER_CHUNK_MAX: usize = 128;
 
 /// The same run with its cells in one chunk, if it has many tiny ones.
 pub(super) fn coalesce(run: Run) -> Result<Run> {

@@ -10,7 +10,7 @@ use super::record::{
 };
 use super::{DIRECTORY, file_name};
 use crate::error::Result;
-use crate::io::{Append, Files, TEMPORARY};
+use crate::io::{Append, Files, SHORT_BYTES, TEMPORARY};
 use crate::time::Sequence;
 
 /// Payloads from here on go to the file without a copy.
@@ -75,7 +75,7 @@ impl Writer {
         self.buffer.extend_from_slice(&bytes);
         if record.payload.len() >= DIRECT_BYTES {
             self.write_out()?;
-            self.file.append(record.payload)?;
+            record.payload.chunks(SHORT_BYTES).try_for_each(|piece| self.file.append(piece))?;
         } else {
             self.buffer.extend_from_slice(record.payload);
         }
@@ -158,7 +158,7 @@ impl Writer {
 
     fn write_out(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
-            self.file.append(&self.buffer)?;
+            self.buffer.chunks(SHORT_BYTES).try_for_each(|piece| self.file.append(piece))?;
             self.buffer.clear();
         }
         Ok(())
