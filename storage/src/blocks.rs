@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::checksum::{checksum, checksum64};
 use crate::error::{Error, Result};
-use crate::io::{Append, Files};
+use crate::io::{Access, Append, Files};
 
 /// Bytes that one checksum covers.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
@@ -152,7 +152,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// Opens the file that `frame` describes.
     pub(crate) fn open(files: &Arc<dyn Files>, name: String, kind: FileKind, frame: Frame) -> Result<Self> {
-        let bytes = files.map(&name, frame.length)?;
+        let bytes = files.map(&name, frame.length, Access::Random)?;
         let damaged = |offset: usize, what: &str| Error::corrupt(&name, offset as u64, what);
         let foot_at = (bytes.len().checked_sub(FOOT_BYTES))
             .filter(|&at| at >= HEAD_BYTES)

@@ -15,7 +15,7 @@ use arrow_buffer::Buffer;
 use bytes::Bytes;
 
 use super::map::{Maps, check_length, heap_buffer};
-use super::{Append, Files, missing};
+use super::{Access, Append, Files, missing};
 use crate::error::{Error, Kind, Result};
 
 #[cfg(test)]
@@ -96,10 +96,10 @@ impl Files for Disk {
         self.open_file(name)?.read_exact_at(into, offset).map_err(|error| failed(name, "read", &error))
     }
 
-    fn map(&self, name: &str, length: u64) -> Result<Bytes> {
+    fn map(&self, name: &str, length: u64, access: Access) -> Result<Bytes> {
         let mut file = self.open_file(name)?;
         if self.map {
-            return self.maps.map(&file, name, length);
+            return self.maps.map(&file, name, length, access);
         }
         let actual = file.metadata().map_err(|error| failed(name, "read the length of", &error))?.len();
         check_length(name, length, actual)?;

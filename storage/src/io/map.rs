@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
+use super::Access;
 use crate::error::{Error, Kind, Result};
 
 /// The count of open views, with its bound.
@@ -34,7 +35,7 @@ impl Maps {
     }
 
     /// Maps the open file `name`, whose length the caller has checked to be `length`.
-    pub(super) fn map(&self, file: &File, name: &str, length: u64) -> Result<Bytes> {
+    pub(super) fn map(&self, file: &File, name: &str, length: u64, access: Access) -> Result<Bytes> {
         let actual = file.metadata().map_err(|error| Error::io(name, "read the length of", &error))?.len();
         check_length(name, length, actual)?;
         if length == 0 {
@@ -42,6 +43,10 @@ impl Maps {
         }
         let ticket = self.count(name)?;
         let map = map_read_only(file).map_err(|error| super::disk::failed(name, "map", &error))?;
+        if access == Access::Random {
+            // Some kernels read megabytes around each page that is missing. One that takes no advice is only slower.
+            let _ = map.advise(Advice::Random);
+        }
         Ok(Bytes::from_owner(View { bytes: map, _ticket: ticket }))
     }
 

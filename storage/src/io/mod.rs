@@ -16,6 +16,15 @@ pub mod disk;
 mod map;
 pub mod simulated;
 
+/// How the content of a mapped file will be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// What lies behind is likely to be read next.
+    Ordered,
+    /// Here and there: what lies around would only drive out what is needed.
+    Random,
+}
+
 /// A directory of write-once files.
 pub trait Files: Send + Sync + Debug {
     /// Creates `name`, which must not exist, for appending.
@@ -27,7 +36,7 @@ pub trait Files: Send + Sync + Debug {
     fn read_at(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<()>;
     /// The content of the published file `name`, memory-mapped, or on the heap if the door was opened without maps.
     /// The file must have exactly `length` bytes. The start is aligned to at least 64 bytes.
-    fn map(&self, name: &str, length: u64) -> Result<Bytes>;
+    fn map(&self, name: &str, length: u64, access: Access) -> Result<Bytes>;
     /// The length of `name` in bytes.
     fn length(&self, name: &str) -> Result<u64>;
     /// Renames `from` to `to`, replacing it. Durable after [`Files::sync_directory`].

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::map::{Maps, check_length, heap_buffer};
-use super::{Append, Files, directory_of, missing};
+use super::{Access, Append, Files, directory_of, missing};
 use crate::error::{Error, Kind, Result};
 
 mod crash;
@@ -265,7 +265,7 @@ impl Files for Simulated {
         Ok(())
     }
 
-    fn map(&self, name: &str, length: u64) -> Result<Bytes> {
+    fn map(&self, name: &str, length: u64, _access: Access) -> Result<Bytes> {
         let disk = self.call(name, "map")?;
         let content = disk.file(name)?.lock();
         assert!(!content.appending, "{name} is mapped while it is open for appending");

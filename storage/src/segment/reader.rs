@@ -13,7 +13,7 @@ use crate::block_list::{BlockList, check_length};
 use crate::checksum::checksum64;
 use crate::column::{Column, Fixed, Packed, Presence, fixed_width};
 use crate::error::{Error, Kind, Result};
-use crate::io::Files;
+use crate::io::{Access, Files};
 use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
 use crate::run::{Chunk, Run};
 use crate::segment::checks::{BLOCK_BYTES, Blocks, Checks, Part, PlaceSection, RowSections};
@@ -25,7 +25,7 @@ use crate::segment::{SegmentMeta, file_name};
 /// Opens the segment that `meta` describes.
 pub fn open(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
     let name = file_name(meta.number);
-    let bytes = Buffer::from(files.map(&name, meta.length)?);
+    let bytes = Buffer::from(files.map(&name, meta.length, Access::Ordered)?);
     let (footer, covered) = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?;
     if footer.meta != *meta {
         return Err(Error::corrupt(&name, 0, "it is another segment than the manifest says"));
@@ -36,7 +36,7 @@ pub fn open(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
 /// What the file of segment `number` says of itself; for mending a database whose manifest is lost.
 pub fn describe(files: &Arc<dyn Files>, number: u64) -> Result<SegmentMeta> {
     let name = file_name(number);
-    let bytes = Buffer::from(files.map(&name, files.length(&name)?)?);
+    let bytes = Buffer::from(files.map(&name, files.length(&name)?, Access::Ordered)?);
     let meta = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?.0.meta;
     if meta.number != number {
         return Err(Error::corrupt(&name, 0, "it is another segment than its name says"));

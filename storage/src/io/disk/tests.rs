@@ -34,7 +34,7 @@ fn published_files_read_back_every_way() {
         files.read_at("segments/1", 8, &mut middle).unwrap();
         assert_eq!(&middle, b"old");
         assert_eq!(files.read_at("segments/1", 14, &mut middle).unwrap_err().kind(), Kind::Io);
-        let view = files.map("segments/1", 16).unwrap();
+        let view = files.map("segments/1", 16, Access::Ordered).unwrap();
         assert_eq!(&view[..], b"firn is old snow");
         assert_eq!(view.as_ptr().align_offset(64), 0);
         files.remove("segments/1").unwrap();
@@ -48,11 +48,12 @@ fn views_are_counted_and_checked() {
     on_all(|files| {
         publish(files, "full", |file| file.append(&[7; 100])).unwrap();
         publish(files, "empty", |_| Ok(())).unwrap();
-        assert_eq!(files.map("full", 99).unwrap_err().kind(), Kind::Corrupt);
-        assert_eq!(files.map("full", 101).unwrap_err().kind(), Kind::Corrupt);
-        assert_eq!(files.map("none", 1).unwrap_err().kind(), Kind::Io);
+        assert_eq!(files.map("full", 99, Access::Ordered).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(files.map("full", 101, Access::Ordered).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(files.map("none", 1, Access::Ordered).unwrap_err().kind(), Kind::Io);
         assert_eq!(files.maps_open(), 0);
-        let (full, empty) = (files.map("full", 100).unwrap(), files.map("empty", 0).unwrap());
+        let (full, empty) =
+            (files.map("full", 100, Access::Ordered).unwrap(), files.map("empty", 0, Access::Ordered).unwrap());
         assert_eq!((full.len(), empty.len()), (100, 0));
         assert_eq!(empty.as_ptr().align_offset(64), 0);
         let part = full.slice(10..20);
@@ -117,12 +118,12 @@ fn maps_are_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let files: Arc<dyn Files> = Arc::new(Disk::open(folder.path(), map, 2).unwrap());
         publish(&files, "file", |file| file.append(&[1; 10])).unwrap();
-        let views = [files.map("file", 10).unwrap(), files.map("file", 10).unwrap()];
-        let error = files.map("file", 10).unwrap_err();
+        let views = [files.map("file", 10, Access::Ordered).unwrap(), files.map("file", 10, Access::Ordered).unwrap()];
+        let error = files.map("file", 10, Access::Ordered).unwrap_err();
         assert_eq!(error.kind(), Kind::Exhausted);
         assert!(error.message().contains("maps-max"), "{error}");
         drop(views);
-        files.map("file", 10).unwrap();
+        files.map("file", 10, Access::Ordered).unwrap();
     }
 }
 

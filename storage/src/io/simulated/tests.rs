@@ -105,7 +105,7 @@ fn an_open_file_is_not_mapped() {
     let (_, files) = disk();
     let mut file = files.create("d/1").unwrap();
     file.append(b"x").unwrap();
-    let _ = files.map("d/1", 1);
+    let _ = files.map("d/1", 1, Access::Ordered);
 }
 
 #[test]
