@@ -16,6 +16,7 @@ use arrow_schema::DataType;
 use roaring::RoaringBitmap;
 
 use self::strip::Member;
+use crate::column::fixed_width;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Files, HUGE_BYTES, SHORT_BYTES, TEMPORARY, publish_in};
 use crate::run::Run;
@@ -90,6 +91,9 @@ impl fmt::Debug for Merge<'_> {
 
 /// Rows that are brought into order before others may go first.
 const STEP_ROWS: usize = 4096;
+
+/// Bytes of a segment, roughly, from which huge pages pay.
+const LARGE_BYTES: usize = 16 << 20;
 
 /// Row ids of a segment, at most: their offsets are i32.
 const ROW_ID_BYTES_MAX: u64 = 1 << 30;
@@ -201,10 +205,7 @@ impl Merge<'_> {
         let number = (self.next_number)();
         let name = file_name(number);
         let mut meta = None;
-        // What comes from memory only is a flush, and will be merged soon.
-        let is_flush = self.runs.iter().all(|run| run.segment.is_none());
-        let write_bytes = if is_flush { SHORT_BYTES } else { HUGE_BYTES };
-        let published = publish_in(self.files, &name, write_bytes, |file| {
+        let published = publish_in(self.files, &name, self.write_bytes(pending), |file| {
             let mut writer = SegmentWriter::new(file, number, self.throttle);
             let output = output::Output::new(self.runs, &pending.ordinals, &pending.rows);
             let (described, steps) = output.write(number, &mut writer)?;
@@ -225,6 +226,13 @@ impl Merge<'_> {
             return Err(error);
         }
         Ok(meta.expect("a published segment was finished"))
+    }
+
+    /// How much of the segment of `pending` is written at once: a small one will be merged again soon.
+    fn write_bytes(&self, pending: &Pending) -> usize {
+        let cells: usize = self.types.iter().map(|(_, data_type)| fixed_width(data_type).unwrap_or(0)).sum();
+        let is_large = pending.rows.len() * cells + pending.row_id_bytes as usize >= LARGE_BYTES;
+        if is_large { HUGE_BYTES } else { SHORT_BYTES }
     }
 
     fn check_cancelled(&self) -> Result<()> {

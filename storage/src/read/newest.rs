@@ -308,11 +308,21 @@ fn find_rows(
         };
         (look.first, look.open, look.end) = (range.start, range.end - range.start, range.end);
         look.guess = guess.rows(&range, look.reach);
-        prefetch(rows.event_times[look.guess.start as usize..look.guess.end as usize].to_byte_slice());
+        prefetch_times(&rows.event_times, &look.guess);
         known = Some((look.entity, range));
     }
     Ok(())
 }
+
+/// Asks for the event times of `rows`, if they are few; a search among many touches few of them.
+fn prefetch_times(event_times: &[Micros], rows: &Range<u32>) {
+    if rows.len() <= PREFETCH_ROWS_MAX {
+        prefetch(event_times[rows.start as usize..rows.end as usize].to_byte_slice());
+    }
+}
+
+/// Rows whose event times are all asked for before they are searched.
+const PREFETCH_ROWS_MAX: usize = 64;
 
 /// Where among the rows of an entity a moment probably lies, if they are spread evenly over the time of their run:
 /// within the square root of their number, which is twice the deviation of an order statistic.
