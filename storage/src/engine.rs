@@ -122,7 +122,7 @@ impl Engine {
                 options.memory_bytes_max
             )));
         }
-        self.registry.load().tables.values().any(|table| self.is_crowded(table)).then(|| {
+        self.registry.load().tables.values().any(|table| self.is_crowded(table, options.segment_groups_max)).then(|| {
             Error::exhausted(format!(
                 "a bucket has segments of segment-groups-max ({}) merges and compaction does not keep up; send slower, or \
                  again later",
@@ -134,16 +134,13 @@ impl Engine {
     /// Whether writes may soon have to wait for background work, so that it should not wait for anything itself.
     pub fn is_pressed(&self) -> bool {
         let options = &self.options;
-        let segments_max = options.segment_groups_max / 2;
-        let is_crowded = |table: &Arc<TableState>| {
-            table.view.load().buckets.iter().any(|bucket| bucket.segments.len() > segments_max)
-        };
-        self.memtable_bytes() > options.memory_bytes_max / 2 || self.registry.load().tables.values().any(is_crowded)
+        let groups_max = options.segment_groups_max / 2;
+        self.memtable_bytes() > options.memory_bytes_max / 2
+            || self.registry.load().tables.values().any(|table| self.is_crowded(table, groups_max))
     }
 
-    /// Whether reads of a bucket of `table` meet too many segments that overlap. Those that one merge wrote do not.
-    fn is_crowded(&self, table: &TableState) -> bool {
-        let groups_max = self.options.segment_groups_max;
+    /// Whether reads of a bucket of `table` meet `groups_max` segments that overlap. Those that one merge wrote do not.
+    fn is_crowded(&self, table: &TableState, groups_max: usize) -> bool {
         // The manifest may be locked while it is written, so it is asked only when it matters.
         if table.view.load().buckets.iter().all(|bucket| bucket.segments.len() < groups_max) {
             return false;

@@ -350,7 +350,7 @@ impl Guess {
         }
         let before = self.greatest.saturating_sub(reach) as f64 * self.scale * f64::from(count);
         let (middle, beside) = ((before as u32).min(count), f64::from(count).sqrt() as u32);
-        range.start + middle.saturating_sub(beside)..range.start + (middle + beside).min(count)
+        range.start + middle.saturating_sub(beside)..range.start + middle.saturating_add(beside).min(count)
     }
 }
 
