@@ -249,8 +249,16 @@ def test_an_answer_that_nobody_takes_is_given_up(fresh: Callable[..., Server], n
             assert time.monotonic() < deadline, "the answer is still held"
             time.sleep(0.1)
         assert client.lookup(f"{name}.v", {"k": numpy.arange(4096)}, to="arrow").num_rows == 4096
-        with pytest.raises(firndb.Exhausted, match="answer-stall-max"), firndb.errors.translated():
-            raw.messages(reader)
+        # Where more than one stream was needed, some were refused instead.
+        ends = [end_of(reader) for _, _, reader in held]
+        assert any("answer-stall-max" in end for end in ends), ends
+
+
+def end_of(reader: flight.FlightStreamReader) -> str:
+    """How a stream ended that lacks room on the server, in the server's words."""
+    with pytest.raises(firndb.Exhausted) as end, firndb.errors.translated():
+        raw.messages(reader)
+    return str(end.value)
 
 
 def test_a_stream_without_questions_is_never_given_up(fresh: Callable[..., Server], name: str) -> None:

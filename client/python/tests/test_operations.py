@@ -182,6 +182,10 @@ def backup_of_one_moment(server: Server, to: pathlib.Path) -> None:
     """As a snapshot of the filesystem would be: nothing is written between the first and the last byte."""
     assert server.process is not None
     server.process.send_signal(signal.SIGSTOP)
+    # A thread that is inside the kernel ends what it does there first, such as removing a file.
+    tasks = pathlib.Path(f"/proc/{server.process.pid}/task")
+    while any("\nState:\tT" not in (task / "status").read_text() for task in tasks.iterdir()):
+        time.sleep(0.01)
     try:
         shutil.copytree(server.directory / "data", to)
     finally:
