@@ -158,7 +158,7 @@ impl Merge<'_> {
                     pending.clear();
                 }
                 pending.push(ordinal, row, row_bytes[row.run as usize], row_id_bytes);
-                if pending.rows.len() % STEP_ROWS == 0 {
+                if pending.rows.len().is_multiple_of(STEP_ROWS) {
                     (self.throttle)(0);
                 }
             }

@@ -112,9 +112,13 @@ impl Append for EvenWrites {
     fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
         while self.pending.len() + bytes.len() >= self.write_bytes {
             let (now, later) = bytes.split_at(self.write_bytes - self.pending.len());
-            self.pending.extend_from_slice(now);
-            self.file.append(&self.pending)?;
-            self.pending.clear();
+            if self.pending.is_empty() {
+                self.file.append(now)?;
+            } else {
+                self.pending.extend_from_slice(now);
+                self.file.append(&self.pending)?;
+                self.pending.clear();
+            }
             bytes = later;
         }
         self.pending.extend_from_slice(bytes);

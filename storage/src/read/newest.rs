@@ -299,7 +299,7 @@ fn find_rows(
         looks.iter().for_each(|look| best[look.question].newest = Newest::Walk);
         looks.clear();
     }
-    let guess = Guess::new(rows);
+    let guess = Guess::new(rows.event_time_range);
     let mut known: Option<(u32, Range<u32>)> = None;
     for look in looks.iter_mut() {
         let range = match known {
@@ -336,8 +336,7 @@ struct Guess {
 const GUESS_ROWS_MIN: u32 = 16;
 
 impl Guess {
-    fn new(rows: &Rows) -> Self {
-        let (least, greatest) = rows.event_time_range;
+    fn new((least, greatest): (Micros, Micros)) -> Self {
         Self { greatest, scale: 1.0 / (greatest.saturating_sub(least).max(1) as f64) }
     }
 
@@ -405,9 +404,9 @@ mod tests {
         fn a_search_ends_at_the_first_row_within_reach(
             times in event_times(),
             reaches in prop::collection::vec(prop_oneof![-10..1_000_010_i64, Just(i64::MIN), Just(i64::MAX)], 1..8),
-            (least, greatest) in prop_oneof![Just((0, 1_000_000)), Just((i64::MIN, i64::MAX)), Just((-5, -5))],
+            range in prop_oneof![Just((0, 1_000_000)), Just((i64::MIN, i64::MAX)), Just((-5, -5))],
         ) {
-            let guess = Guess { greatest, scale: 1.0 / (greatest.saturating_sub(least).max(1) as f64) };
+            let guess = Guess::new(range);
             let (before, count) = (3, times.len() as u32);
             let rows = before..before + count;
             // Rows of other entities lie around: what is before is too new, what follows too old.

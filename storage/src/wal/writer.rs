@@ -75,7 +75,7 @@ impl Writer {
         self.buffer.extend_from_slice(&bytes);
         if record.payload.len() >= DIRECT_BYTES {
             self.write_out()?;
-            record.payload.chunks(SHORT_BYTES).try_for_each(|piece| self.file.append(piece))?;
+            append_short(self.file.as_mut(), record.payload)?;
         } else {
             self.buffer.extend_from_slice(record.payload);
         }
@@ -158,11 +158,16 @@ impl Writer {
 
     fn write_out(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
-            self.buffer.chunks(SHORT_BYTES).try_for_each(|piece| self.file.append(piece))?;
+            append_short(self.file.as_mut(), &self.buffer)?;
             self.buffer.clear();
         }
         Ok(())
     }
+}
+
+/// Appends `bytes` in short pieces: the log is never mapped.
+fn append_short(file: &mut dyn Append, bytes: &[u8]) -> Result<()> {
+    bytes.chunks(SHORT_BYTES).try_for_each(|piece| file.append(piece))
 }
 
 /// Begins the file of `header`, syncs its header, and discards it if that fails.
