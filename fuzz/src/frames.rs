@@ -11,7 +11,7 @@ use arrow_flight::FlightData;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_schema::{DataType, Field, Schema};
-use firn_server::framing::{Decoded, Decoder, Encoder};
+use firn_server::framing::{Decoded, Decoder, Encoder, Together};
 use firn_storage::model::batch::{Verb, WriteBatch};
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::prove::prove;
@@ -33,6 +33,7 @@ pub(crate) fn run(bytes: &[u8]) -> Verdict {
         data_body: pair.get(1).map_or(&[][..], |body| body).to_vec().into(),
         ..FlightData::default()
     };
+    together(&parts.chunks(2).map(message).collect::<Vec<_>>());
     match decode(parts.chunks(2).map(message)) {
         Ok(batches) => {
             commands::with_catalog(|catalog| batches.iter().for_each(|batch| check(batch, catalog)));
@@ -55,6 +56,33 @@ fn decode(messages: impl Iterator<Item = FlightData>) -> Result<Vec<RecordBatch>
         }
     }
     Ok(batches)
+}
+
+/// Messages that are decoded together hold what they hold one by one.
+fn together(messages: &[FlightData]) {
+    let Some((schema, messages)) = messages.split_first() else { return };
+    let mut decoder = Decoder::new(Arc::new(limits()));
+    let mut singly = Decoder::new(Arc::new(limits()));
+    if decoder.decode(schema.clone()).is_err() || singly.decode(schema.clone()).is_err() {
+        return;
+    }
+    let (together, end) = decoder.decode_together(messages.to_vec());
+    let mut parts = together.iter().flat_map(|Together { rows, lengths }| {
+        let starts = lengths.iter().scan(0, |row, length| Some(std::mem::replace(row, *row + length)));
+        starts.zip(lengths).map(|(row, length)| rows.slice(row, *length))
+    });
+    for message in messages {
+        match singly.decode(message.clone()) {
+            Ok(Decoded::Batch(batch)) => assert!(parts.next() == Some(batch), "other rows when decoded together"),
+            Ok(_) => {}
+            Err(status) => {
+                assert_eq!(end.as_ref().err().map(Status::message), Some(status.message()));
+                assert!(parts.next().is_none(), "rows after the message that cannot be read");
+                return;
+            }
+        }
+    }
+    assert!(end.is_ok() && parts.next().is_none(), "more when decoded together");
 }
 
 fn refused(status: &Status) {

@@ -82,12 +82,13 @@ impl Metrics {
         }
     }
 
-    /// Counts an answered request of `rows` rows that took `time`.
-    pub fn answered(&self, call: &'static str, rows: u64, time: Duration) {
+    /// Counts answered requests of `rows` rows together, each of which took `time`.
+    pub fn answered(&self, call: &'static str, requests: u64, rows: u64, time: Duration) {
         let label = Call { call };
-        self.requests.get_or_create(&label).inc();
+        self.requests.get_or_create(&label).inc_by(requests);
         self.rows.get_or_create(&label).inc_by(rows);
-        self.seconds.get_or_create(&label).observe(time.as_secs_f64());
+        let seconds = self.seconds.get_or_create(&label);
+        (0..requests).for_each(|_| seconds.observe(time.as_secs_f64()));
     }
 
     /// Counts a failed request.

@@ -414,6 +414,46 @@ async fn bad_rows_refuse_the_batch_or_are_reported() {
     assert_eq!((bad_rows[0].batch, bad_rows[0].row, bad_rows[0].column.as_str()), (1, 1, "origin"));
 }
 
+/// Small batches that come together are stored as one, which only their order and their atomicity may show.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_batches_that_come_together_exactly_the_wrong_one_is_refused() {
+    let harness = Harness::with(|config| config.storage.background = true).await;
+    harness.weather().await;
+    let write = json!({"write":{"table":"weather"}});
+    let hour = |hour: i64| rows(&["EWR"], &[hour], &[Some(hour as f64)]);
+    let stored = async || {
+        let scan = harness.get(&json!({"scan":{"table":"weather","history":true}})).await.unwrap();
+        scan.0.iter().map(RecordBatch::num_rows).sum::<usize>()
+    };
+    // Beyond all event times: refused at the door.
+    let batches: Vec<_> = (0..40).map(|at| if at == 25 { hour(1 << 30) } else { hour(at) }).collect();
+    let (acknowledgements, error) = harness.put(messages(&write, &batches).await).await;
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.batches).sum::<u64>(), 25);
+    let error = error.unwrap();
+    assert!(error.message().starts_with("batch 25: "), "{error}");
+    assert_eq!(stored().await, 25, "nothing after the refused batch is applied");
+
+    // Erased and blocked: refused by the log.
+    harness.act("erase", json!({"entity":"airport","entities":{"origin":["LGA"]},"block":true})).await.unwrap();
+    let batches: Vec<_> =
+        (100..140).map(|at| if at == 107 { rows(&["LGA"], &[at], &[Some(0.0)]) } else { hour(at) }).collect();
+    let (acknowledgements, error) = harness.put(messages(&write, &batches).await).await;
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.batches).sum::<u64>(), 7);
+    let error = error.unwrap();
+    assert!(error.message().starts_with("batch 7: "), "{error}");
+    assert_eq!(stored().await, 32);
+
+    // Of several rows of one identity the last one sent counts.
+    let batches: Vec<_> = (0..60).map(|value| rows(&["JFK"], &[7], &[Some(value as f64)])).collect();
+    let (acknowledgements, error) = harness.put(messages(&write, &batches).await).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(acknowledgements.iter().map(|acknowledgement| acknowledgement.rows).sum::<u64>(), 60);
+    assert_eq!(stored().await, 92);
+    let lookup = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":7 * HOUR}}});
+    let (answers, _) = harness.exchange(messages(&lookup, &[keys(&["JFK"])]).await).await.unwrap();
+    assert_eq!(temps(&answers[0]), [Some(59.0)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_least_waits_and_times_out() {
     let harness = Harness::start().await;

@@ -113,6 +113,14 @@ impl Database {
         prove(&self.catalog(), request, batch, self.engine().clock.now())
     }
 
+    /// Refuses a batch with rows of entities that take no more. The log does so too, but whole batches only.
+    pub fn check_blocked(&self, batch: &WriteBatch) -> Result<()> {
+        match self.engine().table(batch.table) {
+            Some(table) => table.entity.erasures.read().check_blocked(&batch.keys),
+            None => Ok(()),
+        }
+    }
+
     /// Sends `batch` to the log. Calls of one thread are committed in their order; `done` is called on the log's
     /// thread once the batch is durable and readable, or refused, and must be quick.
     pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {

@@ -16,6 +16,7 @@ use arrow_ipc::{Message, MessageHeader};
 use arrow_schema::{ArrowError, SchemaRef};
 use tonic::Status;
 
+use super::plain::Plain;
 use super::{check, expansion};
 use crate::config::Limits;
 use crate::status::{exhausted, invalid};
@@ -36,15 +37,17 @@ pub enum Decoded {
 /// The state of one stream's decoding.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits>,
     schema: Option<SchemaRef>,
+    /// For putting small messages together, once the schema is known.
+    pub(super) plain: Option<Plain>,
     dictionaries: HashMap<i64, ArrayRef>,
 }
 
 impl Decoder {
     /// A decoder at the start of a stream.
     pub fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, schema: None, dictionaries: HashMap::new() }
+        Self { limits, schema: None, plain: None, dictionaries: HashMap::new() }
     }
 
     /// Decodes one message.
@@ -83,6 +86,7 @@ impl Decoder {
             return Err(invalid(format!("the column `{}` appears twice; rename one or leave it out", pair[0])));
         }
         let schema = Arc::new(schema);
+        self.plain = Some(Plain::new(&schema));
         self.schema = Some(Arc::clone(&schema));
         Ok(Decoded::Schema(schema))
     }

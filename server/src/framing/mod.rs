@@ -5,9 +5,11 @@ mod decode;
 mod encode;
 mod expansion;
 mod plain;
+mod together;
 
 pub use decode::{Decoded, Decoder, too_large};
 pub use encode::{Encoded, Encoder};
+pub use together::Together;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! copy of its values. Everything else goes through the stock generator.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_primitive_array};
 use arrow_flight::FlightData;
@@ -21,7 +22,7 @@ const HEADERS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Plain {
     /// The bytes of a value in each column; `None` if some column is never plain.
-    widths: Option<Vec<usize>>,
+    widths: Option<Arc<[usize]>>,
     headers: HashMap<usize, Bytes>,
 }
 
@@ -35,7 +36,7 @@ impl Plain {
     /// How many of `rows` rows of `batch` a header and body of `bytes_max` bytes hold; `None` if the batch is not plain
     /// or not even one row fits.
     pub(super) fn rows_that_fit(&self, batch: &RecordBatch, rows: usize, bytes_max: usize) -> Option<usize> {
-        let widths = self.widths.as_ref().filter(|_| batch.columns().iter().all(|column| column.null_count() == 0))?;
+        let widths = self.widths().filter(|_| batch.columns().iter().all(|column| column.null_count() == 0))?;
         // 16 bytes per column and per buffer, the frame around them, and what fills the body's buffers up.
         let overhead = 256 + widths.len() * (48 + ALIGNMENT);
         let row_bytes = widths.iter().sum::<usize>().max(1);
@@ -43,14 +44,32 @@ impl Plain {
         (fit > 0).then(|| fit.min(rows))
     }
 
+    /// The bytes of a value in each column; `None` if some column is never plain.
+    pub(super) fn widths(&self) -> Option<Arc<[usize]>> {
+        self.widths.clone()
+    }
+
     /// The message of the rows `row .. row + rows` of a plain batch.
     pub(super) fn message(&mut self, batch: &RecordBatch, row: usize, rows: usize) -> FlightData {
-        let widths = self.widths.as_ref().expect("the caller asked whether the batch is plain");
+        let widths = self.widths().expect("the caller asked whether the batch is plain");
+        let columns = batch.columns().iter().zip(&*widths);
+        let values = columns.map(|(column, width)| [&values_of(column)[row * width..(row + rows) * width]].into_iter());
+        self.framed(&widths, rows, values)
+    }
+
+    /// The message of `rows` rows. `values` are those of each column, in as many parts as they come.
+    pub(super) fn framed<'a>(
+        &mut self,
+        widths: &[usize],
+        rows: usize,
+        values: impl Iterator<Item = impl Iterator<Item = &'a [u8]>>,
+    ) -> FlightData {
         let mut body = Vec::with_capacity(body_bytes(widths, rows));
-        for (column, width) in batch.columns().iter().zip(widths) {
-            body.extend_from_slice(&values_of(column)[row * width..(row + rows) * width]);
+        for column in values {
+            column.for_each(|part| body.extend_from_slice(part));
             body.resize(body.len().next_multiple_of(ALIGNMENT), 0);
         }
+        assert_eq!(body.len(), body_bytes(widths, rows), "every column has a value of every row");
         if self.headers.len() >= HEADERS_MAX {
             self.headers.clear();
         }

@@ -186,13 +186,92 @@ fn limits_of_rows_columns_and_depth_are_named() {
     assert!(error.message().contains("depth-max"), "{error}");
 }
 
+/// What the messages hold, one by one up to the first error.
+fn decode_singly(messages: &[FlightData]) -> (Vec<RecordBatch>, Option<String>) {
+    let mut decoder = Decoder::new(Arc::new(limits()));
+    let mut batches = Vec::new();
+    for message in messages {
+        match decoder.decode(message.clone()) {
+            Ok(Decoded::Batch(batch)) => batches.push(batch),
+            Ok(_) => {}
+            Err(status) => return (batches, Some(status.to_string())),
+        }
+    }
+    (batches, None)
+}
+
+/// The same by way of [`Decoder::decode_together`], cut into what each message held.
+fn decode_together(messages: &[FlightData]) -> (Vec<RecordBatch>, Option<String>) {
+    let mut decoder = Decoder::new(Arc::new(limits()));
+    let Err(status) = decoder.decode(messages[0].clone()) else {
+        let (together, end) = decoder.decode_together(messages[1..].to_vec());
+        let mut batches = Vec::new();
+        for Together { rows, lengths } in together {
+            assert_eq!(lengths.iter().sum::<usize>(), rows.num_rows());
+            lengths.iter().fold(0, |row, &length| {
+                batches.push(rows.slice(row, length));
+                row + length
+            });
+        }
+        return (batches, end.err().map(|status| status.to_string()));
+    };
+    (Vec::new(), Some(status.to_string()))
+}
+
+fn plain_rows(from: i64, count: i64) -> RecordBatch {
+    let floats = (from..from + count).map(|row| row as f32 / 3.0);
+    let columns: [(&str, ArrayRef, bool); 3] = [
+        ("key", Arc::new(Int64Array::from_iter_values(from..from + count)), true),
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(from..from + count).with_timezone("UTC")), true),
+        ("value", Arc::new(Float32Array::from_iter_values(floats)), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+#[test]
+fn small_messages_decode_together_to_the_rows_of_each() {
+    let with_null = |row: i64| {
+        let mut columns = plain_rows(row, 2).columns().to_vec();
+        columns[2] = Arc::new(Float32Array::from(vec![None, Some(row as f32)]));
+        RecordBatch::try_new(plain_rows(0, 1).schema(), columns).unwrap()
+    };
+    let streams = [
+        vec![plain_rows(0, 1), plain_rows(7, 3), plain_rows(9, 0), plain_rows(2, 60)],
+        vec![plain_rows(0, 1), with_null(4), plain_rows(2, 5)],
+        vec![plain_rows(0, 400), plain_rows(0, 400)],
+        vec![rows(3), rows(0), rows(1), rows(40)],
+    ];
+    for batches in streams {
+        let messages = encode(&batches, 1 << 20).unwrap();
+        assert_eq!(decode_together(&messages), decode_singly(&messages));
+        assert_eq!(decode_singly(&messages).0.len(), batches.len());
+    }
+}
+
+#[test]
+fn few_rows_become_one_batch_and_many_do_not() {
+    let count = |batches: &[RecordBatch]| {
+        let messages = encode(batches, 1 << 20).unwrap();
+        let mut decoder = Decoder::new(Arc::new(limits()));
+        decoder.decode(messages[0].clone()).unwrap();
+        decoder.decode_together(messages[1..].to_vec()).0.len()
+    };
+    assert_eq!(count(&[plain_rows(0, 1), plain_rows(1, 1), plain_rows(2, 510)]), 1);
+    assert_eq!(count(&[plain_rows(0, 1), plain_rows(1, 1), plain_rows(2, 511)]), 3);
+    assert_eq!(count(&[rows(1), rows(2)]), 1);
+}
+
 #[test]
 fn damaged_messages_are_errors_never_panics() {
     let mut random = rand::rngs::StdRng::seed_from_u64(7);
-    let whole = [compressed(&rows(40), CompressionType::LZ4_FRAME), encode(&[rows(40)], 1 << 20).unwrap()];
+    let whole = [
+        compressed(&rows(40), CompressionType::LZ4_FRAME),
+        encode(&[rows(40)], 1 << 20).unwrap(),
+        encode(&[plain_rows(0, 3), plain_rows(5, 1), plain_rows(3, 9)], 1 << 20).unwrap(),
+    ];
     std::panic::set_hook(Box::new(|_| {}));
-    for round in 0..4000 {
-        let mut messages = whole[round % 2].clone();
+    for round in 0..6000 {
+        let mut messages = whole[round % 3].clone();
         for _ in 0..random.random_range(1..4) {
             let at = random.random_range(0..messages.len());
             let message = &mut messages[at];
@@ -209,8 +288,8 @@ fn damaged_messages_are_errors_never_panics() {
             }
             *part = bytes.into();
         }
-        // Damage may go unnoticed (a changed value); all that counts is that it comes back.
-        drop(decode(messages, limits()));
+        // Damage may go unnoticed (a changed value); all that counts is that it comes back, and the same both ways.
+        assert_eq!(decode_together(&messages), decode_singly(&messages), "round {round}");
     }
     let _ = std::panic::take_hook();
 }

@@ -26,20 +26,35 @@ pub(super) struct BadRows {
     pub count: u64,
 }
 
-/// A batch on its way through the log.
-#[derive(Debug, Default)]
-struct Batch {
+/// A batch, or several that are stored as one, on the way through the log.
+#[derive(Debug)]
+struct Pending {
+    /// The number of the first batch.
+    number: u64,
+    batches: u64,
     bad_rows: BadRows,
     outcome: Option<EngineResult<Committed>>,
 }
 
+/// Names what [`Acknowledgements::begin`] took note of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    /// The number of the first batch in its stream, from 0.
+    pub number: u64,
+    entry: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// The number of the first batch in `batches`.
-    first: u64,
-    batches: VecDeque<Batch>,
+    /// The number of the next batch.
+    next: u64,
+    /// How many entries left `entries`.
+    left: u64,
+    entries: VecDeque<Pending>,
     pending: Acknowledgement,
-    /// How the stream ends once every batch before is acknowledged.
+    /// Whether a batch was refused, though earlier ones may await their commit.
+    refused: bool,
+    /// How the stream ends once every entry is acknowledged.
     end: Option<Result<(), Status>>,
 }
 
@@ -60,26 +75,29 @@ pub(super) enum Next {
 }
 
 impl Acknowledgements {
-    /// Takes note of the next batch; its number counts from 0.
-    pub(super) fn begin(&self) -> u64 {
+    /// Takes note of the next `batches` batches, which are stored as one.
+    pub(super) fn begin(&self, batches: u64) -> Begun {
         let mut state = self.state.lock();
-        state.batches.push_back(Batch::default());
-        state.first + state.batches.len() as u64 - 1
+        let begun = Begun { number: state.next, entry: state.left + state.entries.len() as u64 };
+        state.next += batches;
+        state.entries.push_back(Pending { number: begun.number, batches, bad_rows: BadRows::default(), outcome: None });
+        begun
     }
 
-    /// Takes note of the bad rows of batch `number`, which is not settled yet.
-    pub(super) fn note_bad_rows(&self, number: u64, bad_rows: BadRows) {
+    /// Takes note of the bad rows of what is not settled yet.
+    pub(super) fn note_bad_rows(&self, begun: Begun, bad_rows: BadRows) {
         let mut state = self.state.lock();
-        if let Some(batch) = state.batch(number) {
-            batch.bad_rows = bad_rows;
+        if let Some(entry) = state.entry(begun) {
+            entry.bad_rows = bad_rows;
         }
     }
 
-    /// Takes note of what became of batch `number`.
-    pub(super) fn settle(&self, number: u64, outcome: EngineResult<Committed>) {
+    /// Takes note of what became of it.
+    pub(super) fn settle(&self, begun: Begun, outcome: EngineResult<Committed>) {
         let mut state = self.state.lock();
-        if let Some(batch) = state.batch(number) {
-            batch.outcome = Some(outcome);
+        state.refused |= outcome.is_err();
+        if let Some(entry) = state.entry(begun) {
+            entry.outcome = Some(outcome);
         }
         state.merge();
         drop(state);
@@ -92,9 +110,9 @@ impl Acknowledgements {
         self.changed.notify_one();
     }
 
-    /// Whether a batch was refused.
+    /// Whether a batch was refused, so that nothing after it may be applied.
     pub(super) fn is_refused(&self) -> bool {
-        matches!(self.state.lock().end, Some(Err(_)))
+        self.state.lock().refused
     }
 
     /// Waits for something to send.
@@ -109,38 +127,47 @@ impl Acknowledgements {
 }
 
 impl State {
-    fn batch(&mut self, number: u64) -> Option<&mut Batch> {
-        let place = number.checked_sub(self.first)?;
-        self.batches.get_mut(place as usize)
+    fn entry(&mut self, begun: Begun) -> Option<&mut Pending> {
+        let place = begun.entry.checked_sub(self.left)?;
+        self.entries.get_mut(place as usize)
     }
 
     /// Moves what is settled, in order, into the pending acknowledgement.
     fn merge(&mut self) {
-        while self.batches.front().is_some_and(|batch| batch.outcome.is_some()) {
-            let Some(batch) = self.batches.pop_front() else { return };
-            let number = self.first;
-            self.first += 1;
-            match batch.outcome {
-                Some(Ok(committed)) => self.acknowledge(&committed, batch.bad_rows),
+        let mut position = None;
+        while self.entries.front().is_some_and(|entry| entry.outcome.is_some()) {
+            let Some(Pending { number, batches, bad_rows, outcome }) = self.entries.pop_front() else { break };
+            self.left += 1;
+            match outcome {
+                Some(Ok(committed)) => {
+                    self.acknowledge(&committed, batches, bad_rows);
+                    position = Some(committed.position);
+                }
                 Some(Err(error)) => {
                     let status = from_error(&error);
-                    let status = new(status.code(), &format!("batch {number}: {}", status.message()));
+                    let which = match batches {
+                        1 => format!("batch {number}"),
+                        _ => format!("batches {number} to {}, stored as one", number + batches - 1),
+                    };
+                    let status = new(status.code(), &format!("{which}: {}", status.message()));
                     // A refusal wins over an end that only says that the client is done.
                     self.end = Some(Err(status));
-                    self.first += self.batches.len() as u64;
-                    self.batches.clear();
+                    self.left += self.entries.len() as u64;
+                    self.entries.clear();
                 }
                 None => {}
             }
         }
+        if let Some(position) = position {
+            self.pending.read_position = position.to_string();
+        }
     }
 
-    fn acknowledge(&mut self, committed: &Committed, bad_rows: BadRows) {
+    fn acknowledge(&mut self, committed: &Committed, batches: u64, bad_rows: BadRows) {
         let pending = &mut self.pending;
-        pending.batches += 1;
+        pending.batches += batches;
         pending.rows += committed.rows;
         pending.duplicates += u64::from(committed.duplicate);
-        pending.read_position = committed.position.to_string();
         pending.bad_row_count += bad_rows.count;
         let room = BAD_ROWS_MAX.saturating_sub(pending.bad_rows.len());
         pending.bad_rows.extend(bad_rows.listed.into_iter().take(room));
@@ -150,7 +177,7 @@ impl State {
         if self.pending.batches > 0 {
             return Some(Next::Acknowledge(std::mem::take(&mut self.pending)));
         }
-        if self.batches.is_empty() {
+        if self.entries.is_empty() {
             return self.end.clone().map(Next::End);
         }
         None

@@ -338,7 +338,7 @@ impl Answering {
         self.outgoing.push_back(with_metadata(encoded.message, leaving.metadata.encode()));
         let (rows, started) = (leaving.chunk.rows, leaving.chunk.started);
         if leaving.metadata.last {
-            self.shared.metrics.answered(self.question.call, rows, started.elapsed());
+            self.shared.metrics.answered(self.question.call, 1, rows, started.elapsed());
         }
         if !chunk_done {
             self.leaving = Some(leaving);

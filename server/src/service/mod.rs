@@ -2,7 +2,7 @@
 //!
 //! | call | file |
 //! |---|---|
-//! | DoPut: write, delete, retract | `put.rs`, acknowledged by `acknowledge.rs` |
+//! | DoPut: write, delete, retract | `put.rs`, handed to the log by `submission.rs`, acknowledged by `acknowledge.rs` |
 //! | DoExchange: lookup, join | `exchange.rs`, answered by `answers.rs` |
 //! | DoGet: lookup with entities, scan | `get.rs`, `scan.rs` |
 //! | DoAction, ListActions | `actions.rs` |
@@ -20,6 +20,7 @@ mod info;
 mod put;
 mod scan;
 mod shared;
+mod submission;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,34 +1,36 @@
 //! DoPut: batches are proven and handed to the log without waiting for the ones before; acknowledgements follow.
 //!
 //! Receiving runs on a task of its own, because a client may send everything before it reads a single
-//! acknowledgement. What awaits its commit is bounded by number and bytes, per stream and over all streams.
+//! acknowledgement. What awaits its commit is bounded by number and bytes, per stream and over all streams. Small
+//! batches that have come together go on together; none waits for one that has not come.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_flight::{FlightData, PutResult};
-use firn_client::wire::{BadRow, Command, ProducerStep, Put};
-use firn_storage::commit::{Committed, Fence};
-use firn_storage::database::Database;
-use firn_storage::error::Error;
+use firn_client::wire::{Command, ProducerStep, Put};
+use firn_storage::commit::Fence;
 use firn_storage::model::batch::Producer;
-use firn_storage::model::prove::{Proven, WriteRequest};
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tonic::{Status, Streaming};
 
-use super::acknowledge::{Acknowledgements, BadRows, Next};
+use super::acknowledge::{Acknowledgements, Next};
 use super::convert;
 use super::exchange::DECODE_INLINE_BYTES_MAX;
 use super::shared::{Pool, Shared};
-use crate::framing::{Decoded, Decoder, too_large};
-use crate::metrics::OpenGuard;
+use super::submission::{Submission, WriteStream};
+use crate::framing::{Decoded, Decoder, Together, too_large};
 use crate::status::{from_command, from_error, invalid, unavailable};
 
 /// A batch up to this size is proven on the connection's own task.
 const PROVE_INLINE_BYTES_MAX: usize = 64 << 10;
+/// The body of a message that may go on together with others.
+const SMALL_BYTES_MAX: usize = 8 << 10;
+/// Messages that go on together, and the bytes of their bodies.
+const TOGETHER_MESSAGES_MAX: usize = 64;
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// What the log keeps beside the cells of a row, generously.
 const ROW_BYTES: u64 = 96;
 /// What the log keeps beside the rows of a batch, generously.
@@ -49,6 +51,7 @@ pub(super) fn serve(
         shared: Arc::clone(&shared),
         acknowledgements: Arc::clone(&acknowledgements),
         stream: None,
+        gathered: Gathered::default(),
         _permit: permit,
     };
     let receiving = StopOnDrop(tokio::spawn(receiver.run(input)).abort_handle());
@@ -77,15 +80,27 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// A stream whose command is known.
-#[derive(Clone)]
-struct WriteStream {
-    call: &'static str,
-    producer: Option<String>,
-    request: Arc<WriteRequest>,
-    /// Keeps what follows a refused batch out of the log.
-    fence: Fence,
-    _open: Arc<OpenGuard>,
+/// Small messages that have come and are not yet on their way to the log.
+#[derive(Default)]
+struct Gathered {
+    messages: Vec<FlightData>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Whether there is room for `message`, which is then one that can go together with others.
+    fn takes(&self, message: &FlightData) -> bool {
+        let bytes = message.data_body.len();
+        (1..=SMALL_BYTES_MAX).contains(&bytes)
+            && message.app_metadata.is_empty()
+            && self.messages.len() < TOGETHER_MESSAGES_MAX
+            && self.bytes + bytes <= TOGETHER_BYTES_MAX
+    }
+
+    fn add(&mut self, message: FlightData) {
+        self.bytes += message.data_body.len();
+        self.messages.push(message);
+    }
 }
 
 struct Receiver {
@@ -93,6 +108,7 @@ struct Receiver {
     acknowledgements: Arc<Acknowledgements>,
     decoder: Option<Decoder>,
     stream: Option<WriteStream>,
+    gathered: Gathered,
     batches: Arc<Semaphore>,
     bytes: u64,
     _permit: OwnedSemaphorePermit,
@@ -101,29 +117,53 @@ struct Receiver {
 impl Receiver {
     async fn run(mut self, mut input: Streaming<FlightData>) {
         let end = self.receive_all(&mut input).await;
+        // What came before the end counts, whatever the end is.
+        let end = self.submit_gathered().await.and(end);
         self.acknowledgements.end(end);
     }
 
     async fn receive_all(&mut self, input: &mut Streaming<FlightData>) -> Result<(), Status> {
-        let mut told = self.shared.told.clone();
-        loop {
-            let message = tokio::select! {
-                message = input.message() => message.map_err(|status| too_large(status, &self.shared.limits))?,
-                () = told.wait() => {
-                    return Err(unavailable("the server is shutting down; what was acknowledged is stored"));
-                }
-            };
-            let Some(message) = message else { return Ok(()) };
+        while let Some(message) = self.message(input).await? {
             if self.stream.is_none() {
                 self.stream = Some(self.begin(&message)?);
             }
-            let metadata = message.app_metadata.clone();
-            if let Decoded::Batch(batch) = self.decode(message).await? {
-                self.submit(batch, &metadata).await?;
+            if !self.gathered.takes(&message) {
+                self.submit_gathered().await?;
+            }
+            if self.gathered.takes(&message) && self.producer().is_none() {
+                self.gathered.add(message);
+            } else {
+                let metadata = message.app_metadata.clone();
+                if let Decoded::Batch(rows) = self.decode(message).await? {
+                    let step = producer_step(self.producer(), &metadata)?;
+                    self.submit(Together { lengths: vec![rows.num_rows()], rows }, step).await?;
+                }
             }
             if self.acknowledgements.is_refused() {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    fn producer(&self) -> Option<&str> {
+        self.stream.as_ref().and_then(|stream| stream.producer.as_deref())
+    }
+
+    /// The next message. Small ones wait for no more than what has already come.
+    async fn message(&mut self, input: &mut Streaming<FlightData>) -> Result<Option<FlightData>, Status> {
+        let limits = Arc::clone(&self.shared.limits);
+        let too_large = |status| too_large(status, &limits);
+        if !self.gathered.messages.is_empty() {
+            if let Some(message) = input.message().now_or_never() {
+                return message.map_err(too_large);
+            }
+            self.submit_gathered().await?;
+        }
+        let mut told = self.shared.told.clone();
+        tokio::select! {
+            message = input.message() => message.map_err(too_large),
+            () = told.wait() => Err(unavailable("the server is shutting down; what was acknowledged is stored")),
         }
     }
 
@@ -172,92 +212,50 @@ impl Receiver {
         Ok(decoded)
     }
 
-    async fn submit(&mut self, batch: RecordBatch, metadata: &[u8]) -> Result<(), Status> {
+    async fn submit_gathered(&mut self) -> Result<(), Status> {
+        let Gathered { messages, .. } = std::mem::take(&mut self.gathered);
+        let Some(decoder) = &mut self.decoder else { return Ok(()) };
+        let (batches, end) = decoder.decode_together(messages);
+        for batches in batches {
+            self.submit(batches, None).await?;
+        }
+        end
+    }
+
+    async fn submit(&self, batches: Together, step: Option<Producer>) -> Result<(), Status> {
         let Some(stream) = self.stream.clone() else { return Err(invalid("rows came before a descriptor")) };
-        let step = producer_step(stream.producer.as_deref(), metadata)?;
-        let permits = self.permits(&batch).await?;
-        let small = batch.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
-        let task = Submission {
+        if self.acknowledgements.is_refused() {
+            return Ok(());
+        }
+        let permits = Arc::new(self.permits(&batches.rows).await?);
+        let small = batches.rows.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
+        let submission = Submission {
             database: self.shared.database.clone(),
-            shared: Arc::clone(&self.shared),
+            metrics: Arc::clone(&self.shared.metrics),
             acknowledgements: Arc::clone(&self.acknowledgements),
             stream,
             step,
-            batch,
+            batches,
             permits,
         };
-        if small { task.run() } else { self.shared.blocking(Pool::Readers, move || task.run()).await }
+        if small {
+            submission.run();
+            return Ok(());
+        }
+        let running = self.shared.blocking(Pool::Readers, move || {
+            submission.run();
+            Ok(())
+        });
+        running.await
     }
 
     /// Waits for room: among the stream's batches, and in the log's queue.
-    async fn permits(&self, batch: &RecordBatch) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Status> {
+    async fn permits(&self, rows: &RecordBatch) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Status> {
         let place = Arc::clone(&self.batches).acquire_owned().await;
         let place = place.map_err(|_| unavailable("the server is shutting down"))?;
-        let cells = batch.get_array_memory_size() as u64;
-        let bytes = cells + cells / 4 + batch.num_rows() as u64 * ROW_BYTES + BATCH_BYTES;
+        let cells = rows.get_array_memory_size() as u64;
+        let bytes = cells + cells / 4 + rows.num_rows() as u64 * ROW_BYTES + BATCH_BYTES;
         Ok((place, self.shared.log_queue(bytes, self.bytes).await?))
-    }
-}
-
-/// One batch on its way to the log.
-struct Submission {
-    database: Database,
-    shared: Arc<Shared>,
-    acknowledgements: Arc<Acknowledgements>,
-    stream: WriteStream,
-    step: Option<Producer>,
-    batch: RecordBatch,
-    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-}
-
-impl Submission {
-    /// The rows that may be stored. A producer's batch goes on to the log without any: it is acknowledged, so its
-    /// number is taken.
-    fn prove(&self) -> Result<Proven, Error> {
-        let request = &self.stream.request;
-        let mut proven = self.database.prove(request, &self.batch)?;
-        if proven.batch.is_none() && self.step.is_some() {
-            proven.batch = self.database.prove(request, &self.batch.slice(0, 0))?.batch;
-        }
-        Ok(proven)
-    }
-
-    fn run(self) -> Result<(), Status> {
-        let started = Instant::now();
-        let proven = self.prove();
-        let number = self.acknowledgements.begin();
-        let Proven { batch, bad_rows, bad_row_count } = match proven {
-            Ok(proven) => proven,
-            Err(error) => {
-                self.acknowledgements.settle(number, Err(error));
-                return Ok(());
-            }
-        };
-        let listed = bad_rows.into_iter().map(|bad| BadRow {
-            batch: number,
-            row: u64::from(bad.row),
-            column: bad.column,
-            reason: bad.reason,
-        });
-        self.acknowledgements.note_bad_rows(number, BadRows { listed: listed.collect(), count: bad_row_count });
-        self.shared.metrics.bad_rows.inc_by(bad_row_count);
-        let Some(mut batch) = batch else {
-            let committed = Committed { position: self.database.position(), ingest_time: 0, rows: 0, duplicate: false };
-            self.acknowledgements.settle(number, Ok(committed));
-            return Ok(());
-        };
-        batch.producer = self.step;
-        let (shared, call, acknowledgements, permits) =
-            (self.shared, self.stream.call, self.acknowledgements, self.permits);
-        let done = move |outcome: Result<Committed, Error>| {
-            if let Ok(committed) = &outcome {
-                shared.metrics.answered(call, committed.rows, started.elapsed());
-            }
-            acknowledgements.settle(number, outcome);
-            drop(permits);
-        };
-        self.database.submit_within(Some(&self.stream.fence), batch, Box::new(done));
-        Ok(())
     }
 }
 

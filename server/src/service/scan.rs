@@ -89,7 +89,7 @@ fn messages(scanning: Scanning) -> impl Stream<Item = Result<FlightData, Status>
         match scanning.next().await {
             Ok(Some(message)) => Some((Ok(message), Some(scanning))),
             Ok(None) => {
-                scanning.shared.metrics.answered("scan", scanning.rows, scanning.started.elapsed());
+                scanning.shared.metrics.answered("scan", 1, scanning.rows, scanning.started.elapsed());
                 None
             }
             Err(status) => {

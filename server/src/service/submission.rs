@@ -1,0 +1,125 @@
+//! Batches on their way from a write stream to the log: proven, numbered, handed over.
+//!
+//! Small batches that came together are proven and stored as one commit, which costs little more than one of them. If
+//! anything is wrong with one, each goes its own way, so that exactly the wrong one is refused.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::RecordBatch;
+use firn_client::wire::BadRow;
+use firn_storage::commit::{Committed, Fence};
+use firn_storage::database::Database;
+use firn_storage::error::Error;
+use firn_storage::model::batch::{Producer, WriteBatch};
+use firn_storage::model::prove::{Proven, WriteRequest};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::acknowledge::{Acknowledgements, BadRows, Begun};
+use crate::framing::Together;
+use crate::metrics::{Metrics, OpenGuard};
+
+/// A stream whose command is known.
+#[derive(Clone)]
+pub(super) struct WriteStream {
+    pub call: &'static str,
+    pub producer: Option<String>,
+    pub request: Arc<WriteRequest>,
+    /// Keeps what follows a refused batch out of the log.
+    pub fence: Fence,
+    pub _open: Arc<OpenGuard>,
+}
+
+/// Room for what awaits its commit, given back after it.
+pub(super) type Permits = Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
+
+/// One batch, or several, on the way to the log.
+pub(super) struct Submission {
+    pub database: Database,
+    pub metrics: Arc<Metrics>,
+    pub acknowledgements: Arc<Acknowledgements>,
+    pub stream: WriteStream,
+    /// Where the one batch of a producer stands in its sequence.
+    pub step: Option<Producer>,
+    pub batches: Together,
+    pub permits: Permits,
+}
+
+impl Submission {
+    /// Hands the batches to the log, up to the first that is refused; their acknowledgements follow.
+    pub(super) fn run(self) {
+        let started = Instant::now();
+        let Together { rows, lengths } = &self.batches;
+        if lengths.len() > 1
+            && let Some(batch) = self.together()
+        {
+            let batches = lengths.len() as u64;
+            let begun = self.acknowledgements.begin(batches);
+            return self.hand_over(begun, batches, batch, started);
+        }
+        let mut row = 0;
+        for &length in lengths {
+            self.submit(&rows.slice(row, length), started);
+            row += length;
+        }
+    }
+
+    /// All rows as one batch, unless something is wrong with any of them.
+    fn together(&self) -> Option<WriteBatch> {
+        let proven = self.database.prove(&self.stream.request, &self.batches.rows).ok()?;
+        let batch = proven.batch.filter(|_| proven.bad_row_count == 0)?;
+        self.database.check_blocked(&batch).ok()?;
+        Some(batch)
+    }
+
+    /// Hands over one batch, unless one before it was refused.
+    fn submit(&self, rows: &RecordBatch, started: Instant) {
+        if self.acknowledgements.is_refused() {
+            return;
+        }
+        let proven = self.prove(rows);
+        let begun = self.acknowledgements.begin(1);
+        let Proven { batch, bad_rows, bad_row_count } = match proven {
+            Ok(proven) => proven,
+            Err(error) => return self.acknowledgements.settle(begun, Err(error)),
+        };
+        let listed = bad_rows.into_iter().map(|bad| BadRow {
+            batch: begun.number,
+            row: u64::from(bad.row),
+            column: bad.column,
+            reason: bad.reason,
+        });
+        self.acknowledgements.note_bad_rows(begun, BadRows { listed: listed.collect(), count: bad_row_count });
+        self.metrics.bad_rows.inc_by(bad_row_count);
+        let Some(mut batch) = batch else {
+            let committed = Committed { position: self.database.position(), ingest_time: 0, rows: 0, duplicate: false };
+            return self.acknowledgements.settle(begun, Ok(committed));
+        };
+        batch.producer = self.step.clone();
+        self.hand_over(begun, 1, batch, started);
+    }
+
+    /// The rows that may be stored. A producer's batch goes on to the log without any: it is acknowledged, so its
+    /// number is taken.
+    fn prove(&self, rows: &RecordBatch) -> Result<Proven, Error> {
+        let request = &self.stream.request;
+        let mut proven = self.database.prove(request, rows)?;
+        if proven.batch.is_none() && self.step.is_some() {
+            proven.batch = self.database.prove(request, &rows.slice(0, 0))?.batch;
+        }
+        Ok(proven)
+    }
+
+    fn hand_over(&self, begun: Begun, batches: u64, batch: WriteBatch, started: Instant) {
+        let (metrics, acknowledgements) = (Arc::clone(&self.metrics), Arc::clone(&self.acknowledgements));
+        let (call, permits) = (self.stream.call, Arc::clone(&self.permits));
+        let done = move |outcome: Result<Committed, Error>| {
+            if let Ok(committed) = &outcome {
+                metrics.answered(call, batches, committed.rows, started.elapsed());
+            }
+            acknowledgements.settle(begun, outcome);
+            drop(permits);
+        };
+        self.database.submit_within(Some(&self.stream.fence), batch, Box::new(done));
+    }
+}
