@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod monitor;
 mod print;
 pub mod service;
+pub mod serving;
 pub mod shutdown;
 pub mod status;
 mod transfer;
@@ -33,6 +34,7 @@ use delivery::{Delivered, Deliveries};
 use metrics::Metrics;
 use monitor::Monitor;
 use service::{Firn, Shared};
+use serving::{Doors, ServingThread};
 use shutdown::Shutdown;
 
 /// HTTP/2 window of a stream and of a connection: the default of 64 KiB limits throughput.
@@ -49,7 +51,8 @@ pub struct Server {
     shutdown: Shutdown,
     monitor: Arc<Monitor>,
     wait_max: std::time::Duration,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    threads: Vec<ServingThread>,
+    accepting: JoinHandle<()>,
     delivering: JoinHandle<()>,
     monitoring: Option<JoinHandle<()>>,
 }
@@ -92,27 +95,46 @@ impl Server {
         }
         let deliveries = Arc::new(Deliveries::new(limits.answer_stall_max, Arc::clone(&metrics)));
         let delivering = tokio::spawn(Arc::clone(&deliveries).watch());
-        let connections = listener::connections(listener, limits.connections_max, limits.keepalive_timeout, metrics);
-        let mut ending = told;
-        let ended = async move {
-            ending.wait().await;
+        let start = |number| {
+            let router = tonic::transport::Server::builder()
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .max_concurrent_streams(limits.streams_per_connection_max)
+                .http2_keepalive_interval(Some(limits.keepalive_interval))
+                .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+                .add_service(health_service.clone())
+                .add_service(Delivered::new(flight.clone(), Arc::clone(&deliveries)));
+            let mut ending = told.clone();
+            ServingThread::start(number, |connections| async move {
+                if let Err(error) = router.serve_with_incoming_shutdown(connections, ending.wait()).await {
+                    tracing::warn!("serving ended with an error: {error}");
+                }
+            })
+        };
+        let threads = (0..limits.serving_threads).map(start).collect::<Result<Vec<_>, _>>()?;
+        let doors = Doors::new(&threads);
+        let (connections_max, greeting_wait) = (limits.connections_max, limits.keepalive_timeout);
+        let accepting = tokio::spawn(async move {
+            listener::accept(listener, doors, connections_max, greeting_wait, metrics, told).await;
             for name in ["", SERVICE_NAME] {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
-        };
-        let router = tonic::transport::Server::builder()
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .max_concurrent_streams(limits.streams_per_connection_max)
-            .http2_keepalive_interval(Some(limits.keepalive_interval))
-            .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-            .add_service(health_service)
-            .add_service(Delivered::new(flight, deliveries));
-        let serving = tokio::spawn(router.serve_with_incoming_shutdown(connections, ended));
+        });
         monitor.ready.store(true, Ordering::Relaxed);
         tracing::info!(%address, "serving Arrow Flight");
         let wait_max = limits.shutdown_wait_max;
-        Ok(Self { address, metrics_address, database, shutdown, monitor, wait_max, serving, delivering, monitoring })
+        Ok(Self {
+            address,
+            metrics_address,
+            database,
+            shutdown,
+            monitor,
+            wait_max,
+            threads,
+            accepting,
+            delivering,
+            monitoring,
+        })
     }
 
     /// Where Flight is served.
@@ -136,19 +158,16 @@ impl Server {
     }
 
     /// Stops accepting, finishes what was accepted, and closes the database.
-    pub async fn stop(self) -> Result<(), String> {
+    pub async fn stop(mut self) -> Result<(), String> {
         self.monitor.ready.store(false, Ordering::Relaxed);
         self.shutdown.begin();
-        let aborting = self.serving.abort_handle();
-        match tokio::time::timeout(self.wait_max, self.serving).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!("serving ended with an error: {error}"),
-            Ok(Err(error)) => tracing::warn!("serving ended with an error: {error}"),
-            Err(_) => {
-                tracing::warn!("requests still ran after {:?} (shutdown-wait-max) and were cut off", self.wait_max);
-                aborting.abort();
-            }
+        let ended = futures::future::join_all(self.threads.iter_mut().map(ServingThread::ended));
+        if tokio::time::timeout(self.wait_max, ended).await.is_err() {
+            tracing::warn!("requests still ran after {:?} (shutdown-wait-max) and were cut off", self.wait_max);
+            self.threads.iter().for_each(ServingThread::abort);
+            futures::future::join_all(self.threads.iter_mut().map(ServingThread::ended)).await;
         }
+        self.accepting.abort();
         self.delivering.abort();
         if let Some(monitoring) = self.monitoring {
             monitoring.abort();

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +16,8 @@ use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 use crate::metrics::Metrics;
+use crate::serving::{Doors, Place};
+use crate::shutdown::Told;
 
 /// How long accepting rests after an error such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -35,14 +36,38 @@ struct Greeting {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    metrics: Arc<Metrics>,
     greeting: Option<Greeting>,
-    _place: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
-impl Drop for Connection {
+/// A connection that was accepted and not yet taken by the thread that serves it.
+#[derive(Debug)]
+pub struct Accepted {
+    stream: std::net::TcpStream,
+    greeting_wait: Duration,
+    counted: Counted,
+}
+
+/// A place among all open connections, and one among those of a thread.
+#[derive(Debug)]
+struct Counted {
+    metrics: Arc<Metrics>,
+    _place: OwnedSemaphorePermit,
+    _of_thread: Place,
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.metrics.connections.dec();
+    }
+}
+
+impl Accepted {
+    /// The connection, in the runtime that serves it.
+    pub fn into_connection(self) -> io::Result<Connection> {
+        let deadline = Box::pin(tokio::time::sleep(self.greeting_wait));
+        let greeting = Some(Greeting { bytes: GREETING_BYTES, deadline });
+        Ok(Connection { stream: TcpStream::from_std(self.stream)?, greeting, _counted: self.counted })
     }
 }
 
@@ -94,33 +119,49 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The connections of `listener`, at most `connections_max` open at once. It never ends and never fails: an error of
-/// accepting is logged, and accepting goes on after a pause.
-pub fn connections(
+/// Accepts the connections of `listener`, at most `connections_max` open at once, until the server stops. It never
+/// fails: an error of accepting is logged, and accepting goes on after a pause.
+pub async fn accept(
     listener: TcpListener,
+    doors: Doors,
     connections_max: usize,
     greeting_wait: Duration,
     metrics: Arc<Metrics>,
-) -> impl Stream<Item = io::Result<Connection>> {
+    mut told: Told,
+) {
     let places = Arc::new(Semaphore::new(connections_max));
-    futures::stream::unfold((listener, places, metrics), move |(listener, places, metrics)| async move {
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
-        let stream = loop {
-            match listener.accept().await {
-                Ok((stream, _)) => break stream,
-                Err(error) => {
-                    tracing::warn!("could not accept a connection: {error}");
-                    tokio::time::sleep(ERROR_PAUSE).await;
-                }
-            }
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, next(&listener).await)
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("could not turn off Nagle's algorithm: {error}");
-        }
+        let (place, stream) = tokio::select! {
+            next = next => next,
+            () = told.wait() => return,
+        };
+        let Ok(place) = place else { return };
         metrics.connections.inc();
-        let deadline = Box::pin(tokio::time::sleep(greeting_wait));
-        let greeting = Some(Greeting { bytes: GREETING_BYTES, deadline });
-        let connection = Connection { stream, metrics: Arc::clone(&metrics), greeting, _place: place };
-        Some((Ok(connection), (listener, places, metrics)))
-    })
+        doors.enter(|of_thread| {
+            let counted = Counted { metrics: Arc::clone(&metrics), _place: place, _of_thread: of_thread };
+            Accepted { stream, greeting_wait, counted }
+        });
+    }
+}
+
+async fn next(listener: &TcpListener) -> std::net::TcpStream {
+    loop {
+        let accepted = listener.accept().await.and_then(|(stream, _)| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!("could not turn off Nagle's algorithm: {error}");
+            }
+            stream.into_std()
+        });
+        match accepted {
+            Ok(stream) => return stream,
+            Err(error) => {
+                tracing::warn!("could not accept a connection: {error}");
+                tokio::time::sleep(ERROR_PAUSE).await;
+            }
+        }
+    }
 }

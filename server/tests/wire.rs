@@ -454,6 +454,42 @@ async fn of_batches_that_come_together_exactly_the_wrong_one_is_refused() {
     assert_eq!(temps(&answers[0]), [Some(59.0)]);
 }
 
+/// Without a digest, an answer of plain values leaves as the engine's bytes; with one it is made of arrays.
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_answers_of_one_table_and_of_several_are_those_made_of_arrays() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    let features = json!([{"name":"gusts","type":"int32"}, {"name":"at","type":"timestamp[us, tz=UTC]"}]);
+    let table = json!({"table":"wind","entity":"airport","event_time":"observed","features":features,
+        "max_future_skew":"none"});
+    harness.act("create_table", table).await.unwrap();
+    let origins: Vec<String> = (0..200).map(|origin| format!("A{origin}")).collect();
+    let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
+    let temperatures: Vec<_> = (0..200).map(|row| Some(f64::from(row) / 3.0)).collect();
+    harness.write(&[rows(&origins, &[1; 200], &temperatures)]).await;
+    let wind = RecordBatch::try_from_iter([
+        ("origin", Arc::new(StringArray::from(origins.clone())) as ArrayRef),
+        ("observed", times(&[1; 200])),
+        ("gusts", Arc::new(arrow_array::Int32Array::from_iter_values(0..200))),
+        ("at", times(&(0..200).collect::<Vec<_>>())),
+    ]);
+    let wind = messages(&json!({"write":{"table":"wind"}}), &[wind.unwrap()]).await;
+    assert!(harness.put(wind).await.1.is_none());
+    for features in
+        [json!(["weather.temp"]), json!(["wind.*", "weather.temp"]), json!(["wind.at", "weather.temp", "wind.gusts"])]
+    {
+        for asked in [&origins[..], &origins[7..8], &origins[..0], &["A1", "nobody"]] {
+            let ask = async |digest: bool| {
+                let lookup = json!({"lookup":{"features":features,"as_of":{"us":2 * HOUR},"clock":9,"digest":digest}});
+                harness.exchange(messages(&lookup, &[keys(asked)]).await).await.unwrap().0
+            };
+            let (plain, arrays) = (ask(false).await, ask(true).await);
+            assert_eq!(plain, arrays, "{features} of {} airports", asked.len());
+            assert_eq!(plain.iter().map(RecordBatch::num_rows).sum::<usize>(), asked.len());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_least_waits_and_times_out() {
     let harness = Harness::start().await;

@@ -32,7 +32,7 @@ use crate::purge::purge;
 use crate::read::plan::{PlannedBound, States, entity_of};
 use crate::read::scan::{self, ScanParts};
 use crate::read::snapshot::ErasedSince;
-use crate::read::{Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
+use crate::read::{Answer, Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
 use crate::status::{self, Holdings};
@@ -374,6 +374,11 @@ impl Database {
 
     /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
     pub fn read(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.answer(plan, snapshot, batch)?.into_batch()
+    }
+
+    /// [`Database::read`], but without arrays where bytes will do.
+    pub fn answer(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Answer> {
         let engine = self.engine();
         snapshot.check_age(engine.clock.monotonic())?;
         let answer = point::read(plan, snapshot, batch, engine.options.reader_threads)?;

@@ -106,6 +106,8 @@ pub struct Limits {
     pub answer_stall_max: Duration,
     /// Rows up to which a lookup runs on the connection's own task.
     pub inline_rows_max: usize,
+    /// Threads that connections are served on.
+    pub serving_threads: usize,
     /// Larger requests that are worked on at once.
     pub readers: usize,
     /// Requests that may wait for a position (`at_least`) at once.
@@ -233,6 +235,7 @@ impl Limits {
             stream_batch_bytes_max: 0,
             answer_stall_max: Duration::ZERO,
             inline_rows_max: 0,
+            serving_threads: 0,
             readers: 0,
             waiters_max: 0,
             wait_max: Duration::ZERO,

@@ -132,6 +132,11 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.answer_stall_max = parse_duration(t)?),
     setting!(CONNECTIONS, "connections-max", "COUNT", "1024", "Open connections; further ones wait to be accepted",
         |c, t| c.limits.connections_max = count(t, 1, 1 << 20)? as usize),
+    setting!(CONNECTIONS, "serving-threads", "COUNT", "0", "Threads that connections are served on; 0 is one per core",
+        |c, t| match count(t, 0, 1024)? {
+            0 => c.limits.serving_threads = std::thread::available_parallelism().map_or(2, usize::from),
+            threads => c.limits.serving_threads = threads as usize,
+        }),
     setting!(CONNECTIONS, "streams-per-connection-max", "COUNT", "256", "Calls and streams open at once on one connection",
         |c, t| c.limits.streams_per_connection_max = count(t, 1, 1 << 20)? as u32),
     setting!(CONNECTIONS, "keepalive-interval", "DURATION", "30s", "How often a connection is pinged",

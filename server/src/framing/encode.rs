@@ -13,6 +13,7 @@ use arrow_flight::FlightData;
 use arrow_ipc::writer::{DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use bytes::Bytes;
+use firn_storage::read::PlainAnswer;
 use tonic::{Code, Status};
 
 use super::plain::Plain;
@@ -76,6 +77,11 @@ impl Encoder {
         self.tracker.clear();
         let schema = Arc::clone(&self.schema);
         flight(self.generator.schema_to_bytes_with_dictionary_tracker(&schema, &mut self.tracker, &self.options))
+    }
+
+    /// The one message of a plain answer; `None` if it takes more.
+    pub fn whole(&mut self, answer: &PlainAnswer) -> Option<FlightData> {
+        self.plain.whole(answer, self.message_bytes_max.saturating_sub(ENVELOPE_BYTES + METADATA_BYTES))
     }
 
     /// The message that begins at `row` of `batch`: as many rows as fit. A batch of no rows makes one message.

@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_primitive_array};
+use arrow_buffer::Buffer;
 use arrow_flight::FlightData;
 use arrow_ipc::{FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
+use firn_storage::read::PlainAnswer;
+use firn_storage::read::plain::ALIGNMENT;
 use flatbuffers::FlatBufferBuilder;
 
-/// Buffers start at multiples of this, as the stock generator lays them out.
-const ALIGNMENT: usize = 64;
 /// Headers that are kept for one stream.
 const HEADERS_MAX: usize = 64;
 
@@ -37,10 +38,7 @@ impl Plain {
     /// or not even one row fits.
     pub(super) fn rows_that_fit(&self, batch: &RecordBatch, rows: usize, bytes_max: usize) -> Option<usize> {
         let widths = self.widths().filter(|_| batch.columns().iter().all(|column| column.null_count() == 0))?;
-        // 16 bytes per column and per buffer, the frame around them, and what fills the body's buffers up.
-        let overhead = 256 + widths.len() * (48 + ALIGNMENT);
-        let row_bytes = widths.iter().sum::<usize>().max(1);
-        let fit = bytes_max.saturating_sub(overhead) / row_bytes;
+        let fit = rows_max(&widths, bytes_max);
         (fit > 0).then(|| fit.min(rows))
     }
 
@@ -57,6 +55,17 @@ impl Plain {
         self.framed(&widths, rows, values)
     }
 
+    /// The message of an answer, if a header and body of `bytes_max` bytes hold it.
+    pub(super) fn whole(&mut self, answer: &PlainAnswer, bytes_max: usize) -> Option<FlightData> {
+        let rows = answer.rows();
+        let widths = self.widths().filter(|widths| rows <= rows_max(widths, bytes_max))?;
+        let body: Bytes = match answer.blocks() {
+            [block] => Bytes::from_owner(Body(block.clone())),
+            blocks => blocks.iter().map(Buffer::as_slice).collect::<Vec<_>>().concat().into(),
+        };
+        Some(self.message_of(&widths, rows, body))
+    }
+
     /// The message of `rows` rows. `values` are those of each column, in as many parts as they come.
     pub(super) fn framed<'a>(
         &mut self,
@@ -69,13 +78,33 @@ impl Plain {
             column.for_each(|part| body.extend_from_slice(part));
             body.resize(body.len().next_multiple_of(ALIGNMENT), 0);
         }
+        self.message_of(widths, rows, body.into())
+    }
+
+    fn message_of(&mut self, widths: &[usize], rows: usize, body: Bytes) -> FlightData {
         assert_eq!(body.len(), body_bytes(widths, rows), "every column has a value of every row");
         if self.headers.len() >= HEADERS_MAX {
             self.headers.clear();
         }
         let header = self.headers.entry(rows).or_insert_with(|| header(widths, rows)).clone();
-        FlightData { flight_descriptor: None, data_header: header, app_metadata: Bytes::new(), data_body: body.into() }
+        FlightData { flight_descriptor: None, data_header: header, app_metadata: Bytes::new(), data_body: body }
     }
+}
+
+/// A block as the body of a message.
+struct Body(Buffer);
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// How many rows a header and body of `bytes_max` bytes hold.
+fn rows_max(widths: &[usize], bytes_max: usize) -> usize {
+    // 16 bytes per column and per buffer, the frame around them, and what fills the body's buffers up.
+    let overhead = 256 + widths.len() * (48 + ALIGNMENT);
+    bytes_max.saturating_sub(overhead) / widths.iter().sum::<usize>().max(1)
 }
 
 fn body_bytes(widths: &[usize], rows: usize) -> usize {

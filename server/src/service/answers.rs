@@ -14,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use firn_client::wire::{Answer, Bound, FeatureReference, ReadOptions};
 use firn_storage::position::Position;
 use firn_storage::read::digest::Digest;
-use firn_storage::read::{Plan, PointRequest, Snapshot};
+use firn_storage::read::{self, Plan, PointRequest, Snapshot};
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
@@ -67,7 +67,7 @@ struct Chunk {
 
 /// The answer of a chunk.
 struct Answered {
-    batch: RecordBatch,
+    answer: read::Answer,
     snapshot: Arc<Snapshot>,
     erased_since: Option<Position>,
 }
@@ -191,8 +191,8 @@ impl Answering {
         }
         let answered = database.snapshot(&self.plan).and_then(|snapshot| {
             let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
-            let batch = database.read(&self.plan, &snapshot, batch)?;
-            Ok(Answered { batch, snapshot: Arc::new(snapshot), erased_since })
+            let answer = database.answer(&self.plan, &snapshot, batch)?;
+            Ok(Answered { answer, snapshot: Arc::new(snapshot), erased_since })
         });
         let outcome = answered.map_err(|error| from_error(&error));
         Some(Chunk { request, last: true, rows: rows as u64, started, outcome, _memory: None })
@@ -267,7 +267,7 @@ impl Answering {
                     database.erased_since(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
                 let features = database.read(&plan, &snapshot, &slice).map_err(|error| from_error(&error))?;
                 let batch = if is_join { extend(schema, &slice, features)? } else { features };
-                Ok(Answered { batch, snapshot, erased_since })
+                Ok(Answered { answer: read::Answer::Columns(batch), snapshot, erased_since })
             });
             Chunk { request, last, rows, started, outcome: read.await, _memory: Some(memory) }
         };
@@ -301,12 +301,7 @@ impl Answering {
         self.failed = None;
         match std::mem::replace(&mut chunk.outcome, Err(Status::ok(""))) {
             Err(status) => self.fail(chunk.request, status),
-            Ok(Answered { batch, snapshot, erased_since }) => {
-                if self.question.options.digest {
-                    let schema = self.encoder.schema();
-                    let digest = self.digest.get_or_insert_with(|| Digest::new(schema));
-                    digest.update(&batch).map_err(|error| from_error(&error))?;
-                }
+            Ok(Answered { answer, snapshot, erased_since }) => {
                 let metadata = Answer {
                     request: chunk.request,
                     last: false,
@@ -317,6 +312,20 @@ impl Answering {
                     digest: None,
                     error: None,
                 };
+                let whole = match &answer {
+                    read::Answer::Plain(plain) if !self.question.options.digest => self.encoder.whole(plain),
+                    _ => None,
+                };
+                if let Some(message) = whole {
+                    self.send(&chunk, message, Answer { last: chunk.last, ..metadata });
+                    return Ok(());
+                }
+                let batch = answer.into_batch().map_err(|error| from_error(&error))?;
+                if self.question.options.digest {
+                    let schema = self.encoder.schema();
+                    let digest = self.digest.get_or_insert_with(|| Digest::new(schema));
+                    digest.update(&batch).map_err(|error| from_error(&error))?;
+                }
                 self.leaving = Some(Leaving { chunk, batch, metadata, next_row: 0 });
                 Ok(())
             }
@@ -335,15 +344,19 @@ impl Answering {
             leaving.metadata.digest = self.digest.take().map(|digest| digest.finish());
         }
         self.outgoing.extend(encoded.dictionaries);
-        self.outgoing.push_back(with_metadata(encoded.message, leaving.metadata.encode()));
-        let (rows, started) = (leaving.chunk.rows, leaving.chunk.started);
-        if leaving.metadata.last {
-            self.shared.metrics.answered(self.question.call, 1, rows, started.elapsed());
-        }
+        self.send(&leaving.chunk, encoded.message, leaving.metadata.clone());
         if !chunk_done {
             self.leaving = Some(leaving);
         }
         Ok(())
+    }
+
+    /// Puts a message of `chunk` on its way.
+    fn send(&mut self, chunk: &Chunk, message: FlightData, metadata: Answer) {
+        if metadata.last {
+            self.shared.metrics.answered(self.question.call, 1, chunk.rows, chunk.started.elapsed());
+        }
+        self.outgoing.push_back(with_metadata(message, metadata.encode()));
     }
 
     /// Ends the request with an error: in band if the command says so, else the stream ends with it.

@@ -185,11 +185,11 @@ pub fn stored_type(declared: &DataType) -> DataType {
 }
 
 /// `array`, of the type in which cells are stored, as the declared type.
-pub fn as_declared(array: &ArrayRef, declared: &DataType) -> Result<ArrayRef> {
+pub fn as_declared(array: ArrayRef, declared: &DataType) -> Result<ArrayRef> {
     if array.data_type() == declared {
-        return Ok(array.clone());
+        return Ok(array);
     }
-    arrow_cast::cast(array, declared).map_err(Error::from)
+    arrow_cast::cast(&array, declared).map_err(Error::from)
 }
 
 /// Whether every value of `from` is also a value of `to`, so that a feature may be widened. `to` differs from `from`.

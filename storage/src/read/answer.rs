@@ -15,6 +15,7 @@ use super::bounds::RowBounds;
 use super::fixed;
 use super::parallel;
 use super::picked;
+use super::plain::{ALIGNMENT, TableAnswer};
 use super::plan::FeaturePart;
 use super::resolve::is_expired;
 use super::resolved::{FeatureWinners, Pick, Resolved};
@@ -56,9 +57,6 @@ pub(crate) struct AnswerTable<'a> {
     block: Block,
     columns: Vec<AnswerColumn<'a>>,
 }
-
-/// Where columns start in the block: as Arrow IPC lays out buffers.
-const ALIGNMENT: usize = 64;
 
 /// The status that each row has in every column that keeps none of its own.
 #[derive(Debug)]
@@ -156,14 +154,20 @@ impl<'a> AnswerTable<'a> {
         ages_from: &RowBounds,
         with: (bool, bool),
         threads: usize,
-    ) -> Result<Vec<FeatureAnswer>> {
-        let (columns, cells, base) = self.split();
-        let mut filled: Vec<_> = columns.iter_mut().zip(cells).collect();
-        parallel::map_mut(&mut filled, threads, |(column, cells)| {
-            column.expire(cells, base, forgotten, ages_from);
-            Ok(())
-        })?;
+    ) -> Result<TableAnswer> {
+        // Where all are values and none can expire, every cell is what it is.
+        if !forgotten.is_empty() || self.base.each().is_some() || self.columns.iter().any(AnswerColumn::may_differ) {
+            let (columns, cells, base) = self.split();
+            let mut filled: Vec<_> = columns.iter_mut().zip(cells).collect();
+            parallel::map_mut(&mut filled, threads, |(column, cells)| {
+                column.expire(cells, base, forgotten, ages_from);
+                Ok(())
+            })?;
+        }
         let block = std::mem::replace(&mut self.block, Block::empty()).freeze();
+        if with == (false, false) && self.base.each().is_none() && self.columns.iter().all(AnswerColumn::is_plain) {
+            return Ok(TableAnswer::Plain(block));
+        }
         let (base, rows) = (&self.base, self.base.rows());
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.columns.len());
@@ -173,11 +177,12 @@ impl<'a> AnswerTable<'a> {
         }
         let (statuses, event_times) = with;
         let base_nulls = BaseNulls::new(base);
-        parallel::map(columns, threads, |(column, cells)| {
+        let columns = parallel::map(columns, threads, |(column, cells)| {
             let status = statuses.then(|| column.status_array(base));
             let time = event_times.then(|| column.event_time_array(base));
             Ok([Some(column.array(cells, base, &base_nulls)?), status, time])
-        })
+        })?;
+        Ok(TableAnswer::Columns(columns))
     }
 }
 
@@ -274,6 +279,16 @@ impl<'a> AnswerColumn<'a> {
     /// Whether cells are copied into the block.
     pub(crate) fn is_block(&self) -> bool {
         matches!(self.cells, Cells::Block)
+    }
+
+    /// Whether a cell may have another status than the base says, or get it from its age.
+    fn may_differ(&self) -> bool {
+        self.statuses.is_some() || self.part.max_age.is_some()
+    }
+
+    /// Whether its cells are values, and the answer's as they lie in the block.
+    fn is_plain(&self) -> bool {
+        self.is_block() && self.statuses.is_none() && self.part.plain_width.is_some()
     }
 
     fn block_bytes(&self, rows: usize) -> usize {
@@ -380,11 +395,11 @@ impl<'a> AnswerColumn<'a> {
     fn expire(&mut self, cells: &mut [u8], base: &BaseStatuses, forgotten: &[usize], ages_from: &RowBounds) {
         forgotten.iter().for_each(|&row| self.set_status(base, row as u32, Status::Forgotten));
         if let (Some(max_age), Some(event_times)) = (self.part.max_age, &self.event_times) {
-            let statuses = self.statuses.get_or_insert_with(|| base.to_vec());
-            for (row, status) in statuses.iter_mut().enumerate() {
-                let won = *status == Status::Value as u8 || *status == Status::Null as u8;
-                if won && is_expired(ages_from.of(row), event_times[row], Some(max_age)) {
-                    *status = Status::Expired as u8;
+            for (row, &event_time) in event_times.iter().enumerate() {
+                let status = self.statuses.as_deref().or(base.each()).map_or(Status::Value as u8, |known| known[row]);
+                let won = status == Status::Value as u8 || status == Status::Null as u8;
+                if won && is_expired(ages_from.of(row), event_time, Some(max_age)) {
+                    self.statuses.get_or_insert_with(|| base.to_vec())[row] = Status::Expired as u8;
                 }
             }
         }
@@ -416,7 +431,7 @@ impl<'a> AnswerColumn<'a> {
                 picked::interleaved(&self.part.stored, &self.part.default, sources, picks, of)?
             }
         };
-        as_declared(&array, &self.part.feature.data_type)
+        as_declared(array, &self.part.feature.data_type)
     }
 
     /// The status of each cell, by name.

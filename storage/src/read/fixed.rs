@@ -115,6 +115,7 @@ fn primitive_array<T: ArrowPrimitiveType>(
     cells: Buffer,
     nulls: Option<NullBuffer>,
 ) -> ArrayRef {
-    let array = PrimitiveArray::<T>::new(ScalarBuffer::new(cells, 0, rows), nulls);
+    assert_eq!(cells.len(), rows * size_of::<T::Native>(), "a column has a cell per row");
+    let array = PrimitiveArray::<T>::new(ScalarBuffer::from(cells), nulls);
     Arc::new(array.with_data_type(data_type.clone()))
 }

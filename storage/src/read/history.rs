@@ -98,7 +98,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
     columns.push(Arc::new(kept.iter().map(|row| run.rows.places.of(row.row)).collect::<UInt32Array>()));
     columns.push(features_column(scan, run, &kept)?);
     for part in &scan.features {
-        columns.push(as_declared(&cells(run, &kept, part.feature.id, &part.stored)?, &part.feature.data_type)?);
+        columns.push(as_declared(cells(run, &kept, part.feature.id, &part.stored)?, &part.feature.data_type)?);
     }
     Ok(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?)
 }

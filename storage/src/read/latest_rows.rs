@@ -39,7 +39,8 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
     let base = BaseStatuses::Each(never);
     let mut table = AnswerTable::new(&scan.features, &scan.table_state, base, false, &scan.snapshot.blocks);
     table.fill(&[resolved], 1)?;
-    let answers = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
+    let answer = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
+    let answers = answer.into_columns(&scan.features, keys.len())?;
     columns.extend(answers.into_iter().filter_map(|[cells, ..]| cells));
     Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))
 }

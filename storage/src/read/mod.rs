@@ -12,6 +12,7 @@ pub(crate) mod newest;
 pub(crate) mod parallel;
 pub(crate) mod partial;
 pub(crate) mod picked;
+pub mod plain;
 pub(crate) mod plan;
 pub(crate) mod point;
 pub mod resolve;
@@ -21,6 +22,7 @@ pub(crate) mod snapshot;
 pub mod walk;
 
 pub use answer::{STATUSES, Status};
+pub use plain::{Answer, PlainAnswer};
 pub use plan::{Bound, FeatureReference, Plan, PointRequest};
 pub use scan::{Batches, Scan, ScanRequest};
 pub use snapshot::Snapshot;

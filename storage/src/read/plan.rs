@@ -87,11 +87,28 @@ pub(crate) struct FeaturePart {
     pub(crate) feature: Arc<Feature>,
     /// The type of cells inside the engine; the declared type is put on at the end.
     pub(crate) stored: DataType,
+    /// The bytes of a value, if it is answered as it is stored and is a number, a time or the like.
+    pub(crate) plain_width: Option<usize>,
     pub(crate) max_age: Option<Micros>,
     /// One row: the default, or null.
     pub(crate) default: ArrayRef,
     /// The place among the features of the answer.
     pub(crate) output: usize,
+}
+
+impl FeaturePart {
+    /// `feature` of `table` as the column `output` of an answer.
+    pub(crate) fn new(table: &Table, feature: Arc<Feature>, output: usize) -> Self {
+        let stored = feature.stored_type();
+        Self {
+            plain_width: stored.primitive_width().filter(|_| stored == feature.data_type),
+            stored,
+            max_age: table.max_age_of(&feature),
+            default: feature.default_array(),
+            feature,
+            output,
+        }
+    }
 }
 
 /// The features of one table that are asked for one set of key columns.
@@ -126,6 +143,8 @@ pub struct Plan {
     pub(crate) request: Schema,
     pub(crate) output: SchemaRef,
     pub(crate) features: usize,
+    /// Whether the answer's columns are in the order of the groups, their tables and their features.
+    pub(crate) in_order: bool,
 }
 
 impl Plan {
@@ -171,15 +190,15 @@ pub(crate) fn plan(
                 let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
                 fields.push(Field::new(format!("{name}__event_time"), time, true));
             }
-            let default = feature.default_array();
-            let max_age = table.max_age_of(&feature);
-            let stored = feature.stored_type();
-            part.features.push(FeaturePart { feature, stored, max_age, default, output: features });
+            part.features.push(FeaturePart::new(&table, feature, features));
             features += 1;
         }
     }
     refuse_collisions(&fields)?;
+    let outputs = groups.iter().flat_map(|group| &group.tables).flat_map(|part| &part.features);
+    let in_order = outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
+        in_order,
         as_of: planned_bound(&request.as_of, schema, "as_of")?,
         known_at: planned_bound(&request.known_at, schema, "known_at")?,
         position,

@@ -7,6 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use super::answer::{AnswerTable, BaseStatuses, FeatureAnswer, Status};
 use super::bounds::{RowBounds, row_bounds};
 use super::latest::Packed;
+use super::plain::{Answer, PlainAnswer, TableAnswer};
 use super::plan::{KeyGroup, Plan, TablePart};
 use super::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
 use super::snapshot::Snapshot;
@@ -27,28 +28,45 @@ pub(crate) struct Bounds {
 }
 
 /// Answers `plan` for the rows of `batch` at `snapshot`: features only, rows in the order of the request.
-pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, threads: usize) -> Result<RecordBatch> {
+pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, threads: usize) -> Result<Answer> {
     if batch.schema_ref().fields() != plan.request.fields() {
         return Err(Error::invalid("a batch of the request has another schema than the stream began with"));
     }
     let bounds = bounds_of(plan, snapshot, batch)?;
     let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
-    let mut finished: Vec<Option<FeatureAnswer>> = vec![None; plan.features];
+    let mut answers: Vec<(&TablePart, TableAnswer)> = Vec::new();
     for group in &plan.groups {
         let items = group_items(group, batch, threads)?;
         for part in &group.tables {
             let forgotten =
                 forgotten_rows(plan, part, &snapshot.view(part.table.id).horizon, &bounds, batch.num_rows())?;
             let table = fill_table(plan, snapshot, part, &items, &bounds, batch.num_rows(), threads)?;
-            let answers = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
-            for (feature, answer) in part.features.iter().zip(answers) {
-                finished[feature.output] = Some(answer);
-            }
+            let answer = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
+            answers.push((part, answer));
+        }
+    }
+    assemble(plan, answers, batch.num_rows())
+}
+
+/// The answers of all tables as one.
+fn assemble(plan: &Plan, answers: Vec<(&TablePart, TableAnswer)>, rows: usize) -> Result<Answer> {
+    let schema = Arc::clone(&plan.output);
+    if plan.in_order && answers.iter().all(|(_, answer)| matches!(answer, TableAnswer::Plain(_))) {
+        let blocks = answers.into_iter().filter_map(|(_, answer)| match answer {
+            TableAnswer::Plain(block) => Some(block),
+            TableAnswer::Columns(_) => None,
+        });
+        return Ok(Answer::Plain(PlainAnswer { schema, rows, blocks: blocks.collect() }));
+    }
+    let mut finished: Vec<Option<FeatureAnswer>> = vec![None; plan.features];
+    for (part, answer) in answers {
+        for (feature, columns) in part.features.iter().zip(answer.into_columns(&part.features, rows)?) {
+            finished[feature.output] = Some(columns);
         }
     }
     let columns = finished.into_iter().flatten().flatten().flatten().collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(&plan.output), columns, &options)?)
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(Answer::Columns(RecordBatch::try_new_with_options(schema, columns, &options)?))
 }
 
 /// Rows from which a read is spread over threads.

@@ -148,14 +148,8 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
         (None, None) => None,
         (from, to) => Some((from.unwrap_or(i64::MIN), to.map_or(i64::MAX, |to| to.saturating_sub(1)))),
     };
-    let features = features.into_iter().enumerate().map(|(output, feature)| FeaturePart {
-        max_age: table.max_age_of(&feature),
-        stored: feature.stored_type(),
-        default: feature.default_array(),
-        feature,
-        output,
-    });
-    let features = features.collect();
+    let parts = features.into_iter().enumerate();
+    let features = parts.map(|(output, feature)| FeaturePart::new(&table, feature, output)).collect();
     let groups = deal(entity.buckets, request.parts.max(1));
     Ok(Scan {
         table,

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arrow_buffer::{Buffer, ScalarBuffer};
 
@@ -56,6 +56,12 @@ impl Checks {
         self.blocks.bytes(range)
     }
 
+    /// Whether all bytes of the file are known to be whole.
+    #[inline]
+    pub fn is_whole(&self) -> bool {
+        self.blocks.is_whole()
+    }
+
     /// Reads every block of the file again and checks it, whatever was checked before.
     pub fn all(&self) -> Result<()> {
         (0..self.blocks.count()).try_for_each(|block| self.blocks.check(block))
@@ -80,19 +86,27 @@ pub(crate) struct Blocks {
     bytes: Buffer,
     checksums: Vec<u32>,
     whole: Box<[AtomicU64]>,
+    /// How many blocks have not been checked: once 0, a touch costs one load.
+    unchecked: AtomicUsize,
 }
 
 impl Blocks {
     /// The blocks of `bytes`, which start the file; `None` if there are not as many `checksums` as blocks.
     pub(crate) fn new(file: String, bytes: Buffer, checksums: Vec<u32>) -> Option<Self> {
         let count = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
-        (checksums.len() as u64 == count).then(|| Self { file, bytes, checksums, whole: bits(count) })
+        let unchecked = AtomicUsize::new(checksums.len());
+        (checksums.len() as u64 == count).then(|| Self { file, bytes, checksums, whole: bits(count), unchecked })
+    }
+
+    #[inline]
+    fn is_whole(&self) -> bool {
+        self.unchecked.load(Ordering::Relaxed) == 0
     }
 
     /// Checks the blocks that hold the bytes `range`.
     #[inline]
     pub(crate) fn bytes(&self, range: Range<u64>) -> Result<()> {
-        if range.is_empty() {
+        if range.is_empty() || self.is_whole() {
             return Ok(());
         }
         for block in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
@@ -120,7 +134,9 @@ impl Blocks {
         if checksum(&self.bytes[start..end]) != self.checksums[block as usize] {
             return Err(self.damaged(start as u64, "the checksum of its block does not match"));
         }
-        set(&self.whole, block);
+        if set(&self.whole, block) {
+            self.unchecked.fetch_sub(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 }
@@ -247,6 +263,8 @@ fn is_set(words: &[AtomicU64], bit: u64) -> bool {
     words.get((bit / 64) as usize).is_some_and(|word| word.load(Ordering::Relaxed) >> (bit % 64) & 1 == 1)
 }
 
-fn set(words: &[AtomicU64], bit: u64) {
-    words[(bit / 64) as usize].fetch_or(1 << (bit % 64), Ordering::Relaxed);
+/// Sets a bit; whether it was not set before.
+fn set(words: &[AtomicU64], bit: u64) -> bool {
+    let before = words[(bit / 64) as usize].fetch_or(1 << (bit % 64), Ordering::Relaxed);
+    before >> (bit % 64) & 1 == 0
 }

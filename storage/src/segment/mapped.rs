@@ -132,6 +132,9 @@ impl Mapped {
     /// [`Mapped::check`] of the value at `position`; answers positions, this one or more, that are now known to be
     /// whole.
     pub(crate) fn check_around(&self, position: u32) -> Result<Range<u32>> {
+        if self.checks.is_whole() {
+            return Ok(0..self.len);
+        }
         self.check(position)?;
         let Storage::Fixed(of) = &self.storage else {
             return Ok(0..self.len);

@@ -160,7 +160,7 @@ proptest! {
         let stored = stored_type(&data_type);
         prop_assert_eq!(stored_type(&stored), stored.clone());
         let array = arrow_array::new_null_array(&stored, 3);
-        let declared = as_declared(&array, &data_type).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let declared = as_declared(array, &data_type).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(declared.data_type(), &data_type);
     }
 }

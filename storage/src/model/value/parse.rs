@@ -75,7 +75,7 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
         DataType::Struct(fields) => structure(values, data_type, fields),
         DataType::Map(entries, _) => map(values, data_type, entries),
         DataType::Dictionary(..) | DataType::Utf8View | DataType::BinaryView => {
-            as_declared(&from_json(values, &stored_type(data_type))?, data_type)
+            as_declared(from_json(values, &stored_type(data_type))?, data_type)
         }
         _ => Err(misfit(values.first().copied().unwrap_or(&Value::Null), data_type)),
     }

@@ -76,7 +76,7 @@ pub fn to_json(array: &ArrayRef, row: usize) -> Result<Value> {
         }
         DataType::Map(..) => map(&array.as_map().value(row))?,
         declared @ (DataType::Dictionary(..) | DataType::Utf8View | DataType::BinaryView) => {
-            let plain = as_declared(&array.slice(row, 1), &stored_type(declared))?;
+            let plain = as_declared(array.slice(row, 1), &stored_type(declared))?;
             return to_json(&plain, 0);
         }
         other => return Err(Error::invalid(format!("{} has no JSON form", print_type(other)))),

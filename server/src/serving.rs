@@ -1,0 +1,101 @@
+//! The threads that serve: a connection stays on one of them for as long as it is open.
+//!
+//! So a request is read, answered and written by one core, without another thread to be woken and without what the
+//! first core has just made going through the caches of a second one. A new connection goes to the thread with the
+//! fewest. Large requests are worked on elsewhere (`service/shared.rs`), so that neighbours do not wait for them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::Stream;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::listener::{Accepted, Connection};
+
+/// The connections of one thread.
+pub type Incoming = Pin<Box<dyn Stream<Item = io::Result<Connection>> + Send>>;
+
+/// One thread that serves.
+#[derive(Debug)]
+pub struct ServingThread {
+    connections: mpsc::UnboundedSender<Accepted>,
+    open: Arc<AtomicUsize>,
+    serving: AbortHandle,
+    /// None once it has.
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+/// A connection among those of its thread.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Where new connections go.
+#[derive(Debug)]
+pub struct Doors(Vec<(mpsc::UnboundedSender<Accepted>, Arc<AtomicUsize>)>);
+
+impl ServingThread {
+    /// Starts a thread that runs `serve` over the connections that it is given.
+    pub fn start<F>(number: usize, serve: impl FnOnce(Incoming) -> F) -> Result<Self, String>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("could not start a runtime: {error}"))?;
+        let (connections, mut accepted) = mpsc::unbounded_channel::<Accepted>();
+        let incoming = futures::stream::poll_fn(move |context| {
+            accepted.poll_recv(context).map(|accepted| accepted.map(Accepted::into_connection))
+        });
+        let serving = runtime.spawn(serve(Box::pin(incoming)));
+        let (abort, (ending, ended)) = (serving.abort_handle(), oneshot::channel());
+        let run = move || {
+            // An error means that it panicked, which the log has seen, or that it was aborted.
+            let _ = runtime.block_on(serving);
+            runtime.shutdown_background();
+            // Nobody listens once the server is gone.
+            let _ = ending.send(());
+        };
+        let spawned = std::thread::Builder::new().name(format!("firn-serve-{number}")).spawn(run);
+        spawned.map_err(|error| format!("could not start a thread: {error}"))?;
+        Ok(Self { connections, open: Arc::default(), serving: abort, ended: Some(ended) })
+    }
+
+    /// Waits until all that it accepted is finished.
+    pub async fn ended(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            // A dropped sender means the same.
+            let _ = ended.await;
+            self.ended = None;
+        }
+    }
+
+    /// Cuts off what still runs.
+    pub fn abort(&self) {
+        self.serving.abort();
+    }
+}
+
+impl Doors {
+    /// The doors of `threads`.
+    pub fn new(threads: &[ServingThread]) -> Self {
+        Self(threads.iter().map(|thread| (thread.connections.clone(), Arc::clone(&thread.open))).collect())
+    }
+
+    /// Gives a connection, which `accept` makes of its place, to the thread with the fewest.
+    pub fn enter(&self, accept: impl FnOnce(Place) -> Accepted) {
+        let fewest = self.0.iter().min_by_key(|(_, open)| open.load(Ordering::Relaxed));
+        let (thread, open) = fewest.expect("at least one thread serves");
+        open.fetch_add(1, Ordering::Relaxed);
+        // A thread that has ended takes none: the server stops.
+        let _ = thread.send(accept(Place(Arc::clone(open))));
+    }
+}
