@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{Command, ProducerStep, Put};
 use firn_storage::commit::Fence;
@@ -155,7 +154,9 @@ impl Receiver {
         let limits = Arc::clone(&self.shared.limits);
         let too_large = |status| too_large(status, &limits);
         if !self.gathered.messages.is_empty() {
-            if let Some(message) = input.message().now_or_never() {
+            // A client that always has more must not keep the server from stopping.
+            let going_on = !self.shared.told.has_begun();
+            if going_on && let Some(message) = input.message().now_or_never() {
                 return message.map_err(too_large);
             }
             self.submit_gathered().await?;
@@ -227,7 +228,7 @@ impl Receiver {
         if self.acknowledgements.is_refused() {
             return Ok(());
         }
-        let permits = Arc::new(self.permits(&batches.rows).await?);
+        let permits = Arc::new(self.permits(&batches).await?);
         let small = batches.rows.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
         let submission = Submission {
             database: self.shared.database.clone(),
@@ -250,11 +251,13 @@ impl Receiver {
     }
 
     /// Waits for room: among the stream's batches, and in the log's queue.
-    async fn permits(&self, rows: &RecordBatch) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Status> {
+    async fn permits(&self, batches: &Together) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Status> {
         let place = Arc::clone(&self.batches).acquire_owned().await;
         let place = place.map_err(|_| unavailable("the server is shutting down"))?;
+        let Together { rows, lengths } = batches;
         let cells = rows.get_array_memory_size() as u64;
-        let bytes = cells + cells / 4 + rows.num_rows() as u64 * ROW_BYTES + BATCH_BYTES;
+        let beside = rows.num_rows() as u64 * ROW_BYTES + lengths.len() as u64 * BATCH_BYTES;
+        let bytes = cells + cells / 4 + beside;
         Ok((place, self.shared.log_queue(bytes, self.bytes).await?))
     }
 }
