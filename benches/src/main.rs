@@ -36,7 +36,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     shrink: usize,
     /// Rounds of each system; the median is reported.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Measures no peers, and so installs none.
     #[arg(long)]

@@ -66,7 +66,13 @@ fn together(messages: &[FlightData]) {
     if decoder.decode(schema.clone()).is_err() || singly.decode(schema.clone()).is_err() {
         return;
     }
-    let (together, end) = decoder.decode_together(messages.to_vec());
+    let mut left = messages.to_vec().into();
+    let (mut together, mut end) = decoder.decode_together(&mut left);
+    while end.is_ok() && !left.is_empty() {
+        let (more, next) = decoder.decode_together(&mut left);
+        together.extend(more);
+        end = next;
+    }
     let mut parts = together.iter().flat_map(|Together { rows, lengths }| {
         let starts = lengths.iter().scan(0, |row, length| Some(std::mem::replace(row, *row + length)));
         starts.zip(lengths).map(|(row, length)| rows.slice(row, *length))

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use futures::Stream;
 use tokio::runtime::Builder;
@@ -49,24 +50,32 @@ impl ServingThread {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("could not start a runtime: {error}"))?;
         let (connections, mut accepted) = mpsc::unbounded_channel::<Accepted>();
         let incoming = futures::stream::poll_fn(move |context| {
             accepted.poll_recv(context).map(|accepted| accepted.map(Accepted::into_connection))
         });
-        let serving = runtime.spawn(serve(Box::pin(incoming)));
-        let (abort, (ending, ended)) = (serving.abort_handle(), oneshot::channel());
+        let serve = serve(Box::pin(incoming));
+        let (ending, ended) = oneshot::channel();
+        let (starting, started) = sync_channel(1);
+        // The runtime lives and dies on its own thread: inside of another one it may do neither.
         let run = move || {
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(starting.send(Err(error))),
+            };
+            let serving = runtime.spawn(serve);
+            // Whoever started it is waiting.
+            let _ = starting.send(Ok(serving.abort_handle()));
             // An error means that it panicked, which the log has seen, or that it was aborted.
             let _ = runtime.block_on(serving);
             runtime.shutdown_background();
             // Nobody listens once the server is gone.
             let _ = ending.send(());
         };
-        let spawned = std::thread::Builder::new().name(format!("firn-serve-{number}")).spawn(run);
-        spawned.map_err(|error| format!("could not start a thread: {error}"))?;
-        Ok(Self { connections, open: Arc::default(), serving: abort, ended: Some(ended) })
+        let failed = |error: io::Error| format!("could not start a thread that serves (serving-threads): {error}");
+        std::thread::Builder::new().name(format!("firn-serve-{number}")).spawn(run).map_err(failed)?;
+        let serving = started.recv().map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
+        Ok(Self { connections, open: Arc::default(), serving, ended: Some(ended) })
     }
 
     /// Waits until all that it accepted is finished.
@@ -92,10 +101,10 @@ impl Doors {
 
     /// Gives a connection, which `accept` makes of its place, to the thread with the fewest.
     pub fn enter(&self, accept: impl FnOnce(Place) -> Accepted) {
-        let fewest = self.0.iter().min_by_key(|(_, open)| open.load(Ordering::Relaxed));
-        let (thread, open) = fewest.expect("at least one thread serves");
+        let serving = self.0.iter().filter(|(thread, _)| !thread.is_closed());
+        let Some((thread, open)) = serving.min_by_key(|(_, open)| open.load(Ordering::Relaxed)) else { return };
         open.fetch_add(1, Ordering::Relaxed);
-        // A thread that has ended takes none: the server stops.
+        // A thread that has just ended takes none: the connection is closed.
         let _ = thread.send(accept(Place(Arc::clone(open))));
     }
 }

@@ -37,9 +37,9 @@ impl Told {
         let _ = self.receiver.wait_for(|begun| *begun).await;
     }
 
-    /// Whether it has begun.
+    /// Whether it has begun, or nobody serves any more.
     pub fn has_begun(&self) -> bool {
-        *self.receiver.borrow()
+        *self.receiver.borrow() || self.receiver.has_changed().is_err()
     }
 }
 

@@ -463,6 +463,9 @@ async fn plain_answers_of_one_table_and_of_several_are_those_made_of_arrays() {
     let table = json!({"table":"wind","entity":"airport","event_time":"observed","features":features,
         "max_future_skew":"none"});
     harness.act("create_table", table).await.unwrap();
+    let none =
+        json!({"table":"none","entity":"airport","event_time":"observed","features":[],"max_future_skew":"none"});
+    harness.act("create_table", none).await.unwrap();
     let origins: Vec<String> = (0..200).map(|origin| format!("A{origin}")).collect();
     let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
     let temperatures: Vec<_> = (0..200).map(|row| Some(f64::from(row) / 3.0)).collect();
@@ -475,9 +478,18 @@ async fn plain_answers_of_one_table_and_of_several_are_those_made_of_arrays() {
     ]);
     let wind = messages(&json!({"write":{"table":"wind"}}), &[wind.unwrap()]).await;
     assert!(harness.put(wind).await.1.is_none());
-    for features in
-        [json!(["weather.temp"]), json!(["wind.*", "weather.temp"]), json!(["wind.at", "weather.temp", "wind.gusts"])]
-    {
+    let none = RecordBatch::try_from_iter([
+        ("origin", Arc::new(StringArray::from(origins.clone())) as ArrayRef),
+        ("observed", times(&[1; 200])),
+    ]);
+    let none = messages(&json!({"write":{"table":"none"}}), &[none.unwrap()]).await;
+    assert!(harness.put(none).await.1.is_none());
+    for features in [
+        json!(["weather.temp"]),
+        json!(["wind.*", "weather.temp"]),
+        json!(["wind.at", "weather.temp", "wind.gusts"]),
+        json!(["weather.temp", "none.*", "wind.gusts"]),
+    ] {
         for asked in [&origins[..], &origins[7..8], &origins[..0], &["A1", "nobody"]] {
             let ask = async |digest: bool| {
                 let lookup = json!({"lookup":{"features":features,"as_of":{"us":2 * HOUR},"clock":9,"digest":digest}});

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::time::Sequence;
 
 /// A point in the log of one database: every commit up to it, and none after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     database: u64,
     sequence: Sequence,

@@ -126,7 +126,7 @@ fn misread(error: ArrowError) -> Status {
 
 /// Runs `decode`, turning a panic of the IPC reader into a bad request.
 fn guarded<T>(decode: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
-    // The stream ends with this error, so half-changed state is never used again.
+    // A message changes the state once it is read whole, if at all.
     catch_unwind(AssertUnwindSafe(decode))
         .unwrap_or_else(|_| Err(invalid("the Arrow data contradicts its own header and cannot be read")))
 }

@@ -28,6 +28,11 @@ pub(super) fn check(batch: &RecordBatch, limits: &Limits) -> Result<(), Status> 
     Ok(())
 }
 
+/// Bytes of the values that dictionaries and views of a batch stand for.
+pub(super) fn bytes(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(expanded).fold(0, u64::saturating_add)
+}
+
 /// Bytes of the values that dictionaries and views inside `array` stand for; 0 where there are none.
 fn expanded(array: &ArrayRef) -> u64 {
     match array.data_type() {

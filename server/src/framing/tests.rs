@@ -204,16 +204,21 @@ fn decode_singly(messages: &[FlightData]) -> (Vec<RecordBatch>, Option<String>) 
 fn decode_together(messages: &[FlightData]) -> (Vec<RecordBatch>, Option<String>) {
     let mut decoder = Decoder::new(Arc::new(limits()));
     let Err(status) = decoder.decode(messages[0].clone()) else {
-        let (together, end) = decoder.decode_together(messages[1..].to_vec());
+        let mut messages = messages[1..].to_vec().into();
         let mut batches = Vec::new();
-        for Together { rows, lengths } in together {
-            assert_eq!(lengths.iter().sum::<usize>(), rows.num_rows());
-            lengths.iter().fold(0, |row, &length| {
-                batches.push(rows.slice(row, length));
-                row + length
-            });
+        loop {
+            let (together, end) = decoder.decode_together(&mut messages);
+            for Together { rows, lengths } in together {
+                assert_eq!(lengths.iter().sum::<usize>(), rows.num_rows());
+                lengths.iter().fold(0, |row, &length| {
+                    batches.push(rows.slice(row, length));
+                    row + length
+                });
+            }
+            if end.is_err() || messages.is_empty() {
+                return (batches, end.err().map(|status| status.to_string()));
+            }
         }
-        return (batches, end.err().map(|status| status.to_string()));
     };
     (Vec::new(), Some(status.to_string()))
 }
@@ -254,11 +259,27 @@ fn few_rows_become_one_batch_and_many_do_not() {
         let messages = encode(batches, 1 << 20).unwrap();
         let mut decoder = Decoder::new(Arc::new(limits()));
         decoder.decode(messages[0].clone()).unwrap();
-        decoder.decode_together(messages[1..].to_vec()).0.len()
+        decoder.decode_together(&mut messages[1..].to_vec().into()).0.len()
     };
     assert_eq!(count(&[plain_rows(0, 1), plain_rows(1, 1), plain_rows(2, 510)]), 1);
     assert_eq!(count(&[plain_rows(0, 1), plain_rows(1, 1), plain_rows(2, 511)]), 3);
     assert_eq!(count(&[rows(1), rows(2)]), 1);
+}
+
+/// One long value behind few keys is small in a message and large as rows: many such messages are not one batch.
+#[test]
+fn what_grows_when_it_is_decoded_is_not_put_together() {
+    let long = "x".repeat(300 << 10);
+    let words: DictionaryArray<Int32Type> = std::iter::repeat_n(long.as_str(), 2).collect();
+    let batch = RecordBatch::try_from_iter([("words", Arc::new(words) as ArrayRef)]).unwrap();
+    let messages = encode(&vec![batch; 6], 1 << 20).unwrap();
+    let mut decoder = Decoder::new(Arc::new(limits()));
+    decoder.decode(messages[0].clone()).unwrap();
+    let mut messages: std::collections::VecDeque<_> = messages[1..].to_vec().into();
+    let (together, end) = decoder.decode_together(&mut messages);
+    end.unwrap();
+    assert!(together.iter().all(|together| together.lengths.len() == 1), "each goes by itself");
+    assert!(!messages.is_empty(), "and not all of them are held at once");
 }
 
 #[test]

@@ -4,18 +4,22 @@
 //! other first, and decoded as one message; whatever is not plain is decoded message by message. What a message holds
 //! is checked as always, and the rows before the first one that cannot be read are answered.
 
+use std::collections::VecDeque;
+
 use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
 use arrow_ipc::root_as_message;
 use arrow_select::concat::concat_batches;
 use tonic::Status;
 
-use super::check;
 use super::decode::{Decoded, Decoder};
+use super::{check, expansion};
 use crate::config::Limits;
 
 /// Rows that are worth putting together.
 const ROWS_MAX: usize = 512;
+/// The decoded bytes that are worth it, and about the most that is held at once.
+const BYTES_MAX: u64 = 1 << 20;
 
 /// The rows of messages that followed each other.
 #[derive(Debug)]
@@ -27,28 +31,34 @@ pub struct Together {
 }
 
 impl Decoder {
-    /// The rows of `messages`, put together if they are few; and the error of the first message that cannot be read,
-    /// after which none is.
-    pub fn decode_together(&mut self, messages: Vec<FlightData>) -> (Vec<Together>, Result<(), Status>) {
+    /// Takes messages from the front of `messages` and answers their rows, put together if they are few; and the error
+    /// of the first message that cannot be read, after which none is. So that little is held at once, some messages
+    /// may be left.
+    pub fn decode_together(&mut self, messages: &mut VecDeque<FlightData>) -> (Vec<Together>, Result<(), Status>) {
         if messages.len() > 1
-            && let Some((message, lengths)) = self.join(&messages)
+            && let Some((message, lengths)) = self.join(messages.make_contiguous())
             && let Ok(Decoded::Batch(rows)) = self.decode(message)
         {
+            messages.clear();
             return (vec![Together { rows, lengths }], Ok(()));
         }
         let mut batches = Vec::with_capacity(messages.len());
-        let mut end = Ok(());
-        for message in messages {
-            match self.decode(message) {
-                Ok(Decoded::Batch(batch)) => batches.push(batch),
+        let (mut end, mut bytes) = (Ok(()), 0);
+        while let (Some(message), true) = (messages.front(), bytes <= BYTES_MAX) {
+            match self.decode(message.clone()) {
+                Ok(Decoded::Batch(batch)) => {
+                    bytes += expansion::bytes(&batch) + batch.get_array_memory_size() as u64;
+                    batches.push(batch);
+                }
                 Ok(_) => {}
                 Err(status) => {
                     end = Err(status);
                     break;
                 }
             }
+            messages.pop_front();
         }
-        (concatenated(batches), end)
+        (concatenated(batches, bytes), end)
     }
 
     /// The message that holds the rows of `messages`, and how many each has; `None` unless all are plain, well formed
@@ -71,10 +81,11 @@ impl Decoder {
     }
 }
 
-/// The batches as one, if they are few rows; each by itself otherwise.
-fn concatenated(batches: Vec<RecordBatch>) -> Vec<Together> {
+/// The batches, of `bytes` in all, as one, if they are small; each by itself otherwise.
+fn concatenated(batches: Vec<RecordBatch>, bytes: u64) -> Vec<Together> {
     let lengths: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
     if batches.len() > 1
+        && bytes <= BYTES_MAX
         && lengths.iter().sum::<usize>() <= ROWS_MAX
         && let Ok(rows) = concat_batches(batches[0].schema_ref(), &batches)
     {

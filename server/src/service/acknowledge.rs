@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use firn_client::wire::{Acknowledgement, BadRow};
 use firn_storage::commit::Committed;
 use firn_storage::error::Result as EngineResult;
+use firn_storage::position::Position;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tonic::Status;
@@ -52,8 +53,12 @@ struct State {
     left: u64,
     entries: VecDeque<Pending>,
     pending: Acknowledgement,
+    /// What the last acknowledgement sees.
+    position: Option<Position>,
     /// Whether a batch was refused, though earlier ones may await their commit.
     refused: bool,
+    /// Whether the refusal is how the stream ends: what was begun after it has no answer.
+    over: bool,
     /// How the stream ends once every entry is acknowledged.
     end: Option<Result<(), Status>>,
 }
@@ -134,14 +139,19 @@ impl State {
 
     /// Moves what is settled, in order, into the pending acknowledgement.
     fn merge(&mut self) {
-        let mut position = None;
+        if self.over {
+            self.drop_entries();
+            return;
+        }
+        let mut position = self.position;
         while self.entries.front().is_some_and(|entry| entry.outcome.is_some()) {
             let Some(Pending { number, batches, bad_rows, outcome }) = self.entries.pop_front() else { break };
             self.left += 1;
             match outcome {
                 Some(Ok(committed)) => {
                     self.acknowledge(&committed, batches, bad_rows);
-                    position = Some(committed.position);
+                    // A batch of bad rows alone is told the position of its moment, which may be an older one.
+                    position = position.max(Some(committed.position));
                 }
                 Some(Err(error)) => {
                     let status = from_error(&error);
@@ -152,15 +162,19 @@ impl State {
                     let status = new(status.code(), &format!("{which}: {}", status.message()));
                     // A refusal wins over an end that only says that the client is done.
                     self.end = Some(Err(status));
-                    self.left += self.entries.len() as u64;
-                    self.entries.clear();
+                    self.over = true;
+                    self.drop_entries();
                 }
                 None => {}
             }
         }
-        if let Some(position) = position {
-            self.pending.read_position = position.to_string();
-        }
+        self.position = position;
+        self.pending.read_position = position.map(|position| position.to_string()).unwrap_or_default();
+    }
+
+    fn drop_entries(&mut self) {
+        self.left += self.entries.len() as u64;
+        self.entries.clear();
     }
 
     fn acknowledge(&mut self, committed: &Committed, batches: u64, bad_rows: BadRows) {
@@ -181,5 +195,46 @@ impl State {
             return self.end.clone().map(Next::End);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firn_storage::error::Error;
+
+    use super::*;
+
+    fn committed(sequence: u64) -> EngineResult<Committed> {
+        Ok(Committed { position: Position::new(1, sequence), ingest_time: 0, rows: 1, duplicate: false })
+    }
+
+    fn refused(why: &str) -> EngineResult<Committed> {
+        Err(Error::invalid(why))
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_sees_all_that_it_covers() {
+        let acknowledgements = Acknowledgements::default();
+        let (first, second) = (acknowledgements.begin(3), acknowledgements.begin(1));
+        assert_eq!((first.number, second.number), (0, 3));
+        // All rows of the second were bad: it is settled at once, at what was published by then.
+        acknowledgements.settle(second, committed(5));
+        acknowledgements.settle(first, committed(10));
+        let Next::Acknowledge(pending) = acknowledgements.next().await else { panic!("two are settled") };
+        assert_eq!((pending.batches, pending.read_position), (4, Position::new(1, 10).to_string()));
+    }
+
+    #[tokio::test]
+    async fn the_first_refusal_in_the_order_of_the_stream_ends_it() {
+        let acknowledgements = Acknowledgements::default();
+        let batches = [1, 1, 2].map(|batches| acknowledgements.begin(batches));
+        acknowledgements.settle(batches[2], refused("the third"));
+        assert!(acknowledgements.is_refused(), "before the earlier ones are settled");
+        acknowledgements.settle(batches[1], refused("the second"));
+        acknowledgements.settle(batches[0], committed(1));
+        acknowledgements.settle(acknowledgements.begin(1), refused("one that came too late"));
+        assert!(matches!(acknowledgements.next().await, Next::Acknowledge(pending) if pending.batches == 1));
+        let Next::End(Err(status)) = acknowledgements.next().await else { panic!("the stream ends with the refusal") };
+        assert_eq!(status.message(), "batch 1: the second");
     }
 }

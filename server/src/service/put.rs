@@ -4,6 +4,7 @@
 //! acknowledgement. What awaits its commit is bounded by number and bytes, per stream and over all streams. Small
 //! batches that have come together go on together; none waits for one that has not come.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_flight::{FlightData, PutResult};
@@ -82,7 +83,7 @@ impl Drop for StopOnDrop {
 /// Small messages that have come and are not yet on their way to the log.
 #[derive(Default)]
 struct Gathered {
-    messages: Vec<FlightData>,
+    messages: VecDeque<FlightData>,
     bytes: usize,
 }
 
@@ -98,7 +99,7 @@ impl Gathered {
 
     fn add(&mut self, message: FlightData) {
         self.bytes += message.data_body.len();
-        self.messages.push(message);
+        self.messages.push_back(message);
     }
 }
 
@@ -128,6 +129,8 @@ impl Receiver {
             }
             if !self.gathered.takes(&message) {
                 self.submit_gathered().await?;
+                // There is always more: others of this thread have their turn.
+                tokio::task::yield_now().await;
             }
             if self.gathered.takes(&message) && self.producer().is_none() {
                 self.gathered.add(message);
@@ -214,21 +217,24 @@ impl Receiver {
     }
 
     async fn submit_gathered(&mut self) -> Result<(), Status> {
-        let Gathered { messages, .. } = std::mem::take(&mut self.gathered);
-        let Some(decoder) = &mut self.decoder else { return Ok(()) };
-        let (batches, end) = decoder.decode_together(messages);
-        for batches in batches {
-            self.submit(batches, None).await?;
+        let Gathered { mut messages, .. } = std::mem::take(&mut self.gathered);
+        while let (Some(decoder), false) = (&mut self.decoder, messages.is_empty()) {
+            let (batches, end) = decoder.decode_together(&mut messages);
+            for batches in batches {
+                self.submit(batches, None).await?;
+            }
+            end?;
         }
-        end
+        Ok(())
     }
 
     async fn submit(&self, batches: Together, step: Option<Producer>) -> Result<(), Status> {
         let Some(stream) = self.stream.clone() else { return Err(invalid("rows came before a descriptor")) };
+        let permits = Arc::new(self.permits(&batches).await?);
+        // It may have been refused while there was no room.
         if self.acknowledgements.is_refused() {
             return Ok(());
         }
-        let permits = Arc::new(self.permits(&batches).await?);
         let small = batches.rows.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
         let submission = Submission {
             database: self.shared.database.clone(),

@@ -1,7 +1,8 @@
 //! Batches on their way from a write stream to the log: proven, numbered, handed over.
 //!
 //! Small batches that came together are proven and stored as one commit, which costs little more than one of them. If
-//! anything is wrong with one, each goes its own way, so that exactly the wrong one is refused.
+//! anything is wrong with one, each goes its own way, so that exactly the wrong one is refused. Only what happens between
+//! this and the log refuses all of them: the table is dropped, the database closes, an erase blocks one of their entities.
 
 use std::sync::Arc;
 use std::time::Instant;

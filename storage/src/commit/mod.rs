@@ -181,7 +181,11 @@ impl Committer {
         let mut stop = false;
         for job in jobs {
             match job {
-                Job::Write(_, done) if full.is_some() => done(Err(full.clone().unwrap_or_else(closed))),
+                Job::Write(prepared, done) if full.is_some() => {
+                    // There may be room again for what comes after it.
+                    prepared.fence.iter().for_each(Fence::close);
+                    done(Err(full.clone().unwrap_or_else(closed)));
+                }
                 Job::Write(prepared, done) => self.stage_write(*prepared, done, &mut staged),
                 Job::Change(change, done) => self.stage_change(&change, done, &mut staged),
                 Job::Erase(plan, done) => self.stage_erase(plan, done, &mut staged),

@@ -58,7 +58,7 @@ impl PlainAnswer {
     }
 
     /// The values of all columns, one column after another in the order of the schema, each padded with zeros to a
-    /// multiple of [`ALIGNMENT`]. A block holds one or more whole columns.
+    /// multiple of [`ALIGNMENT`]. A block holds whole columns: those of one table.
     pub fn blocks(&self) -> &[Buffer] {
         &self.blocks
     }
@@ -69,7 +69,7 @@ impl PlainAnswer {
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
-            if start == block.len() && self.rows > 0 {
+            while start == block.len() && self.rows > 0 {
                 (block, start) = (blocks.next().expect("the blocks hold all columns"), 0);
             }
             let bytes = self.rows * field.data_type().primitive_width().expect("plain values have a width");
