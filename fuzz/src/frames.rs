@@ -73,10 +73,7 @@ fn together(messages: &[FlightData]) {
         together.extend(more);
         end = next;
     }
-    let mut parts = together.iter().flat_map(|Together { rows, lengths }| {
-        let starts = lengths.iter().scan(0, |row, length| Some(std::mem::replace(row, *row + length)));
-        starts.zip(lengths).map(|(row, length)| rows.slice(row, *length))
-    });
+    let mut parts = together.iter().flat_map(Together::parts);
     for message in messages {
         match singly.decode(message.clone()) {
             Ok(Decoded::Batch(batch)) => assert!(parts.next() == Some(batch), "other rows when decoded together"),

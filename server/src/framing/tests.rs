@@ -208,12 +208,9 @@ fn decode_together(messages: &[FlightData]) -> (Vec<RecordBatch>, Option<String>
         let mut batches = Vec::new();
         loop {
             let (together, end) = decoder.decode_together(&mut messages);
-            for Together { rows, lengths } in together {
-                assert_eq!(lengths.iter().sum::<usize>(), rows.num_rows());
-                lengths.iter().fold(0, |row, &length| {
-                    batches.push(rows.slice(row, length));
-                    row + length
-                });
+            for together in together {
+                assert_eq!(together.lengths.iter().sum::<usize>(), together.rows.num_rows());
+                batches.extend(together.parts());
             }
             if end.is_err() || messages.is_empty() {
                 return (batches, end.err().map(|status| status.to_string()));

@@ -30,6 +30,14 @@ pub struct Together {
     pub lengths: Vec<usize>,
 }
 
+impl Together {
+    /// The rows of each message.
+    pub fn parts(&self) -> impl Iterator<Item = RecordBatch> {
+        let starts = self.lengths.iter().scan(0, |row, length| Some(std::mem::replace(row, *row + length)));
+        starts.zip(&self.lengths).map(|(row, length)| self.rows.slice(row, *length))
+    }
+}
+
 impl Decoder {
     /// Takes messages from the front of `messages` and answers their rows, put together if they are few; and the error
     /// of the first message that cannot be read, after which none is. So that little is held at once, some messages

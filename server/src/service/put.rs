@@ -127,7 +127,7 @@ impl Receiver {
             if self.stream.is_none() {
                 self.stream = Some(self.begin(&message)?);
             }
-            if !self.gathered.takes(&message) {
+            if !self.gathered.messages.is_empty() && !self.gathered.takes(&message) {
                 self.submit_gathered().await?;
                 // There is always more: others of this thread have their turn.
                 tokio::task::yield_now().await;

@@ -50,19 +50,14 @@ impl Submission {
     /// Hands the batches to the log, up to the first that is refused; their acknowledgements follow.
     pub(super) fn run(self) {
         let started = Instant::now();
-        let Together { rows, lengths } = &self.batches;
-        if lengths.len() > 1
+        let batches = self.batches.lengths.len() as u64;
+        if batches > 1
             && let Some(batch) = self.together()
         {
-            let batches = lengths.len() as u64;
             let begun = self.acknowledgements.begin(batches);
             return self.hand_over(begun, batches, batch, started);
         }
-        let mut row = 0;
-        for &length in lengths {
-            self.submit(&rows.slice(row, length), started);
-            row += length;
-        }
+        self.batches.parts().for_each(|rows| self.submit(&rows, started));
     }
 
     /// All rows as one batch, unless something is wrong with any of them.
