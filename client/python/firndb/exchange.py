@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,13 +44,19 @@ def answer_of(data: Any, metadata: Mapping[str, Any]) -> Answer:
 
 
 class Exchange:
-    """An open stream. One thread may send while another receives.
+    """An open stream. One thread may send while another receives; the one that receives also ends the stream.
+
+    Ending it from the sending thread would abort the process: when the answers end, Arrow ends the requests by itself
+    inside of the read, and gRPC bears two ends at once as badly as two writes
+    (https://github.com/apache/arrow/issues/49818).
 
     ``open`` turns false when the server has ended the stream; an error in band leaves it open.
     """
 
     def __init__(self, connection: Connection, command: Mapping[str, Any], schema: pa.Schema) -> None:
         self.open = True
+        # Whoever holds it may use the writer; the garbage collector may end a stream on a thread that holds it already.
+        self._writing = threading.RLock()
         with translated():
             self._writer, self._reader = connection.flight.do_exchange(
                 descriptor(command), connection.options(stream=True)
@@ -61,14 +68,17 @@ class Exchange:
 
     def send(self, batch: pa.RecordBatch) -> bool:
         """Sends one request; false if the stream has ended, which reading the answer explains."""
-        try:
-            self._writer.write_batch(batch)
-            return True
-        except (pa.ArrowException, OSError):
-            return False
+        with self._writing:
+            if not self.open:
+                return False
+            try:
+                self._writer.write_batch(batch)
+                return True
+            except (pa.ArrowException, OSError):
+                return False
 
     def done(self) -> None:
-        """Says that no more requests follow."""
+        """Says that no more requests follow. Only for who sends and receives on one thread."""
         try:
             self._writer.done_writing()
         except (pa.ArrowException, OSError):
@@ -102,24 +112,26 @@ class Exchange:
 
     def close(self) -> None:
         """Ends the stream and raises what went wrong with it, if anything did."""
-        self.open = False
         with translated():
-            self._writer.close()
+            self._close()
 
     def abandon(self) -> None:
         """Ends the stream without waiting for answers."""
-        self.open = False
+        self._reader.cancel()  # First, so that a request that waits for room lets go of the writer.
         try:
-            self._reader.cancel()
-            self._writer.close()
+            self._close()
         except (pa.ArrowException, OSError):
             pass  # It was cancelled on purpose.
 
     def _ended(self, otherwise: FirnError) -> FirnError:
         """The status with which the server ended the stream."""
-        self.open = False
         try:
-            self._writer.close()
+            self._close()
         except (pa.ArrowException, OSError) as error:
             return from_arrow(error)
         return otherwise
+
+    def _close(self) -> None:
+        with self._writing:
+            self.open = False
+            self._writer.close()

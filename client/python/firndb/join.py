@@ -57,7 +57,7 @@ def _batches(
     """The batches of all answers; ``metadata`` becomes that of the last message read."""
     rows = given.rows()
     bar = progress(show, "join", rows, long=rows is None or rows > 65_536)
-    sender = Requests(exchange, ((batch, None) for batch in _then_done(exchange, given)), _WINDOW)
+    sender = Requests(exchange, ((batch, None) for batch in batches_of(given)), _WINDOW)
     try:
         for _ in sender:
             for batch, said in exchange.messages():
@@ -70,8 +70,3 @@ def _batches(
         if exchange.open:
             sender.stop()
             exchange.abandon()
-
-
-def _then_done(exchange: Exchange, given: Given) -> Iterator[pa.RecordBatch]:
-    yield from batches_of(given)
-    exchange.done()

@@ -114,7 +114,6 @@ class Lookups:
         """Ends the session and raises what went wrong with its stream, if anything did."""
         exchange, self._exchange, self._closed = self._exchange, None, True
         if exchange is not None:
-            exchange.done()
             exchange.close()
 
     def __enter__(self) -> Lookups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.flight as flight
@@ -93,6 +95,20 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stops every thread of the process while the block runs."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        # A thread that is inside the kernel ends what it does there first, such as removing a file.
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        while any("\nState:\tT" not in (task / "status").read_text() for task in tasks.iterdir()):
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def resident_bytes(self) -> int:
         """Memory that the process holds now."""

@@ -178,20 +178,6 @@ def test_a_kill_loses_nothing_that_was_acknowledged(fresh: Start) -> None:
         assert sorted(client.scan("t")["k"].to_pylist()) == list(range(1000))
 
 
-def backup_of_one_moment(server: Server, to: pathlib.Path) -> None:
-    """As a snapshot of the filesystem would be: nothing is written between the first and the last byte."""
-    assert server.process is not None
-    server.process.send_signal(signal.SIGSTOP)
-    # A thread that is inside the kernel ends what it does there first, such as removing a file.
-    tasks = pathlib.Path(f"/proc/{server.process.pid}/task")
-    while any("\nState:\tT" not in (task / "status").read_text() for task in tasks.iterdir()):
-        time.sleep(0.01)
-    try:
-        shutil.copytree(server.directory / "data", to)
-    finally:
-        server.process.send_signal(signal.SIGCONT)
-
-
 def test_a_backup_of_one_moment_is_restored(fresh: Start, program: pathlib.Path, tmp_path: pathlib.Path) -> None:
     server = fresh("--flush-bytes-max", "64KiB")
     with firndb.connect(server.url) as client:
@@ -199,7 +185,9 @@ def test_a_backup_of_one_moment_is_restored(fresh: Start, program: pathlib.Path,
         for first in range(0, 20_000, 1000):
             client.write("t", rows(1000, first))
         before = client.lookup("t.x", {"k": [0, 19_999]}, details=True)
-        backup_of_one_moment(server, tmp_path / "copy")
+        # As a snapshot of the filesystem would be: nothing is written between the first and the last byte.
+        with server.paused():
+            shutil.copytree(server.directory / "data", tmp_path / "copy")
         client.write("t", rows(1, 20_000))
     restored = fresh()
     restored.stop()
