@@ -1,5 +1,7 @@
 //! What more data costs the engine: more entities, more versions, the same rows again, rows that come late.
 
+use std::time::Instant;
+
 use crate::bench::as_of::per_vector;
 use crate::bench::open::entities;
 use crate::data::{SPAN, Source, Versions, cut};
@@ -52,23 +54,21 @@ fn more_entities(harness: &mut Harness) -> Result<()> {
 fn more_versions(harness: &mut Harness) -> Result<()> {
     let users = harness.sized(100_000, 200);
     let requests = cut(&Source::new(33).spine(harness.sized(200, 2) * BATCH, users), BATCH);
-    let loaded = |versions: usize| -> Result<(Engine, tempfile::TempDir)> {
+    let loaded = |versions: usize, late: usize| -> Result<(Engine, tempfile::TempDir)> {
         let directory = harness.directory()?;
         let engine = Engine::open(&harness.settings, directory.path())?;
         engine.declare("t", FEATURES)?;
         engine.write("t", Versions { users, span: SPAN / versions as i64 }.rows(0..versions, FEATURES))?;
         engine.settle()?;
+        engine.write("t", Source::new(34).history(late, users, FEATURES))?;
+        engine.settle()?;
         Ok((engine, directory))
     };
-    let (few, few_files) = loaded(10)?;
-    let (many, many_files) = loaded(100)?;
-    let few_read = System::new(FIRN, || Ok(vec![per_vector(FEW_VERSIONS, &few, &engine::as_of("t"), &requests)?]));
-    let many_read = System::new(FIRN, || Ok(vec![per_vector(MANY_VERSIONS, &many, &engine::as_of("t"), &requests)?]));
-    harness.alternate(vec![few_read, many_read])?;
-    many.write("t", Source::new(34).history(users, users, FEATURES))?;
-    many.settle()?;
-    let late_read = System::new(FIRN, || Ok(vec![per_vector(LATE, &many, &engine::as_of("t"), &requests)?]));
-    harness.alternate(vec![late_read])?;
+    let loaded = [(FEW_VERSIONS, loaded(10, 0)?), (MANY_VERSIONS, loaded(100, 0)?), (LATE, loaded(100, users)?)];
+    let reads = loaded.iter().map(|(metric, (engine, _))| {
+        System::new(FIRN, || Ok(vec![per_vector(metric, engine, &engine::as_of("t"), &requests)?]))
+    });
+    harness.alternate(reads.collect())?;
     for (what, metric, against, bound) in [
         ("as of: 100 versions against 10", MANY_VERSIONS, FEW_VERSIONS, 1.5),
         ("as of: 1 % late rows against none", LATE, MANY_VERSIONS, 1.2),
@@ -76,36 +76,40 @@ fn more_versions(harness: &mut Harness) -> Result<()> {
         let ratio = harness.ratio((FIRN, metric), (FIRN, against));
         harness.target(what, ratio, Bound::AtMost(bound));
     }
-    few.close()?;
-    many.close()?;
-    drop((few_files, many_files));
-    Ok(())
+    loaded.into_iter().try_for_each(|(_, (engine, _files))| engine.close())
 }
 
-/// The same rows ten times over: a backfill that is run again and again.
+/// The same rows again and again: a backfill that is run twice, and one that is run ten times.
 fn same_rows(harness: &mut Harness) -> Result<()> {
     let (users, versions) = (harness.sized(100_000, 200), 10);
     let requests = cut(&Source::new(35).spine(harness.sized(100, 2) * BATCH, users), BATCH);
-    let directory = harness.directory()?;
-    let engine = Engine::open(&harness.settings, directory.path())?;
-    engine.declare("t", FEATURES)?;
     let rows: Vec<_> = Versions { users, span: SPAN / versions as i64 }.rows(0..versions, FEATURES).collect();
-    for time in 1..=10 {
-        let started = std::time::Instant::now();
-        engine.write("t", rows.iter().cloned())?;
-        let written = started.elapsed().as_secs_f64();
-        engine.settle()?;
-        if time == 2 || time == 10 {
-            harness.record(FIRN, Reading::new(format!("1 M rows, backfill {time}: write"), "s", written));
-            let metric = format!("1 M rows, backfill {time}: as of");
-            let read = System::new(FIRN, || Ok(vec![per_vector(&metric, &engine, &engine::as_of("t"), &requests)?]));
-            harness.alternate(vec![read])?;
+    let metric = |work: &str, times: usize| format!("1 M rows, backfill {times}: {work}");
+    let loaded = |times: usize| -> Result<(Engine, tempfile::TempDir, Reading)> {
+        let directory = harness.directory()?;
+        let engine = Engine::open(&harness.settings, directory.path())?;
+        engine.declare("t", FEATURES)?;
+        let mut last = 0.0;
+        for _ in 0..times {
+            let started = Instant::now();
+            engine.write("t", rows.iter().cloned())?;
+            last = started.elapsed().as_secs_f64();
+            engine.settle()?;
         }
+        Ok((engine, directory, Reading::new(metric("write", times), "s", last)))
+    };
+    let loaded = [(2, loaded(2)?), (10, loaded(10)?)];
+    for (_, (.., written)) in &loaded {
+        harness.record(FIRN, written.clone());
     }
+    let reads = loaded.iter().map(|(times, (engine, ..))| {
+        let (metric, requests) = (metric("as of", *times), &requests);
+        System::new(FIRN, move || Ok(vec![per_vector(&metric, engine, &engine::as_of("t"), requests)?]))
+    });
+    harness.alternate(reads.collect())?;
     for work in ["write", "as of"] {
-        let of = |time: usize| format!("1 M rows, backfill {time}: {work}");
-        let ratio = harness.ratio((FIRN, &of(10)), (FIRN, &of(2)));
+        let ratio = harness.ratio((FIRN, &metric(work, 10)), (FIRN, &metric(work, 2)));
         harness.target(&format!("backfill of 1 M rows, {work}: tenth time against second"), ratio, Bound::AtMost(1.5));
     }
-    engine.close()
+    loaded.into_iter().try_for_each(|(_, (engine, _files, _))| engine.close())
 }
