@@ -40,6 +40,14 @@ pub(super) fn count(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
+/// A number of threads; 0 is one per core.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    Ok(match count(text, 0, 1024)? {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        threads => threads as usize,
+    })
+}
+
 /// Reads a size from `least` to `most` bytes.
 pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     match parse_bytes(text)? {

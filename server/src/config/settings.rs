@@ -1,7 +1,7 @@
 //! The table of all settings: the one place where each has its name, default, unit, bound and meaning.
 
 use super::Setting;
-use super::parse::{address, count, flag, parse_duration, size};
+use super::parse::{address, count, flag, parse_duration, size, threads};
 
 const NETWORK: &str = "Data and network";
 const STORAGE: &str = "Storage";
@@ -61,10 +61,7 @@ pub static SETTINGS: &[Setting] = &[
         "Bytes per second at which files are read again in search of damage; 0 turns it off",
         |c, t| c.storage.scrub_bytes_per_second = size(t, 0, SIZE_MAX)?),
     setting!(STORAGE, "reader-threads", "COUNT", "0", "Threads that joins and scans use; 0 is one per core",
-        |c, t| match count(t, 0, 1024)? {
-            0 => c.storage.reader_threads = std::thread::available_parallelism().map_or(2, usize::from),
-            threads => c.storage.reader_threads = threads as usize,
-        }),
+        |c, t| c.storage.reader_threads = threads(t)?),
     setting!(STORAGE, "producers-max", "COUNT", "10000", "Producers that one table remembers",
         |c, t| c.storage.producers_max = count(t, 1, 1 << 24)? as usize),
     setting!(STORAGE, "background", "BOOL", "true", "Flush and compact by itself; false leaves it to the actions",
@@ -133,10 +130,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!(CONNECTIONS, "connections-max", "COUNT", "1024", "Open connections; further ones wait to be accepted",
         |c, t| c.limits.connections_max = count(t, 1, 1 << 20)? as usize),
     setting!(CONNECTIONS, "serving-threads", "COUNT", "0", "Threads that connections are served on; 0 is one per core",
-        |c, t| match count(t, 0, 1024)? {
-            0 => c.limits.serving_threads = std::thread::available_parallelism().map_or(2, usize::from),
-            threads => c.limits.serving_threads = threads as usize,
-        }),
+        |c, t| c.limits.serving_threads = threads(t)?),
     setting!(CONNECTIONS, "streams-per-connection-max", "COUNT", "256", "Calls and streams open at once on one connection",
         |c, t| c.limits.streams_per_connection_max = count(t, 1, 1 << 20)? as u32),
     setting!(CONNECTIONS, "keepalive-interval", "DURATION", "30s", "How often a connection is pinged",

@@ -14,18 +14,18 @@ use crate::status::exhausted;
 
 /// Refuses a batch whose dictionaries and views would become larger than a message may.
 pub(super) fn check(batch: &RecordBatch, limits: &Limits) -> Result<(), Status> {
-    let mut total = 0_u64;
-    for (column, field) in batch.columns().iter().zip(batch.schema_ref().fields()) {
-        total = total.saturating_add(expanded(column));
-        if total > limits.decoded_bytes_max {
-            return Err(exhausted(format!(
-                "column `{}` would take more than {} bytes as a plain array (decoded-bytes-max); send smaller batches",
-                field.name(),
-                limits.decoded_bytes_max
-            )));
-        }
+    let limit = limits.decoded_bytes_max;
+    if bytes(batch) <= limit {
+        return Ok(());
     }
-    Ok(())
+    let columns = batch.columns().iter().zip(batch.schema_ref().fields());
+    let (_, largest) =
+        columns.max_by_key(|(column, _)| expanded(column)).expect("a batch that becomes large has a column");
+    Err(exhausted(format!(
+        "dictionaries and views would take more than {limit} bytes as plain arrays, column `{}` the most \
+         (decoded-bytes-max); send smaller batches",
+        largest.name()
+    )))
 }
 
 /// Bytes of the values that dictionaries and views of a batch stand for.

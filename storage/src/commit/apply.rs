@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use super::stage::{Prepared, Staged, StagedWrite};
+use super::stage::{Prepared, Staged, StagedAlone, StagedWrite};
 use super::{Committed, Committer};
 use crate::dictionary::{Dictionary, UNKNOWN};
 use crate::engine::{Engine, Registry};
@@ -55,19 +55,18 @@ impl Committer {
         writes.into_iter().map(answer).collect()
     }
 
-    /// Applies one staged job that is no write, unless the log is poisoned, and returns how to answer it.
-    pub(super) fn apply(&mut self, staged: Staged) -> Answer {
+    /// Applies a staged job that is no write, unless the log is poisoned, and returns how to answer it.
+    pub(super) fn apply_alone(&mut self, staged: StagedAlone) -> Answer {
         let poisoned = self.poisoned.clone();
         let database = self.engine.database;
         let position = |sequence| Position::new(database, sequence);
         match staged {
-            Staged::Write(_) => unreachable!("writes are applied together"),
-            Staged::Duplicate { ingest_time, done } => {
+            StagedAlone::Duplicate { ingest_time, done } => {
                 self.engine.statistics.duplicates.add(1);
                 let committed = Committed { position: position(self.sequence), ingest_time, rows: 0, duplicate: true };
                 Box::new(move || done(poisoned.map_or(Ok(committed), Err)))
             }
-            Staged::Change { entry, done } => {
+            StagedAlone::Change { entry, done } => {
                 let applied = match poisoned {
                     Some(error) => Err(error),
                     None => self.apply_change(entry.as_ref()).inspect_err(|error| self.poison(error)),
@@ -78,7 +77,7 @@ impl Committer {
                     }
                 })
             }
-            Staged::Erase { plan, sequence, ingest_time, done } => {
+            StagedAlone::Erase { plan, sequence, ingest_time, done } => {
                 let result = match poisoned {
                     Some(error) => Err(error),
                     None => apply_erase(&self.engine, &plan, sequence, ingest_time),
@@ -120,7 +119,7 @@ pub(super) fn together(first: StagedWrite, staged: &mut Peekable<impl Iterator<I
                 && next.prepared.batch.keys.len() <= SMALL_ROWS_MAX
                 && Arc::ptr_eq(&next.prepared.table, &table)
         }
-        _ => false,
+        Staged::Alone(_) => false,
     };
     while let Some(Staged::Write(next)) = staged.next_if(|next| joins(next, rows)) {
         rows += next.prepared.batch.keys.len();

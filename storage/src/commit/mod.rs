@@ -247,7 +247,7 @@ impl Committer {
                     // Clients of the first writes go on while the others are applied.
                     self.apply_writes(writes).into_iter().for_each(|answer| answer());
                 }
-                other => later.push(self.apply(other)),
+                stage::Staged::Alone(alone) => later.push(self.apply_alone(alone)),
             }
         }
         if self.poisoned.is_none() {

@@ -94,7 +94,13 @@ pub(super) struct StagedWrite {
 
 /// A job that has its place in the log.
 pub(super) enum Staged {
+    /// Writes of one table that follow one another may be applied together.
     Write(StagedWrite),
+    Alone(StagedAlone),
+}
+
+/// A staged job that is applied by itself.
+pub(super) enum StagedAlone {
     /// An answer that waits for the group: a duplicate is acknowledged once its original is durable.
     Duplicate {
         ingest_time: Micros,
@@ -121,7 +127,9 @@ impl Committer {
                 let last = self.sequence;
                 staged.push(Staged::Write(StagedWrite { prepared, steps, last, ingest_time, done }));
             }
-            Ok(Placed::Duplicate) => staged.push(Staged::Duplicate { ingest_time: self.ingest_time, done }),
+            Ok(Placed::Duplicate) => {
+                staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time: self.ingest_time, done }))
+            }
             Err(error) => {
                 fence.iter().for_each(Fence::close);
                 done(Err(error));
@@ -267,14 +275,14 @@ impl Committer {
         }
         let change = Change::Seal { table: declaration.name.clone() };
         if let Some(entry) = self.place_change(&change)? {
-            staged.push(Staged::Change { entry: Some(entry), done: None });
+            staged.push(Staged::Alone(StagedAlone::Change { entry: Some(entry), done: None }));
         }
         Ok(())
     }
 
     pub(super) fn stage_change(&mut self, change: &Change, done: Done<Arc<Catalog>>, staged: &mut Vec<Staged>) {
         match self.place_change(change) {
-            Ok(entry) => staged.push(Staged::Change { entry, done: Some(done) }),
+            Ok(entry) => staged.push(Staged::Alone(StagedAlone::Change { entry, done: Some(done) })),
             Err(error) => done(Err(error)),
         }
     }
@@ -303,7 +311,9 @@ impl Committer {
 
     pub(super) fn stage_erase(&mut self, plan: ErasePlan, done: Done<Sequence>, staged: &mut Vec<Staged>) {
         match self.place_erase(&plan) {
-            Ok((sequence, ingest_time)) => staged.push(Staged::Erase { plan, sequence, ingest_time, done }),
+            Ok((sequence, ingest_time)) => {
+                staged.push(Staged::Alone(StagedAlone::Erase { plan, sequence, ingest_time, done }));
+            }
             Err(error) => done(Err(error)),
         }
     }
