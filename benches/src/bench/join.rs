@@ -1,7 +1,8 @@
 //! The as-of join: 1 M spine rows × 10 M rows of 100 K entities, 10 float64 features.
 //!
 //! FirnDB does it over the wire and in the engine, its peers from memory and from Parquet, all on the same rows, and all
-//! must find the same. The engine alone is also measured on other shapes of the same size.
+//! must find the same. The engine alone is also measured on other shapes of the same size. All are hot: a join from
+//! memory is done twice and the second one counts, since what took its turn before has emptied the caches.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -11,6 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use firn_storage::read::PointRequest;
 use parquet::arrow::ArrowWriter;
 
 use crate::data::{BATCH_ROWS, EPOCH, SPAN, Source, cut};
@@ -28,6 +30,7 @@ const LIMIT: &str = "one read of memory (limit)";
 const PEERS: [(&str, f64); 4] = [("pandas", 2.0), ("Polars", 8.0), ("DuckDB", 8.0), ("ClickHouse", 8.0)];
 const JOIN: &str = "1 M × 10 M rows";
 const PARQUET: &str = "1 M × 10 M rows, from Parquet";
+const DENSE: &str = "1 M × 10 M rows, in turn with the next";
 const BOTH: &str = "1 M × 10 M rows, both bounds";
 const SPARSE: &str = "1 M × 10 M rows of 1 feature each";
 const FEW: &str = "1 M × 10 M rows of 10 entities";
@@ -73,24 +76,26 @@ fn compare(
     let client = harness.runtime.block_on(server.client())?;
     let runtime = harness.runtime.handle().clone();
     let batches = cut(spine, SPINE_ROWS);
-    let ours = System::new(FIRN, || {
+    let in_engine = || -> Result<f64> {
         let plan = engine.database.plan(&engine::as_of("t"), &spine.schema())?;
         let started = Instant::now();
         let snapshot = engine.database.snapshot(&plan)?;
         let joined = engine.database.read(&plan, &snapshot, spine)?;
         let seconds = started.elapsed().as_secs_f64();
         Found::of(&[joined]).same(&expected)?;
-        Ok(vec![Reading::new(JOIN, "s", seconds)])
-    });
-    let wire = System::new(WIRE, || {
+        Ok(seconds)
+    };
+    let over_wire = || -> Result<f64> {
         let started = Instant::now();
         let answers = runtime.block_on(client.join_all(firn::join(&["t"]), &batches))?;
         let seconds = started.elapsed().as_secs_f64();
         let joined: Vec<RecordBatch> = answers.into_iter().flat_map(|answer| answer.batches).collect();
         Found::of(&joined).same(&expected)?;
-        Ok(vec![Reading::new(JOIN, "s", seconds)])
-    });
-    let limit = System::new(LIMIT, || Ok(vec![Reading::new(JOIN, "s", read_once(history)?)]));
+        Ok(seconds)
+    };
+    let ours = System::new(FIRN, || Ok(vec![Reading::new(JOIN, "s", hot(in_engine)?)]));
+    let wire = System::new(WIRE, || Ok(vec![Reading::new(JOIN, "s", hot(over_wire)?)]));
+    let limit = System::new(LIMIT, || Ok(vec![Reading::new(JOIN, "s", hot(|| read_once(history))?)]));
     let mut systems = vec![ours, wire, limit];
     let files = harness.directory()?;
     if harness.settings.peers {
@@ -108,11 +113,18 @@ fn compare(
                     Found { matched: number("matched")?, sum: number("sum")? }.same(expected)?;
                     Ok(number("seconds")?)
                 };
-                Ok(vec![Reading::new(JOIN, "s", seconds("memory")?), Reading::new(PARQUET, "s", seconds("parquet")?)])
+                let memory = hot(|| seconds("memory"))?;
+                Ok(vec![Reading::new(JOIN, "s", memory), Reading::new(PARQUET, "s", seconds("parquet")?)])
             }));
         }
     }
     harness.alternate_rounds(harness.settings.rounds.min(3), systems)
+}
+
+/// The second of two.
+fn hot(mut once: impl FnMut() -> Result<f64>) -> Result<f64> {
+    once()?;
+    once()
 }
 
 /// What a join found: how many rows have the first feature, and its sum.
@@ -186,19 +198,25 @@ fn shapes(harness: &mut Harness, engine: &Engine, spine: &RecordBatch, loaded: (
     engine.write("few", Source::new(23).history(rows, 10, FEATURES))?;
     engine.settle()?;
     let few = Source::new(24).spine(spine.num_rows(), 10);
-    let one = |table: &str, spine: &RecordBatch| -> Result<f64> {
-        Ok(engine.read(&engine::as_of(table), std::slice::from_ref(spine))?.1.as_secs_f64())
+    let read = |request: PointRequest, spine: &RecordBatch| -> Result<f64> {
+        Ok(engine.read(&request, std::slice::from_ref(spine))?.1.as_secs_f64())
     };
+    let mut cores = 0.0;
     let system = System::new(FIRN, || {
-        let (_, both) = engine.read(&engine::as_known("t"), std::slice::from_ref(&known))?;
-        let sparse = one("sparse", spine)?;
-        let busy = processor_seconds()?;
-        let seconds = one("few", &few)?;
-        let cores = (processor_seconds()? - busy) / seconds;
+        let dense = hot(|| read(engine::as_of("t"), spine))?;
+        let both = hot(|| read(engine::as_known("t"), &known))?;
+        let sparse = hot(|| read(engine::as_of("sparse"), spine))?;
+        let few = hot(|| {
+            let busy = processor_seconds()?;
+            let seconds = read(engine::as_of("few"), &few)?;
+            cores = (processor_seconds()? - busy) / seconds;
+            Ok(seconds)
+        })?;
         Ok(vec![
-            Reading::new(BOTH, "s", both.as_secs_f64()),
+            Reading::new(DENSE, "s", dense),
+            Reading::new(BOTH, "s", both),
             Reading::new(SPARSE, "s", sparse),
-            Reading::new(FEW, "s", seconds),
+            Reading::new(FEW, "s", few),
             Reading::new(CORES, "cores", cores),
         ])
     });
@@ -231,7 +249,7 @@ fn targets(harness: &mut Harness) {
         }
     }
     for (metric, bound) in [(BOTH, 1.3), (SPARSE, 3.0)] {
-        let ratio = harness.ratio((FIRN, metric), (FIRN, JOIN));
+        let ratio = harness.ratio((FIRN, metric), (FIRN, DENSE));
         harness.target(&format!("{metric}: against one bound, dense"), ratio, Bound::AtMost(bound));
     }
     harness.target(CORES, harness.value(FIRN, CORES), Bound::AtLeast(1.5));
