@@ -22,7 +22,7 @@ use arrow_select::take::take;
 use crate::error::Result;
 use crate::prefetch::prefetch;
 use crate::segment::checks::{Checks, Part};
-use crate::segment::directory::rank_of;
+use crate::segment::directory::BlockRanks;
 use crate::segment::mapped::Mapped;
 
 /// The cells of one feature.
@@ -109,11 +109,17 @@ impl Column {
     /// The index into the values of the cell of the write row `row`; `None` if it is absent.
     #[inline]
     pub fn position(&self, row: u32) -> Result<Option<u32>> {
+        self.position_from(&mut PositionHint::default(), row)
+    }
+
+    /// [`Column::position`] for rows near each other, which share a `hint` to this column.
+    #[inline]
+    pub fn position_from(&self, hint: &mut PositionHint, row: u32) -> Result<Option<u32>> {
         match &self.presence {
             Presence::Dense => Ok(Some(row)),
             Presence::Unpacked(present) => Ok(present.value(row as usize).then_some(row)),
             Presence::Packed(Packed { words, ranks, checks }) => {
-                let found = rank_of(words, ranks, row, Some(checks))?;
+                let found = hint.0.rank_of(words, ranks, row, Some(checks))?;
                 match found {
                     Some(position) if position >= self.len() => {
                         Err(checks.damaged(ranks.offset, "a cell lies outside of its column"))
@@ -260,6 +266,10 @@ impl Column {
         }
     }
 }
+
+/// Around which row of a column a position was sought last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PositionHint(BlockRanks);
 
 /// Values of a fixed width, in place.
 #[derive(Debug, Clone, Copy)]

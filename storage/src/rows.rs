@@ -15,7 +15,7 @@ use arrow_buffer::{Buffer, ScalarBuffer};
 
 use crate::error::Result;
 use crate::segment::checks::Checks;
-use crate::segment::directory::{Directory, Entities};
+use crate::segment::directory::{Directory, Entities, Hint};
 use crate::time::{Micros, Sequence};
 
 /// What a row does. The numbers are those on disk.
@@ -240,12 +240,12 @@ impl Rows {
 
     /// The rows of `ordinal`, their bytes checked; empty if it has none.
     pub fn range(&self, ordinal: u32) -> Result<Range<u32>> {
-        self.entity_from(&mut 0, ordinal)?.map_or(Ok(0..0), |entity| self.rows_of(entity))
+        self.entity_from(&mut Hint::default(), ordinal)?.map_or(Ok(0..0), |entity| self.rows_of(entity))
     }
 
-    /// Which of the entities `ordinal` is, if it has rows. Questions in the order of their ordinals share a `hint`,
-    /// which starts at 0.
-    pub fn entity_from(&self, hint: &mut u32, ordinal: u32) -> Result<Option<u32>> {
+    /// Which of the entities `ordinal` is, if it has rows. Questions in the order of their ordinals share a `hint`.
+    #[inline]
+    pub fn entity_from(&self, hint: &mut Hint, ordinal: u32) -> Result<Option<u32>> {
         self.directory.entity_from(hint, ordinal, self.checks.as_ref())
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::answer::Status;
 use super::resolved::Pick;
-use crate::column::{Column, FixedValues};
+use crate::column::{Column, FixedValues, PositionHint};
 use crate::error::Result;
 use crate::prefetch::prefetch;
 
@@ -48,16 +48,17 @@ pub(crate) fn copy(cells: &mut [u8], column: &Column, picks: &[Pick], mut note: 
     let fixed = column.fixed().expect("the caller chose columns of fixed width");
     let width = fixed.width;
     let mut found = Vec::with_capacity(FOUND_ROWS);
+    let mut hint = PositionHint::default();
     for picks in picks.chunks(FOUND_ROWS) {
         found.clear();
         for pick in picks {
-            if let Some(position) = column.position(pick.row)? {
+            if let Some(position) = column.position_from(&mut hint, pick.row)? {
                 prefetch(fixed.value(position as usize));
                 found.push((pick.place, position));
             }
         }
+        column.check_all_of(found.iter().map(|(_, position)| *position))?;
         for &(place, position) in &found {
-            column.check(position)?;
             let position = position as usize;
             if fixed.nulls.as_ref().is_some_and(|nulls| nulls.is_null(position)) {
                 note(place, Status::Null);

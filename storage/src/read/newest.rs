@@ -14,6 +14,7 @@ use super::walk::{BoundedRun, PointBounds};
 use crate::error::Result;
 use crate::prefetch::prefetch;
 use crate::rows::{Rows, StepBound, StepSamples};
+use crate::segment::directory::Hint;
 use crate::time::{Micros, Sequence};
 
 /// Which rows of which entity.
@@ -95,7 +96,7 @@ const BLOCK_QUESTIONS: usize = 64;
 /// The newest visible row of each of `questions`. Those of one entity should follow one another, and ordinals ascend.
 pub(crate) fn newest(runs: &[BoundedRun<'_>], knowledge: &Knowledge, questions: &[Question]) -> Result<Vec<Newest>> {
     let mut answers = Vec::with_capacity(questions.len());
-    let mut hints = vec![0; runs.len()];
+    let mut hints = vec![Hint::default(); runs.len()];
     let mut looks = Vec::with_capacity(BLOCK_QUESTIONS);
     for block in questions.chunks(BLOCK_QUESTIONS) {
         let mut best = [Best::default(); BLOCK_QUESTIONS];
@@ -168,7 +169,7 @@ impl Spans {
 /// The spans of `questions` in all runs. Those of one entity should follow one another, and ordinals ascend.
 pub(super) fn spans(runs: &[BoundedRun<'_>], questions: &[Question]) -> Result<Spans> {
     let mut found = Spans { spans: Vec::with_capacity(questions.len()), ends: Vec::new(), walks: Vec::new() };
-    let mut hints = vec![0; runs.len()];
+    let mut hints = vec![Hint::default(); runs.len()];
     let mut looks = Vec::with_capacity(BLOCK_QUESTIONS);
     let mut of_block: Vec<(usize, Span)> = Vec::new();
     for block in questions.chunks(BLOCK_QUESTIONS) {
@@ -265,7 +266,7 @@ impl Best {
 /// Sets `looks` to those of the questions in `block` whose entity has rows in the run that may win.
 fn find_rows(
     bounded: &BoundedRun<'_>,
-    hint: &mut u32,
+    hint: &mut Hint,
     block: &[Question],
     best: &mut [Best],
     looks: &mut Vec<Look>,

@@ -37,7 +37,7 @@ pub(crate) fn newest_cells(
     let mut winners = Vec::with_capacity(features.len());
     for &feature in features {
         let cells: Vec<Cells<'_>> = runs.iter().map(|bounded| Cells::new(bounded.run, feature)).collect();
-        let mut won = Vec::new();
+        let mut won = Vec::with_capacity(questions.len());
         for group in &groups {
             let asked = &questions[group.questions.clone()];
             let seek = |question| Seek { runs, knowledge, cells: &cells, question };
@@ -49,7 +49,9 @@ pub(crate) fn newest_cells(
                     Some(_) => newest_listed(&listed, question.point.as_of),
                     None => seek(question).newest(spans.of(index))?,
                 };
-                won.extend(winner.map(|winner| (index as u32, winner)));
+                if let Some(winner) = winner {
+                    won.push((index as u32, winner));
+                }
             }
         }
         winners.push(won);

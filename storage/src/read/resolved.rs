@@ -103,11 +103,12 @@ pub(crate) fn resolve(
     }
     let mut sources = Sources::new(&runs);
     let mut decided: Vec<FeatureWinners> = Vec::new();
+    let all_partial = all_partial(&runs, wanted.features);
     for items in items.chunks(PIECE_ROWS) {
         let questions: Vec<Question> =
             items.iter().map(|item| Question { ordinal: item.ordinal, point: bounds.of(item.place) }).collect();
-        let found = newest(&runs, &knowledge, &questions)?;
-        let mut left = Vec::new();
+        let found = if all_partial { vec![Newest::Walk; items.len()] } else { newest(&runs, &knowledge, &questions)? };
+        let mut left = Vec::with_capacity(if all_partial { items.len() } else { 0 });
         for ((item, question), newest) in items.iter().zip(&questions).zip(found) {
             match newest {
                 Newest::None => {}
@@ -123,6 +124,16 @@ pub(crate) fn resolve(
         }
     }
     Ok(Resolved { sources: sources.sources, features: decided })
+}
+
+/// Whether no row of `runs` can have a cell for each of `features`, as far as this is cheap to say: then it is not worth
+/// while to seek the newest row first.
+fn all_partial(runs: &[BoundedRun<'_>], features: &[u32]) -> bool {
+    let partial = |chunk: &Chunk, feature: u32| chunk.column(feature).is_some_and(|column| !column.is_dense());
+    runs.iter().all(|run| match &run.run.chunks[..] {
+        [chunk] => features.iter().any(|&feature| partial(chunk, feature)),
+        _ => false,
+    })
 }
 
 /// Decides every feature of the questions at these places by itself.
@@ -177,6 +188,10 @@ fn by_ordinal(mut items: Vec<Item>) -> Vec<Item> {
         *start += 1;
     }
     sorted
+}
+
+fn event_time_of(runs: &[BoundedRun<'_>], run: u32, row: u32) -> Micros {
+    runs[run as usize].run.rows.event_times[row as usize]
 }
 
 /// The chunks in which winners were found, numbered as they are met.
@@ -236,20 +251,19 @@ impl Sources {
         }
     }
 
-    /// Source, row of the chunk and event time of `row` of `run`.
-    pub(crate) fn locate(&mut self, runs: &[BoundedRun<'_>], run: u32, row: u32) -> (u32, u32, Micros) {
-        let in_run = runs[run as usize].run;
-        let origin = in_run.origin(row);
-        (self.number(runs, run, origin.chunk), origin.row, in_run.rows.event_times[row as usize])
+    /// Source and row of the chunk of `row` of `run`.
+    pub(crate) fn locate(&mut self, runs: &[BoundedRun<'_>], run: u32, row: u32) -> (u32, u32) {
+        let origin = runs[run as usize].run.origin(row);
+        (self.number(runs, run, origin.chunk), origin.row)
     }
 
     /// Notes that a row of a run wins for every feature at `place`.
     fn pick(&mut self, runs: &[BoundedRun<'_>], place: u32, (run, row): (u32, u32), event_time: bool) {
-        let (source, row, time) = self.locate(runs, run, row);
+        let (source, row_of_chunk) = self.locate(runs, run, row);
         let source = &mut self.sources[source as usize];
-        source.picks.push(Pick { place, row });
+        source.picks.push(Pick { place, row: row_of_chunk });
         if event_time {
-            source.event_times.push(time);
+            source.event_times.push(event_time_of(runs, run, row));
         }
     }
 
@@ -262,14 +276,14 @@ impl Sources {
         winner: Winner,
         event_time: bool,
     ) {
-        let (source, row, time) = self.locate(runs, winner.run, winner.row);
+        let (source, row) = self.locate(runs, winner.run, winner.row);
         if decided.won.len() <= source as usize {
             decided.won.resize(source as usize + 1, Won::default());
         }
         let won = &mut decided.won[source as usize];
         won.picks.push(Pick { place, row });
         if event_time {
-            won.event_times.push(time);
+            won.event_times.push(event_time_of(runs, winner.run, winner.row));
         }
     }
 

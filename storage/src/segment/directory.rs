@@ -30,6 +30,15 @@ pub struct Directory {
     last: u32,
 }
 
+/// Where the question before was answered.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hint {
+    /// In a sorted list: the first entity that may be asked for next.
+    entity: u32,
+    /// In a bitmap: the ranks around it.
+    block: BlockRanks,
+}
+
 /// Which ordinals there are, in order.
 #[derive(Debug, Clone)]
 pub(crate) enum Ordinals {
@@ -125,16 +134,16 @@ impl Directory {
     /// The rows of `ordinal`; empty if it has none. `checks` are those of the file that the directory lies in.
     #[inline]
     pub fn range(&self, ordinal: u32, checks: Option<&Checks>) -> Result<Range<u32>> {
-        match self.entity_from(&mut 0, ordinal, checks)? {
+        match self.entity_from(&mut Hint::default(), ordinal, checks)? {
             None => Ok(0..0),
             Some(entity) => self.rows_of(entity as usize, checks),
         }
     }
 
     /// Which of the entities `ordinal` is, sought from `hint` on: for questions in ascending order that share a
-    /// `hint`, which starts at 0. A question below the hint is answered too, only slower.
+    /// `hint`. A question below the hint is answered too, only slower.
     #[inline]
-    pub fn entity_from(&self, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
+    pub fn entity_from(&self, hint: &mut Hint, ordinal: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
         if ordinal < self.first || ordinal > self.last || self.entities() == 0 {
             return Ok(None);
         }
@@ -143,8 +152,8 @@ impl Directory {
             return Ok(Some(ordinal - self.first));
         }
         match &self.ordinals {
-            Ordinals::Sorted(ordinals) => gallop(ordinals, hint, ordinal, checks),
-            Ordinals::Bitmap { words, ranks } => rank_of(words, ranks, ordinal - self.first, checks),
+            Ordinals::Sorted(ordinals) => gallop(ordinals, &mut hint.entity, ordinal, checks),
+            Ordinals::Bitmap { words, ranks } => hint.block.rank_of(words, ranks, ordinal - self.first, checks),
         }
     }
 
@@ -278,24 +287,51 @@ pub(crate) fn ranks(words: &[u64]) -> Vec<u32> {
     ranks
 }
 
-/// How many ones are before `bit`, if it is one. `words` and `ranks` are long enough for `bit`.
-#[inline]
-pub(crate) fn rank_of(words: &Part<u64>, ranks: &Part<u32>, bit: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
-    let (word, rank) = ((bit / 64) as usize, (bit / RANK_BITS) as usize);
-    let start = rank * RANK_WORDS;
-    if let Some(checks) = checks {
-        checks.bytes(words.bytes(start..word + 1))?;
+/// The ranks of one block of a bitmap, [`RANK_BITS`] bits: what questions that follow one another mostly share.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BlockRanks {
+    /// Which block, counted from 1; 0 if none was asked for.
+    number: usize,
+    /// The number of ones before each of its words.
+    before: [u32; RANK_WORDS],
+}
+
+impl BlockRanks {
+    /// How many ones are before `bit`, if it is one. `words` and `ranks` are long enough for `bit`, and the same for
+    /// all that is asked of these ranks.
+    #[inline]
+    pub(crate) fn rank_of(
+        &mut self,
+        words: &Part<u64>,
+        ranks: &Part<u32>,
+        bit: u32,
+        checks: Option<&Checks>,
+    ) -> Result<Option<u32>> {
+        let block = (bit / RANK_BITS) as usize;
+        if self.number != block + 1 {
+            *self = Self::new(words, ranks, block, checks)?;
+        }
+        let word = (bit / 64) as usize;
+        let (bits, below) = (words.values[word], !(u64::MAX << (bit % 64)));
+        let rank = self.before[word % RANK_WORDS].wrapping_add((bits & below).count_ones());
+        Ok((bits >> (bit % 64) & 1 == 1).then_some(rank))
     }
-    let bits = words.values[word];
-    if bits >> (bit % 64) & 1 == 0 {
-        return Ok(None);
+
+    fn new(words: &Part<u64>, ranks: &Part<u32>, block: usize, checks: Option<&Checks>) -> Result<Self> {
+        let start = block * RANK_WORDS;
+        let end = words.values.len().min(start + RANK_WORDS);
+        if let Some(checks) = checks {
+            checks.bytes(words.bytes(start..end))?;
+            checks.bytes(ranks.bytes(block..block + 1))?;
+        }
+        let mut rank = ranks.values[block];
+        let mut before = [0; RANK_WORDS];
+        for (before, word) in before.iter_mut().zip(&words.values[start..end]) {
+            *before = rank;
+            rank = rank.wrapping_add(word.count_ones());
+        }
+        Ok(Self { number: block + 1, before })
     }
-    if let Some(checks) = checks {
-        checks.bytes(ranks.bytes(rank..rank + 1))?;
-    }
-    let within: u32 = words.values[start..word].iter().map(|word| word.count_ones()).sum();
-    let below = (bits & !(u64::MAX << (bit % 64))).count_ones();
-    Ok(Some(ranks.values[rank].wrapping_add(within + below)))
 }
 
 /// The index of `ordinal`, sought in growing steps from `hint` on.

@@ -323,7 +323,7 @@ fn directories_equal_a_map() {
         assert_eq!(directory.last(), ordinals.last().copied().unwrap_or(0));
         let pairs: Vec<_> = expected.iter().map(|(ordinal, rows)| (*ordinal, rows.clone())).collect();
         assert_eq!(directory.iter().collect::<Vec<_>>(), pairs);
-        let mut hint = 0;
+        let mut hint = directory::Hint::default();
         let mut asked = 0;
         while asked < 10 + count * spread {
             let rows = expected.get(&asked).cloned().unwrap_or(0..0);
@@ -339,7 +339,12 @@ fn directories_equal_a_map() {
 }
 
 /// The rows of `ordinal`, sought from `hint`.
-fn hinted(directory: &Directory, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> std::ops::Range<u32> {
+fn hinted(
+    directory: &Directory,
+    hint: &mut directory::Hint,
+    ordinal: u32,
+    checks: Option<&Checks>,
+) -> std::ops::Range<u32> {
     let entity = directory.entity_from(hint, ordinal, checks).expect("a sound directory");
     entity.map_or(0..0, |entity| directory.rows_of(entity as usize, checks).expect("a sound directory"))
 }
@@ -352,7 +357,7 @@ fn both_directories_are_mapped() {
         let run = open(&small.files, &small.meta).expect("a sound file");
         let bitmap = matches!(run.rows.directory.parts().0, directory::Ordinals::Bitmap { .. });
         assert_eq!(bitmap, ordinals == 2100);
-        let mut hint = 0;
+        let mut hint = directory::Hint::default();
         let checks = run.rows.checks.as_ref();
         for row in &small.rows {
             let range = hinted(&run.rows.directory, &mut hint, row.ordinal, checks);
