@@ -9,7 +9,7 @@ use arrow_schema::DataType;
 use arrow_select::{interleave::interleave, take::take};
 
 use super::answer::Status;
-use crate::column::Column;
+use crate::column::{Column, PositionHint};
 use crate::error::Result;
 
 /// Picks the cells of `winners` (place, row) that `column` has, and notes the status of each.
@@ -25,8 +25,9 @@ pub(crate) fn pick(
     }
     // Only the windows that something won in are opened: opening one checks all of its bytes.
     let mut opened: HashMap<u32, usize> = HashMap::new();
+    let mut hint = PositionHint::default();
     for (place, row) in winners {
-        let Some(position) = column.position(row)? else { continue };
+        let Some(position) = column.position_from(&mut hint, row)? else { continue };
         let (window, position) = column.locate(position);
         let at = match opened.get(&window) {
             Some(&at) => at,
@@ -51,8 +52,9 @@ fn pick_fixed(
     mut note: impl FnMut(u32, Status),
 ) -> Result<()> {
     let (mut places, mut positions) = (Vec::new(), Vec::new());
+    let mut hint = PositionHint::default();
     for (place, row) in winners {
-        if let Some(position) = column.position(row)? {
+        if let Some(position) = column.position_from(&mut hint, row)? {
             places.push(place);
             positions.push(position);
         }

@@ -307,14 +307,20 @@ impl BlockRanks {
         bit: u32,
         checks: Option<&Checks>,
     ) -> Result<Option<u32>> {
-        let block = (bit / RANK_BITS) as usize;
-        if self.number != block + 1 {
+        let (block, word) = ((bit / RANK_BITS) as usize, (bit / 64) as usize);
+        let is_known = self.number == block + 1;
+        if let (false, Some(checks)) = (is_known, checks) {
+            checks.bytes(words.bytes(word..word + 1))?;
+        }
+        let bits = words.values[word];
+        if bits >> (bit % 64) & 1 == 0 {
+            return Ok(None);
+        }
+        if !is_known {
             *self = Self::new(words, ranks, block, checks)?;
         }
-        let word = (bit / 64) as usize;
-        let (bits, below) = (words.values[word], !(u64::MAX << (bit % 64)));
-        let rank = self.before[word % RANK_WORDS].wrapping_add((bits & below).count_ones());
-        Ok((bits >> (bit % 64) & 1 == 1).then_some(rank))
+        let below = (bits & !(u64::MAX << (bit % 64))).count_ones();
+        Ok(Some(self.before[word % RANK_WORDS].wrapping_add(below)))
     }
 
     fn new(words: &Part<u64>, ranks: &Part<u32>, block: usize, checks: Option<&Checks>) -> Result<Self> {
