@@ -60,8 +60,10 @@ fn more_versions(harness: &mut Harness) -> Result<()> {
         engine.declare("t", FEATURES)?;
         engine.write("t", Versions { users, span: SPAN / versions as i64 }.rows(0..versions, FEATURES))?;
         engine.settle()?;
-        engine.write("t", Source::new(34).history(late, users, FEATURES))?;
-        engine.settle()?;
+        if late > 0 {
+            engine.write("t", Source::new(34).history(late, users, FEATURES))?;
+            engine.settle()?;
+        }
         Ok((engine, directory))
     };
     let loaded = [(FEW_VERSIONS, loaded(10, 0)?), (MANY_VERSIONS, loaded(100, 0)?), (LATE, loaded(100, users)?)];

@@ -108,7 +108,7 @@ pub(crate) fn resolve(
         let questions: Vec<Question> =
             items.iter().map(|item| Question { ordinal: item.ordinal, point: bounds.of(item.place) }).collect();
         let found = if all_partial { vec![Newest::Walk; items.len()] } else { newest(&runs, &knowledge, &questions)? };
-        let mut left = Vec::with_capacity(if all_partial { items.len() } else { 0 });
+        let mut left = Vec::new();
         for ((item, question), newest) in items.iter().zip(&questions).zip(found) {
             match newest {
                 Newest::None => {}
