@@ -68,7 +68,7 @@ impl Engine {
             let proven = self.database.prove(&request, &batch)?;
             let acknowledge = acknowledge.clone();
             let done = Box::new(move |answer: firn_storage::error::Result<_>| drop(acknowledge.send(answer.map(drop))));
-            self.database.submit(proven.batch.ok_or("the batch has no good row")?, done);
+            self.database.submit(proven.batch, done);
             rows += batch.num_rows();
             waiting += 1;
             if waiting >= IN_FLIGHT {

@@ -106,11 +106,9 @@ fn check(batch: &RecordBatch, catalog: &Catalog) {
                     continue;
                 }
             };
-            if let Some(write) = proven.batch {
-                let logged = write.encode().expect("what is proven can be logged");
-                let read = WriteBatch::decode(&logged).expect("what was logged can be read");
-                assert!(read.encode().expect("what was read can be logged") == logged, "the log holds another batch");
-            }
+            let logged = proven.batch.encode().expect("what is proven can be logged");
+            let read = WriteBatch::decode(&logged).expect("what was logged can be read");
+            assert!(read.encode().expect("what was read can be logged") == logged, "the log holds another batch");
         }
     }
 }

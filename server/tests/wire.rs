@@ -654,11 +654,15 @@ async fn stopping_finishes_what_was_asked_and_the_data_is_there_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_health_are_served_over_http() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let harness = Harness::start().await;
+    let harness = Harness::with(|config| config.limits.answer_chunk_bytes = 1 << 16).await;
     harness.weather().await;
     harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    // Rows of all chunks of a request count.
+    let lookup = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR}}});
+    harness.exchange(messages(&lookup, &[keys(&["EWR"; 50_000])]).await).await.unwrap();
     for (path, part) in [
         ("/metrics", "firn_request_rows_total{call=\"write\"} 1"),
+        ("/metrics", "firn_request_rows_total{call=\"lookup\"} 50000"),
         ("/metrics", "firn_engine_rows_total 1"),
         ("/health", "200 OK"),
         ("/ready", "ready"),

@@ -11,19 +11,19 @@ use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
 use arrow_schema::SchemaRef;
 use firn_client::wire::Command;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
+use super::Messages;
 use super::answers::{Answering, Question};
-use super::shared::{Pool, Shared};
-use crate::framing::{Decoded, Decoder, too_large};
-use crate::metrics::OpenGuard;
+use super::decoding::Decoding;
+use super::shared::Shared;
+use super::source::{Source, stream};
+use crate::framing::Decoded;
+use crate::metrics::{Metrics, OpenGuard};
 use crate::shutdown::Told;
 use crate::status::{invalid, unavailable};
-
-/// A message above this size is decoded on a thread of its own.
-pub(super) const DECODE_INLINE_BYTES_MAX: usize = 1 << 20;
 
 /// The error of a join that was left open for too long.
 const SNAPSHOT_EXPIRED: &str = "the join's snapshot is older than snapshot-age-max; open another stream, with \"position\" to \
@@ -32,9 +32,9 @@ const SNAPSHOT_EXPIRED: &str = "the join's snapshot is older than snapshot-age-m
 /// One stream of requests and answers.
 struct Exchange {
     shared: Arc<Shared>,
-    input: Streaming<FlightData>,
+    input: Messages,
     told: Told,
-    decoder: Option<Decoder>,
+    decoding: Decoding,
     question: Option<Question>,
     answering: Option<Answering>,
     open: Option<OpenGuard>,
@@ -47,12 +47,12 @@ struct Exchange {
 /// Serves a stream.
 pub(super) fn serve(
     shared: Arc<Shared>,
-    input: Streaming<FlightData>,
+    input: Messages,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<FlightData, Status>> + Send {
-    let exchange = Exchange {
+    stream(Exchange {
         told: shared.told.clone(),
-        decoder: Some(Decoder::new(Arc::clone(&shared.limits))),
+        decoding: Decoding::new(&shared),
         shared,
         input,
         question: None,
@@ -61,17 +61,6 @@ pub(super) fn serve(
         call: "exchange",
         ended: None,
         _permit: permit,
-    };
-    futures::stream::unfold(Some(exchange), |exchange| async move {
-        let mut exchange = exchange?;
-        match exchange.next().await {
-            Ok(Some(message)) => Some((Ok(message), Some(exchange))),
-            Ok(None) => None,
-            Err(status) => {
-                exchange.shared.metrics.failed(exchange.call, status.code());
-                Some((Err(status), None))
-            }
-        }
     })
 }
 
@@ -80,14 +69,16 @@ enum Event {
     /// A chunk of an answer is done.
     Advanced(Result<(), Status>),
     /// The client sent something, or is done.
-    Received(Result<Option<FlightData>, Status>),
+    Received(Option<Result<FlightData, Status>>),
     /// The snapshot of a join has reached its greatest age while nothing was asked.
     Expired,
     /// The server stops.
     ShuttingDown,
 }
 
-impl Exchange {
+impl Source for Exchange {
+    type Message = FlightData;
+
     async fn next(&mut self) -> Result<Option<FlightData>, Status> {
         loop {
             if let Some(answering) = &mut self.answering {
@@ -102,13 +93,13 @@ impl Exchange {
             }
             match self.wait().await {
                 Event::Advanced(advanced) => advanced?,
-                Event::Received(Ok(Some(message))) => {
+                Event::Received(Some(Ok(message))) => {
                     if let Err(status) = self.receive(message).await {
                         self.ended = Some(Err(status));
                     }
                 }
-                Event::Received(Ok(None)) => self.ended = Some(Ok(())),
-                Event::Received(Err(status)) => self.ended = Some(Err(too_large(status, &self.shared.limits))),
+                Event::Received(None) => self.ended = Some(Ok(())),
+                Event::Received(Some(Err(status))) => self.ended = Some(Err(status)),
                 Event::Expired => self.ended = Some(Err(unavailable(SNAPSHOT_EXPIRED))),
                 Event::ShuttingDown => {
                     self.ended =
@@ -118,6 +109,12 @@ impl Exchange {
         }
     }
 
+    fn counted(&self) -> (&Metrics, &'static str) {
+        (&self.shared.metrics, self.call)
+    }
+}
+
+impl Exchange {
     /// Waits for the first of: a chunk that is done, a message from the client if there is room, the shutdown.
     async fn wait(&mut self) -> Event {
         let reading = self.ended.is_none() && self.answering.as_ref().is_none_or(Answering::has_room);
@@ -132,7 +129,7 @@ impl Exchange {
         tokio::select! {
             biased;
             advanced = advanced => Event::Advanced(advanced),
-            received = self.input.message(), if reading => Event::Received(received),
+            received = self.input.next(), if reading => Event::Received(received),
             () = until(expires), if reading => Event::Expired,
             () = self.told.wait(), if reading => Event::ShuttingDown,
         }
@@ -142,7 +139,8 @@ impl Exchange {
         if self.question.is_none() && self.answering.is_none() {
             self.begin(&message)?;
         }
-        match self.decode(message).await? {
+        let bytes = message.data_body.len();
+        match self.decoding.run(bytes, move |decoder| decoder.decode(message)).await? {
             Decoded::Nothing | Decoded::Dictionary => Ok(()),
             Decoded::Schema(schema) => self.plan(&schema),
             Decoded::Batch(batch) => self.ask(batch),
@@ -161,22 +159,6 @@ impl Exchange {
         self.open = Some(self.shared.metrics.open(question.call));
         self.question = Some(question);
         Ok(())
-    }
-
-    async fn decode(&mut self, message: FlightData) -> Result<Decoded, Status> {
-        let mut decoder = self.decoder.take().ok_or_else(|| invalid("the stream has already failed"))?;
-        if message.data_body.len() <= DECODE_INLINE_BYTES_MAX {
-            let decoded = decoder.decode(message);
-            self.decoder = Some(decoder);
-            return decoded;
-        }
-        let decoding = self.shared.blocking(Pool::Readers, move || {
-            let decoded = decoder.decode(message)?;
-            Ok((decoder, decoded))
-        });
-        let (decoder, decoded) = decoding.await?;
-        self.decoder = Some(decoder);
-        Ok(decoded)
     }
 
     fn plan(&mut self, schema: &SchemaRef) -> Result<(), Status> {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use arrow_flight::FlightData;
 use firn_client::wire::{Command, Lookup};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::answers::{Answering, Question};
 use super::shared::Shared;
+use super::source::{Source, stream};
 use super::{Answers, convert, scan};
+use crate::metrics::{Metrics, OpenGuard};
 use crate::status::invalid;
 
 /// A lookup in a ticket brings its entities itself.
@@ -24,7 +26,11 @@ pub(super) async fn serve(
     permit: OwnedSemaphorePermit,
 ) -> Result<Answers<FlightData>, Status> {
     match shared.command(ticket)? {
-        Command::Lookup(lookup) => Ok(answers(shared.clone(), begin_lookup(shared, lookup)?, permit).boxed()),
+        Command::Lookup(lookup) => {
+            let answering = begin_lookup(Arc::clone(&shared), lookup)?;
+            let open = shared.metrics.open("lookup");
+            Ok(stream(Single { shared, answering, _open: open, _permit: permit }).boxed())
+        }
         Command::Scan(scan) => scan::serve(shared, scan, permit).await,
         Command::Join(_) => Err(invalid("a join needs the rows of its spine: send it through DoExchange")),
         Command::Put(_) => Err(invalid("a write goes through DoPut, not DoGet")),
@@ -53,29 +59,28 @@ fn begin_lookup(shared: Arc<Shared>, lookup: Lookup) -> Result<Answering, Status
     Ok(answering)
 }
 
-/// The messages of a single request.
-fn answers(
+/// A lookup and all that it holds while its answer leaves.
+struct Single {
     shared: Arc<Shared>,
     answering: Answering,
-    permit: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<FlightData, Status>> + Send {
-    let open = shared.metrics.open("lookup");
-    futures::stream::unfold(Some((answering, permit, open)), move |state| {
-        let metrics = Arc::clone(&shared.metrics);
-        async move {
-            let mut state = state?;
-            loop {
-                let step = match state.0.ready() {
-                    Ok(Some(message)) => return Some((Ok(message), Some(state))),
-                    Ok(None) if state.0.is_idle() => return None,
-                    Ok(None) => state.0.advance().await,
-                    Err(status) => Err(status),
-                };
-                if let Err(status) = step {
-                    metrics.failed("lookup", status.code());
-                    return Some((Err(status), None));
-                }
+    _open: OpenGuard,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Source for Single {
+    type Message = FlightData;
+
+    async fn next(&mut self) -> Result<Option<FlightData>, Status> {
+        loop {
+            match self.answering.ready()? {
+                Some(message) => return Ok(Some(message)),
+                None if self.answering.is_idle() => return Ok(None),
+                None => self.answering.advance().await?,
             }
         }
-    })
+    }
+
+    fn counted(&self) -> (&Metrics, &'static str) {
+        (&self.shared.metrics, "lookup")
+    }
 }

@@ -13,13 +13,18 @@
 mod acknowledge;
 mod actions;
 mod answers;
+mod chunks;
 mod convert;
+mod decoding;
 mod exchange;
 mod get;
 mod info;
+mod moment;
+mod outgoing;
 mod put;
 mod scan;
 mod shared;
+mod source;
 mod submission;
 
 use std::pin::Pin;
@@ -30,12 +35,17 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
     PollInfo, PutResult, SchemaResult, Ticket,
 };
-use futures::{Stream, StreamExt};
+use futures::stream::{BoxStream, Peekable};
+use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use shared::Shared;
 
+use crate::framing::too_large;
 use crate::status::unimplemented;
+
+/// What a client sends on a stream; its first message can be looked at before it is taken.
+type Messages = Peekable<BoxStream<'static, Result<FlightData, Status>>>;
 
 /// A stream of answers.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -50,6 +60,12 @@ impl Firn {
     /// The service over `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// What the client of `request` sends.
+    fn messages(&self, request: Request<Streaming<FlightData>>) -> Messages {
+        let limits = Arc::clone(&self.shared.limits);
+        request.into_inner().map_err(move |status| too_large(status, &limits)).boxed().peekable()
     }
 
     /// Counts a failure of a call that is not a stream.
@@ -70,7 +86,7 @@ impl FlightService for Firn {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let permit = self.shared.admit()?;
-        Ok(Response::new(put::serve(Arc::clone(&self.shared), request.into_inner(), permit).boxed()))
+        Ok(Response::new(put::serve(Arc::clone(&self.shared), self.messages(request), permit).boxed()))
     }
 
     async fn do_exchange(
@@ -78,7 +94,7 @@ impl FlightService for Firn {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
         let permit = self.shared.admit()?;
-        Ok(Response::new(exchange::serve(Arc::clone(&self.shared), request.into_inner(), permit).boxed()))
+        Ok(Response::new(exchange::serve(Arc::clone(&self.shared), self.messages(request), permit).boxed()))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {

@@ -1,27 +1,30 @@
 //! DoPut: batches are proven and handed to the log without waiting for the ones before; acknowledgements follow.
 //!
 //! Receiving runs on a task of its own, because a client may send everything before it reads a single
-//! acknowledgement. What awaits its commit is bounded by number and bytes, per stream and over all streams. Small
-//! batches that have come together go on together; none waits for one that has not come.
+//! acknowledgement. What awaits its commit is bounded by number and bytes, per stream and over all streams. Messages
+//! that have come together go on together; none waits for one that has not come.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{Command, ProducerStep, Put};
 use firn_storage::commit::Fence;
 use firn_storage::model::batch::Producer;
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::acknowledge::{Acknowledgements, Next};
-use super::convert;
-use super::exchange::DECODE_INLINE_BYTES_MAX;
+use super::decoding::Decoding;
 use super::shared::{Pool, Shared};
+use super::source::{Source, stream};
 use super::submission::{Submission, WriteStream};
-use crate::framing::{Decoded, Decoder, Together, too_large};
+use super::{Messages, convert};
+use crate::framing::Together;
+use crate::metrics::Metrics;
 use crate::status::{from_command, from_error, invalid, unavailable};
 
 /// A batch up to this size is proven on the connection's own task.
@@ -39,36 +42,43 @@ const BATCH_BYTES: u64 = 16 << 10;
 /// Serves a stream.
 pub(super) fn serve(
     shared: Arc<Shared>,
-    input: Streaming<FlightData>,
+    input: Messages,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<PutResult, Status>> + Send {
     let acknowledgements = Arc::new(Acknowledgements::default());
-    let limits = Arc::clone(&shared.limits);
     let receiver = Receiver {
-        batches: Arc::new(Semaphore::new(limits.stream_batches_max)),
-        bytes: limits.stream_batch_bytes_max,
-        decoder: Some(Decoder::new(limits)),
+        batches: Arc::new(Semaphore::new(shared.limits.stream_batches_max)),
+        bytes: shared.limits.stream_batch_bytes_max,
+        decoding: Decoding::new(&shared),
         shared: Arc::clone(&shared),
         acknowledgements: Arc::clone(&acknowledgements),
         stream: None,
-        gathered: Gathered::default(),
         _permit: permit,
     };
     let receiving = StopOnDrop(tokio::spawn(receiver.run(input)).abort_handle());
-    futures::stream::unfold(Some((shared, acknowledgements, receiving)), |state| async move {
-        let (shared, acknowledgements, receiving) = state?;
-        match acknowledgements.next().await {
-            Next::Acknowledge(acknowledgement) => {
-                let result = PutResult { app_metadata: acknowledgement.encode().into() };
-                Some((Ok(result), Some((shared, acknowledgements, receiving))))
-            }
-            Next::End(Ok(())) => None,
-            Next::End(Err(status)) => {
-                shared.metrics.failed("write", status.code());
-                Some((Err(status), None))
-            }
+    stream(Acknowledging { shared, acknowledgements, _receiving: receiving })
+}
+
+/// What the client is sent.
+struct Acknowledging {
+    shared: Arc<Shared>,
+    acknowledgements: Arc<Acknowledgements>,
+    _receiving: StopOnDrop,
+}
+
+impl Source for Acknowledging {
+    type Message = PutResult;
+
+    async fn next(&mut self) -> Result<Option<PutResult>, Status> {
+        match self.acknowledgements.next().await {
+            Next::Acknowledge(acknowledgement) => Ok(Some(PutResult { app_metadata: acknowledgement.encode().into() })),
+            Next::End(end) => end.map(|()| None),
         }
-    })
+    }
+
+    fn counted(&self) -> (&Metrics, &'static str) {
+        (&self.shared.metrics, "write")
+    }
 }
 
 /// Stops receiving when the client is gone. What was handed to the log is committed all the same.
@@ -80,7 +90,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Small messages that have come and are not yet on their way to the log.
+/// Messages that have come together and go on together: any one, or several small ones.
 #[derive(Default)]
 struct Gathered {
     messages: VecDeque<FlightData>,
@@ -106,43 +116,29 @@ impl Gathered {
 struct Receiver {
     shared: Arc<Shared>,
     acknowledgements: Arc<Acknowledgements>,
-    decoder: Option<Decoder>,
+    decoding: Decoding,
     stream: Option<WriteStream>,
-    gathered: Gathered,
     batches: Arc<Semaphore>,
     bytes: u64,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Receiver {
-    async fn run(mut self, mut input: Streaming<FlightData>) {
+    async fn run(mut self, mut input: Messages) {
         let end = self.receive_all(&mut input).await;
-        // What came before the end counts, whatever the end is.
-        let end = self.submit_gathered().await.and(end);
         self.acknowledgements.end(end);
     }
 
-    async fn receive_all(&mut self, input: &mut Streaming<FlightData>) -> Result<(), Status> {
-        while let Some(message) = self.message(input).await? {
-            if self.stream.is_none() {
-                self.stream = Some(self.begin(&message)?);
-            }
-            if !self.gathered.messages.is_empty() && !self.gathered.takes(&message) {
-                self.submit_gathered().await?;
-                // There is always more: others of this thread have their turn.
-                tokio::task::yield_now().await;
-            }
-            if self.gathered.takes(&message) && self.producer().is_none() {
-                self.gathered.add(message);
-            } else {
-                let metadata = message.app_metadata.clone();
-                if let Decoded::Batch(rows) = self.decode(message).await? {
-                    let step = producer_step(self.producer(), &metadata)?;
-                    self.submit(Together { lengths: vec![rows.num_rows()], rows }, step).await?;
-                }
-            }
+    async fn receive_all(&mut self, input: &mut Messages) -> Result<(), Status> {
+        while let Some(gathered) = self.gather(input).await? {
+            let several = gathered.messages.len() > 1;
+            self.take(gathered).await?;
             if self.acknowledgements.is_refused() {
                 return Ok(());
+            }
+            if several {
+                // There may always be more: others of this thread have their turn.
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
@@ -152,23 +148,49 @@ impl Receiver {
         self.stream.as_ref().and_then(|stream| stream.producer.as_deref())
     }
 
-    /// The next message. Small ones wait for no more than what has already come.
-    async fn message(&mut self, input: &mut Streaming<FlightData>) -> Result<Option<FlightData>, Status> {
-        let limits = Arc::clone(&self.shared.limits);
-        let too_large = |status| too_large(status, &limits);
-        if !self.gathered.messages.is_empty() {
-            // A client that always has more must not keep the server from stopping.
-            let going_on = !self.shared.told.has_begun();
-            if going_on && let Some(message) = input.message().now_or_never() {
-                return message.map_err(too_large);
-            }
-            self.submit_gathered().await?;
-        }
+    /// The next message, and the small ones behind it that have already come. A producer numbers each batch, so each
+    /// goes by itself.
+    async fn gather(&mut self, input: &mut Messages) -> Result<Option<Gathered>, Status> {
         let mut told = self.shared.told.clone();
-        tokio::select! {
-            message = input.message() => message.map_err(too_large),
-            () = told.wait() => Err(unavailable("the server is shutting down; what was acknowledged is stored")),
+        let first = tokio::select! {
+            first = input.next() => first.transpose()?,
+            () = told.wait() => {
+                return Err(unavailable("the server is shutting down; what was acknowledged is stored"));
+            }
+        };
+        let Some(first) = first else { return Ok(None) };
+        if self.stream.is_none() {
+            self.stream = Some(self.begin(&first)?);
         }
+        let mut gathered = Gathered::default();
+        let more = self.producer().is_none() && gathered.takes(&first);
+        gathered.add(first);
+        // A client that always has more must not keep the server from stopping.
+        while more && !self.shared.told.has_begun() {
+            let fitting = |next: &Result<FlightData, Status>| next.as_ref().is_ok_and(|next| gathered.takes(next));
+            let Some(Some(Ok(next))) = Pin::new(&mut *input).next_if(fitting).now_or_never() else { break };
+            gathered.add(next);
+        }
+        Ok(Some(gathered))
+    }
+
+    /// Decodes messages and hands their rows to the log.
+    async fn take(&mut self, Gathered { mut messages, bytes }: Gathered) -> Result<(), Status> {
+        let metadata = messages.front().map(|first| first.app_metadata.clone()).unwrap_or_default();
+        while !messages.is_empty() {
+            let decoding = self.decoding.run(bytes, move |decoder| {
+                let decoded = decoder.decode_together(&mut messages);
+                Ok((messages, decoded))
+            });
+            let (left, (batches, end)) = decoding.await?;
+            messages = left;
+            for batches in batches {
+                let step = producer_step(self.producer(), &metadata)?;
+                self.submit(batches, step).await?;
+            }
+            end?;
+        }
+        Ok(())
     }
 
     /// Reads the descriptor of the first message.
@@ -198,34 +220,6 @@ impl Receiver {
             fence: Fence::default(),
             _open: open,
         })
-    }
-
-    async fn decode(&mut self, message: FlightData) -> Result<Decoded, Status> {
-        let mut decoder = self.decoder.take().ok_or_else(|| invalid("the stream has already failed"))?;
-        if message.data_body.len() <= DECODE_INLINE_BYTES_MAX {
-            let decoded = decoder.decode(message);
-            self.decoder = Some(decoder);
-            return decoded;
-        }
-        let decoding = self.shared.blocking(Pool::Readers, move || {
-            let decoded = decoder.decode(message)?;
-            Ok((decoder, decoded))
-        });
-        let (decoder, decoded) = decoding.await?;
-        self.decoder = Some(decoder);
-        Ok(decoded)
-    }
-
-    async fn submit_gathered(&mut self) -> Result<(), Status> {
-        let Gathered { mut messages, .. } = std::mem::take(&mut self.gathered);
-        while let (Some(decoder), false) = (&mut self.decoder, messages.is_empty()) {
-            let (batches, end) = decoder.decode_together(&mut messages);
-            for batches in batches {
-                self.submit(batches, None).await?;
-            }
-            end?;
-        }
-        Ok(())
     }
 
     async fn submit(&self, batches: Together, step: Option<Producer>) -> Result<(), Status> {

@@ -7,14 +7,15 @@ use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
 use firn_client::wire::{Answer, Scan};
 use firn_storage::read::Batches;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
-use super::shared::{Pool, Shared, with_metadata};
+use super::outgoing::Outgoing;
+use super::shared::{Pool, Shared};
+use super::source::{Source, stream};
 use super::{Answers, convert};
-use crate::framing::Encoder;
-use crate::metrics::OpenGuard;
+use crate::metrics::{Metrics, OpenGuard};
 use crate::status::{from_error, unavailable};
 
 struct Scanning {
@@ -22,13 +23,12 @@ struct Scanning {
     scan: Arc<firn_storage::read::Scan>,
     parts: std::ops::Range<usize>,
     batches: Option<Batches>,
-    encoder: Encoder,
+    /// What every message says.
     metadata: Answer,
-    /// The batch that leaves, and the row of it that is next. It waits until it is known whether it is the last.
-    leaving: Option<(RecordBatch, usize)>,
+    /// A batch leaves when it is known whether it is the last.
     following: Option<RecordBatch>,
     finished: bool,
-    outgoing: std::collections::VecDeque<FlightData>,
+    outgoing: Outgoing,
     rows: u64,
     started: Instant,
     _open: OpenGuard,
@@ -53,8 +53,7 @@ pub(super) async fn serve(
             first..(first + 1).min(found.parts())
         }
     };
-    let mut encoder = Encoder::new(Arc::clone(found.schema()), message_bytes);
-    let outgoing = [encoder.schema_message()].into();
+    let outgoing = Outgoing::new(Arc::clone(found.schema()), message_bytes);
     let metadata = Answer {
         request: 0,
         last: false,
@@ -70,9 +69,7 @@ pub(super) async fn serve(
         shared,
         parts,
         batches: None,
-        encoder,
         metadata,
-        leaving: None,
         following: None,
         finished: false,
         outgoing,
@@ -80,67 +77,39 @@ pub(super) async fn serve(
         started: Instant::now(),
         _permit: permit,
     };
-    Ok(messages(scanning).boxed())
+    Ok(stream(scanning).boxed())
 }
 
-fn messages(scanning: Scanning) -> impl Stream<Item = Result<FlightData, Status>> + Send {
-    futures::stream::unfold(Some(scanning), |scanning| async move {
-        let mut scanning = scanning?;
-        match scanning.next().await {
-            Ok(Some(message)) => Some((Ok(message), Some(scanning))),
-            Ok(None) => {
-                scanning.shared.metrics.answered("scan", 1, scanning.rows, scanning.started.elapsed());
-                None
+impl Source for Scanning {
+    type Message = FlightData;
+
+    async fn next(&mut self) -> Result<Option<FlightData>, Status> {
+        loop {
+            if let Some(message) = self.outgoing.next()? {
+                return Ok(Some(message));
             }
-            Err(status) => {
-                scanning.shared.metrics.failed("scan", status.code());
-                Some((Err(status), None))
+            if self.finished {
+                self.shared.metrics.answered("scan", 1, self.rows, self.started.elapsed());
+                return Ok(None);
             }
+            let batch = match self.following.take() {
+                Some(following) => following,
+                // At least one batch is sent, so that a client learns the position even of nothing.
+                None => self.read().await?.unwrap_or_else(|| RecordBatch::new_empty(self.outgoing.schema().clone())),
+            };
+            self.following = self.read().await?;
+            self.finished = self.following.is_none();
+            self.rows += batch.num_rows() as u64;
+            self.outgoing.put(batch, Answer { last: self.finished, ..self.metadata.clone() });
         }
-    })
+    }
+
+    fn counted(&self) -> (&Metrics, &'static str) {
+        (&self.shared.metrics, "scan")
+    }
 }
 
 impl Scanning {
-    async fn next(&mut self) -> Result<Option<FlightData>, Status> {
-        loop {
-            if let Some(message) = self.outgoing.pop_front() {
-                return Ok(Some(message));
-            }
-            if self.leaving.is_some() {
-                self.encode_next()?;
-                continue;
-            }
-            if self.finished {
-                return Ok(None);
-            }
-            self.following = match self.following.take() {
-                Some(following) => Some(following),
-                // At least one batch is sent, so that a client learns the position even of nothing.
-                None => {
-                    Some(self.read().await?.unwrap_or_else(|| RecordBatch::new_empty(self.encoder.schema().clone())))
-                }
-            };
-            let after = self.read().await?;
-            self.finished = after.is_none();
-            self.leaving = std::mem::replace(&mut self.following, after).map(|batch| (batch, 0));
-        }
-    }
-
-    fn encode_next(&mut self) -> Result<(), Status> {
-        let Some((batch, row)) = self.leaving.take() else { return Ok(()) };
-        let encoded = self.encoder.next(&batch, row)?;
-        let next = row + encoded.rows;
-        let mut metadata = self.metadata.clone();
-        metadata.last = self.finished && next == batch.num_rows();
-        self.rows += encoded.rows as u64;
-        self.outgoing.extend(encoded.dictionaries);
-        self.outgoing.push_back(with_metadata(encoded.message, metadata.encode()));
-        if next < batch.num_rows() {
-            self.leaving = Some((batch, next));
-        }
-        Ok(())
-    }
-
     /// The next batch of any rows, or none at the end of the last part.
     async fn read(&mut self) -> Result<Option<RecordBatch>, Status> {
         if self.shared.told.has_begun() {

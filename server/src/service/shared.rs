@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::FlightData;
-use bytes::Bytes;
 use firn_client::wire::Command;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
@@ -187,12 +185,6 @@ impl Shared {
             ))),
         }
     }
-}
-
-/// Application metadata on a message.
-pub(super) fn with_metadata(mut message: FlightData, metadata: Vec<u8>) -> FlightData {
-    message.app_metadata = Bytes::from(metadata);
-    message
 }
 
 fn units(bytes: u64) -> u32 {

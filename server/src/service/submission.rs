@@ -1,7 +1,7 @@
 //! Batches on their way from a write stream to the log: proven, numbered, handed over.
 //!
-//! Small batches that came together are proven and stored as one commit, which costs little more than one of them. If
-//! anything is wrong with one, each goes its own way, so that exactly the wrong one is refused. Only what happens between
+//! Batches that came together are proven and stored as one commit, which costs little more than one of them. If anything
+//! is wrong with one of several, each goes its own way, so that exactly the wrong one is refused. Only what happens between
 //! this and the log refuses all of them: the table is dropped, the database closes, an erase blocks one of their entities.
 
 use std::sync::Arc;
@@ -50,60 +50,53 @@ impl Submission {
     /// Hands the batches to the log, up to the first that is refused; their acknowledgements follow.
     pub(super) fn run(self) {
         let started = Instant::now();
-        let batches = self.batches.lengths.len() as u64;
-        if batches > 1
-            && let Some(batch) = self.together()
-        {
-            let begun = self.acknowledgements.begin(batches);
-            return self.hand_over(begun, batches, batch, started);
+        let batches = self.batches.lengths.len();
+        let whole = self.prove(&self.batches.rows);
+        if batches == 1 || whole.as_ref().is_ok_and(|whole| self.is_flawless(whole)) {
+            return self.submit(batches as u64, whole, started);
         }
-        self.batches.parts().for_each(|rows| self.submit(&rows, started));
+        for rows in self.batches.parts() {
+            if self.acknowledgements.is_refused() {
+                return;
+            }
+            self.submit(1, self.prove(&rows), started);
+        }
     }
 
-    /// All rows as one batch, unless something is wrong with any of them.
-    fn together(&self) -> Option<WriteBatch> {
-        let proven = self.database.prove(&self.stream.request, &self.batches.rows).ok()?;
-        let batch = proven.batch.filter(|_| proven.bad_row_count == 0)?;
-        self.database.check_blocked(&batch).ok()?;
-        Some(batch)
+    fn prove(&self, rows: &RecordBatch) -> Result<Proven, Error> {
+        self.database.prove(&self.stream.request, rows)
     }
 
-    /// Hands over one batch, unless one before it was refused.
-    fn submit(&self, rows: &RecordBatch, started: Instant) {
-        if self.acknowledgements.is_refused() {
-            return;
-        }
-        let proven = self.prove(rows);
-        let begun = self.acknowledgements.begin(1);
-        let Proven { batch, bad_rows, bad_row_count } = match proven {
+    /// Whether the log will refuse nothing of it, as far as is known: it decides over whole commits only.
+    fn is_flawless(&self, proven: &Proven) -> bool {
+        proven.bad_row_count == 0 && self.database.check_blocked(&proven.batch).is_ok()
+    }
+
+    /// Hands over what was proven of `batches` batches as one commit.
+    fn submit(&self, batches: u64, proven: Result<Proven, Error>, started: Instant) {
+        let begun = self.acknowledgements.begin(batches);
+        let Proven { mut batch, bad_rows, bad_row_count } = match proven {
             Ok(proven) => proven,
             Err(error) => return self.acknowledgements.settle(begun, Err(error)),
         };
-        let listed = bad_rows.into_iter().map(|bad| BadRow {
-            batch: begun.number,
-            row: u64::from(bad.row),
-            column: bad.column,
-            reason: bad.reason,
-        });
-        self.acknowledgements.note_bad_rows(begun, BadRows { listed: listed.collect(), count: bad_row_count });
-        self.metrics.bad_rows.inc_by(bad_row_count);
-        let Some(mut batch) = batch else {
-            let committed = Committed { position: self.database.position(), ingest_time: 0, rows: 0, duplicate: false };
-            return self.acknowledgements.settle(begun, Ok(committed));
-        };
-        batch.producer = self.step.clone();
-        self.hand_over(begun, 1, batch, started);
-    }
-
-    /// The rows that may be stored. A producer's batch goes on to the log without any: it is acknowledged, so its
-    /// number is taken.
-    fn prove(&self, rows: &RecordBatch) -> Result<Proven, Error> {
-        let request = &self.stream.request;
-        let mut proven = self.database.prove(request, rows)?;
-        if proven.batch.is_none() && self.step.is_some() {
-            proven.batch = self.database.prove(request, &rows.slice(0, 0))?.batch;
+        if bad_row_count > 0 {
+            let listed = bad_rows.into_iter().map(|bad| BadRow {
+                batch: begun.number,
+                row: u64::from(bad.row),
+                column: bad.column,
+                reason: bad.reason,
+            });
+            self.acknowledgements.note_bad_rows(begun, BadRows { listed: listed.collect(), count: bad_row_count });
+            self.metrics.bad_rows.inc_by(bad_row_count);
+            // A producer's batch goes on to the log without any rows: it is acknowledged, so its number is taken.
+            if batch.is_empty() && self.step.is_none() {
+                let position = self.database.position();
+                let committed = Committed { position, ingest_time: 0, rows: 0, duplicate: false };
+                return self.acknowledgements.settle(begun, Ok(committed));
+            }
         }
-        Ok(proven)
+        batch.producer = self.step.clone();
+        self.hand_over(begun, batches, batch, started);
     }
 
     fn hand_over(&self, begun: Begun, batches: u64, batch: WriteBatch, started: Instant) {

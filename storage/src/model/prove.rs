@@ -70,8 +70,8 @@ pub struct BadRow {
 /// A batch after the door.
 #[derive(Debug)]
 pub struct Proven {
-    /// The rows that may be stored; `None` if all were bad.
-    pub batch: Option<WriteBatch>,
+    /// The rows that may be stored; empty if all were bad.
+    pub batch: WriteBatch,
     /// The first bad rows, by row, one per row and column.
     pub bad_rows: Vec<BadRow>,
     /// How many there are.
@@ -92,9 +92,7 @@ pub fn prove(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now
     if !bad.is_empty() && !request.report_bad_rows {
         return Err(bad.refusal(&table.name));
     }
-    let good = bad.good_rows();
-    let none_left = good.as_ref().is_some_and(|good| good.count_set_bits() == 0);
-    let batch = if none_left { None } else { Some(checked.finish(table, entity, request, good)?) };
+    let batch = checked.finish(table, entity, request, bad.good_rows())?;
     let (bad_rows, bad_row_count) = bad.report();
     Ok(Proven { batch, bad_rows, bad_row_count })
 }

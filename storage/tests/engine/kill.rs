@@ -59,7 +59,7 @@ fn write(database: &Database, writer: i64, number: i64, previous: Option<i64>) -
         report_bad_rows: false,
     };
     let proven = database.prove(&request, &batch(number, writer)).expect("a good batch");
-    let mut write = proven.batch.expect("a good batch");
+    let mut write = proven.batch;
     let previous = previous.map(|previous| previous as u64);
     write.producer = Some(Producer { name: format!("writer {writer}"), seq: number as u64, previous });
     database.write(write).expect("a healthy disk").duplicate

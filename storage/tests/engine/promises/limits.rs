@@ -33,7 +33,7 @@ fn opened(world: &mut World, set: impl FnOnce(&mut Options)) -> Database {
 fn send(world: &World, database: &Database, number: i64) -> Result<(), Error> {
     let batch = row(0, number, number);
     let proven = database.prove(&world.write_request(&batch), &world.record_batch(&batch))?;
-    database.write(proven.batch.expect("a good row")).map(drop)
+    database.write(proven.batch).map(drop)
 }
 
 /// Sends until the write is taken: background work makes room in its own time.
@@ -197,7 +197,7 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
             report_bad_rows: false,
         };
         let proven = database.prove(&request, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
-        database.write(proven.batch.expect("good rows")).unwrap();
+        database.write(proven.batch).unwrap();
         // A dictionary and a segment for each of the 32 buckets are more than 16 files.
         refused(database.flush(None), Kind::Exhausted, &["maps-max is 16", "raise it"]);
         assert_eq!(rows_in(&database, "t"), 500, "reads go on");

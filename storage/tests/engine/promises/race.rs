@@ -54,7 +54,7 @@ fn some_batch(random: &mut StdRng, number: u64) -> Batch {
 fn write(world: &World, database: &Database, random: &mut StdRng, number: u64) -> (Batch, i64) {
     let batch = some_batch(random, number);
     let proven = database.prove(&world.write_request(&batch), &world.record_batch(&batch)).expect("a good batch");
-    let committed = database.write(proven.batch.expect("a good batch")).expect("a healthy disk");
+    let committed = database.write(proven.batch).expect("a healthy disk");
     (batch, committed.ingest_time)
 }
 

@@ -324,7 +324,7 @@ impl World {
         if proven.bad_row_count > 0 {
             return Err(Error::invalid(format!("bad rows: {:?}", proven.bad_rows)));
         }
-        let mut write = proven.batch.ok_or_else(|| Error::invalid("no good row"))?;
+        let mut write = proven.batch;
         write.producer = batch.producer.as_ref().map(|(name, sequence, previous)| Producer {
             name: name.clone(),
             seq: *sequence,

@@ -1,0 +1,92 @@
+//! The moment that requests of one stream are answered at: a snapshot per request, or one for a whole join.
+//!
+//! It waits for the position that the command asked for, once, on a thread that serves nobody else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use firn_storage::error::Result as EngineResult;
+use firn_storage::position::Position;
+use firn_storage::read::{Plan, Snapshot};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared as SharedFuture};
+use tonic::Status;
+
+use super::shared::{Pool, Shared};
+
+/// A snapshot that several chunks wait for.
+pub(super) type Pinned = SharedFuture<BoxFuture<'static, Result<Arc<Snapshot>, Status>>>;
+
+/// What decides the snapshots of one stream.
+pub(super) struct Moment {
+    shared: Arc<Shared>,
+    plan: Arc<Plan>,
+    /// The position to wait for, and how long; none once it was seen.
+    at_least: Option<(Position, Duration)>,
+    /// Whether all requests have the snapshot of the first.
+    is_one: bool,
+    /// Whether making a snapshot may have to wait for the clock or for the disk.
+    waits: bool,
+    pinned: Option<Pinned>,
+    expires: Option<Instant>,
+}
+
+impl Moment {
+    /// The moments of requests of `plan`, or their one moment.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        plan: &Arc<Plan>,
+        at_least: Option<(Position, Duration)>,
+        is_one: bool,
+        waits: bool,
+    ) -> Self {
+        let (shared, plan) = (Arc::clone(shared), Arc::clone(plan));
+        Self { shared, plan, at_least, is_one, waits, pinned: None, expires: None }
+    }
+
+    /// When the one snapshot may be used no more; it then holds up the removal of old segments.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// The snapshot of one request, if it is to be had without waiting for anything.
+    pub(super) fn at_once(&mut self) -> Option<EngineResult<Snapshot>> {
+        if self.is_one || self.waits {
+            return None;
+        }
+        let database = &self.shared.database;
+        if let Some((position, _)) = &self.at_least {
+            database.wait_for(position, Duration::ZERO).ok()?;
+            self.at_least = None;
+        }
+        Some(database.snapshot(&self.plan))
+    }
+
+    /// The snapshot of one request, or that of all.
+    pub(super) fn pin(&mut self) -> Pinned {
+        if let Some(pinned) = &self.pinned {
+            return pinned.clone();
+        }
+        let shared = Arc::clone(&self.shared);
+        let plan = Arc::clone(&self.plan);
+        // Kept for the next request, because this one may wait in vain.
+        let at_least =
+            self.at_least.filter(|(position, _)| shared.database.wait_for(position, Duration::ZERO).is_err());
+        let pinning = async move {
+            let _place = at_least.is_some().then(|| shared.wait_for_position()).transpose()?;
+            let pinned = shared.engine(Pool::Waiters, move |database| {
+                if let Some((position, wait)) = at_least {
+                    database.wait_for(&position, wait)?;
+                }
+                database.snapshot(&plan)
+            });
+            pinned.await.map(Arc::new)
+        };
+        let pinned = pinning.boxed().shared();
+        if self.is_one {
+            self.pinned = Some(pinned.clone());
+            self.expires = Instant::now().checked_add(self.shared.snapshot_age_max);
+        }
+        pinned
+    }
+}
