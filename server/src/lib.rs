@@ -71,7 +71,7 @@ impl Server {
     pub async fn serve(config: Config, database: Database) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let registry = metrics.registry(&database);
-        let monitor = Arc::new(Monitor { registry, ready: AtomicBool::new(false) });
+        let monitor = Arc::new(Monitor { registry, serving: AtomicBool::new(false), database: database.clone() });
         let (shutdown, told) = Shutdown::new();
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -120,7 +120,7 @@ impl Server {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
         });
-        monitor.ready.store(true, Ordering::Relaxed);
+        monitor.serving.store(true, Ordering::Relaxed);
         tracing::info!(%address, "serving Arrow Flight");
         let wait_max = limits.shutdown_wait_max;
         Ok(Self {
@@ -159,7 +159,7 @@ impl Server {
 
     /// Stops accepting, finishes what was accepted, and closes the database.
     pub async fn stop(mut self) -> Result<(), String> {
-        self.monitor.ready.store(false, Ordering::Relaxed);
+        self.monitor.serving.store(false, Ordering::Relaxed);
         self.shutdown.begin();
         let ended = futures::future::join_all(self.threads.iter_mut().map(ServingThread::ended));
         if tokio::time::timeout(self.wait_max, ended).await.is_err() {

@@ -167,7 +167,6 @@ const ENGINE: &[EngineMetric] = &[
     ("engine_pack_bytes", "Bytes of latest packs written", Shape::Grows, |s| &s.pack_bytes),
     ("engine_stalls", "Times that writes waited for memory", Shape::Grows, |s| &s.stalls),
     ("engine_stall_micros", "Microseconds that writes waited for memory", Shape::Grows, |s| &s.stall_micros),
-    ("engine_poisoned", "1 once a failed sync stopped all writes", Shape::Stands, |s| &s.poisoned),
     ("engine_background_errors", "Errors of flush and compaction", Shape::Grows, |s| &s.background_errors),
     ("engine_rows_read", "Rows of lookups and joins answered", Shape::Grows, |s| &s.rows_read),
     ("engine_rows_from_packs", "Rows of those that a latest pack answered", Shape::Grows, |s| &s.rows_from_packs),
@@ -195,6 +194,10 @@ impl Collector for EngineMetrics {
         let wal_age = u64::try_from(holdings.wal_age.as_micros()).unwrap_or(u64::MAX);
         stands(&mut encoder, "engine_wal_age_micros", "Age of the oldest row that waits to be flushed", wal_age)?;
         stands(&mut encoder, "engine_maps", "Memory maps open now", holdings.maps)?;
+        let orphans = "Bytes of files that nothing needs any more and that could not be removed yet";
+        stands(&mut encoder, "engine_orphan_bytes", orphans, holdings.orphan_bytes)?;
+        let poisoned = "1 once a failed sync stopped all writes";
+        stands(&mut encoder, "engine_poisoned", poisoned, u64::from(holdings.poisoned))?;
         Ok(())
     }
 }

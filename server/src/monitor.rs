@@ -1,6 +1,7 @@
 //! Metrics and health over HTTP, on a port of their own, so that a scrape never competes with requests.
 //!
-//! `/metrics` answers OpenMetrics text, `/health` says that the process lives, `/ready` that it takes requests.
+//! `/metrics` answers OpenMetrics text, `/health` says that the process lives, `/ready` that it takes requests, writes
+//! among them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use firn_storage::database::Database;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -30,7 +32,16 @@ pub struct Monitor {
     /// All metrics.
     pub registry: Registry,
     /// Whether requests are taken.
-    pub ready: AtomicBool,
+    pub serving: AtomicBool,
+    /// What they are put to.
+    pub database: Database,
+}
+
+impl Monitor {
+    /// Whether the server does all that it is there for: requests are taken, and writes too.
+    fn is_ready(&self) -> bool {
+        self.serving.load(Ordering::Relaxed) && !self.database.is_poisoned()
+    }
 }
 
 /// Serves `monitor` until the task is aborted.
@@ -69,7 +80,7 @@ fn answer(monitor: &Monitor, request: &Request<Incoming>) -> Response<Full<Bytes
     match request.uri().path() {
         "/metrics" => metrics(&monitor.registry),
         "/health" => text(StatusCode::OK, "ok\n"),
-        "/ready" if monitor.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ready\n"),
+        "/ready" if monitor.is_ready() => text(StatusCode::OK, "ready\n"),
         "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         _ => text(StatusCode::NOT_FOUND, "here are /metrics, /health and /ready\n"),
     }

@@ -21,10 +21,10 @@ const UNSAFE_ALLOWED: [&str; 2] = ["storage/src/io/map.rs", "storage/src/prefetc
 /// `manifest`, `versions`, `engine` and `read` are in one layer.
 const LAYERS: [&[&str]; 7] = [
     &["checksum", "error", "prefetch", "statistics", "time"],
-    &["block_list", "blocks", "config", "ingest_clock", "io", "position", "published"],
+    &["block_list", "blocks", "config", "ingest_clock", "io", "poison", "position", "published"],
     &["column", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
-    &["engine", "erase", "manifest", "read", "versions", "view"],
+    &["edit", "engine", "erase", "manifest", "merging", "read", "retired", "versions", "view"],
     &["commit", "compaction", "flush", "purge", "scrub"],
     &["background", "database", "recovery", "repair", "status", "verify"],
 ];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::commit::Queue;
 use crate::compaction;
@@ -44,18 +45,33 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
     spawned.map_err(|error| Error::new(Kind::Exhausted, format!("could not start the thread {name}: {error}")))
 }
 
-/// Does `step` until the database closes; sleeps while there is nothing to do, longer after an error.
+/// How long background work pauses after an error, and at most after many in a row.
+const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Does `step` until the database closes; sleeps while there is nothing to do, longer after each error. Once the
+/// database is poisoned nothing can be written, and there is nothing to do.
 fn work(engine: &Engine, step: impl Fn() -> Result<bool>) {
     let mut heard = 0;
+    let mut pause = PAUSE;
     while !engine.is_closing() {
+        if engine.poison.get().is_some() {
+            engine.sleep(PAUSE_MAX);
+            continue;
+        }
         match step() {
-            Ok(true) => {}
-            Ok(false) => engine.work.wait(&mut heard, IDLE),
+            Ok(more) => {
+                pause = PAUSE;
+                if !more {
+                    engine.work.wait(&mut heard, IDLE);
+                }
+            }
             Err(_) if engine.is_closing() => return,
             Err(error) => {
                 engine.statistics.background_errors.add(1);
                 tracing::error!(%error, "background work failed and will be tried again");
-                std::thread::sleep(IDLE);
+                engine.sleep(pause);
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
     }

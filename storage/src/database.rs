@@ -105,7 +105,12 @@ impl Database {
     /// Changes the schema; durable when this returns the schema after it.
     pub fn change(&self, change: &Change) -> Result<Arc<Catalog>> {
         let change = change.clone();
-        self.wait_for_answer(|done| Job::Change(change, done))
+        let after = self.wait_for_answer(|done| Job::Change(change, done))?;
+        // The change is made. If the files of what was dropped cannot go now, they go with the next edit.
+        if let Err(error) = self.engine().forget_dropped() {
+            tracing::warn!(%error, "files of what was dropped are still there");
+        }
+        Ok(after)
     }
 
     /// Proves `batch` against the newest schema.
@@ -226,6 +231,11 @@ impl Database {
     /// What the database holds and does now.
     pub fn status(&self) -> Value {
         status::status(self.engine())
+    }
+
+    /// Whether a failed sync stopped all writes.
+    pub fn is_poisoned(&self) -> bool {
+        self.engine().poison.get().is_some()
     }
 
     /// What the database holds now, for metrics.

@@ -13,9 +13,11 @@ use crate::ingest_clock::IngestClock;
 use crate::io::Files;
 use crate::manifest::Manifest;
 use crate::model::catalog::{Entity, Table};
+use crate::poison::Poison;
 use crate::published::Published;
 use crate::read::block::SpareBlocks;
 use crate::read::plan::States;
+use crate::retired::Retired;
 use crate::statistics::Statistics;
 use crate::versions::Versions;
 use crate::view::{EntityState, TableState};
@@ -30,16 +32,24 @@ pub struct Registry {
 }
 
 /// The shared state of an open database.
+///
+/// Locks are taken in this order, and none while a later one is held: `compacting`, `flushing`, `manifest`, a table's
+/// `edit`, its `pending` or `size`, an entity's `erasures`, a dictionary's state, `retired`. A flush waits for the log's
+/// thread while it holds `flushing`; that thread takes neither `compacting` nor `flushing`.
 #[derive(Debug)]
 pub struct Engine {
     /// The settings.
     pub options: Options,
     /// The door to files.
     pub files: Arc<dyn Files>,
+    /// Why nothing is written any more, if a sync failed.
+    pub poison: Arc<Poison>,
+    /// Files that nothing needs any more and that are still there.
+    pub retired: Retired,
     /// The clock of the log.
     pub clock: IngestClock,
     /// What reads see of the log.
-    pub published: Published,
+    pub published: Arc<Published>,
     /// The schema, all versions.
     pub versions: ArcSwap<Versions>,
     /// Entities and tables.
@@ -58,6 +68,8 @@ pub struct Engine {
     pub room: Signal,
     /// Set when the database closes: background work stops at its next step.
     pub closing: AtomicBool,
+    /// Wakes what sleeps until then.
+    pub closed: Signal,
     /// Held by the one compaction that runs.
     pub compacting: Mutex<()>,
     /// Until when no pack is rebuilt because of writes, by the monotonic clock.
@@ -77,6 +89,11 @@ impl Engine {
     /// Whether the database is being closed.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps for `wait`, but not beyond the closing of the database.
+    pub fn sleep(&self, wait: std::time::Duration) {
+        self.closed.wait(&mut 0, wait);
     }
 
     /// The state of table `id`, unless it was dropped.

@@ -4,19 +4,17 @@
 //! crash at any point leaves either the WAL or the segments, never neither. Compaction edits the same manifest under
 //! the same lock and never blocks a flush for longer than that.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use roaring::RoaringBitmap;
-
 use crate::commit::{Frozen, Job, Queue};
-use crate::compaction::merge::{KeepAll, Merge, RowFilter};
+use crate::compaction::merge::KeepAll;
+use crate::dictionary::Maintained;
+use crate::edit::Outputs;
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::{Error, Result};
-use crate::manifest::{EntityManifest, ManifestState, SegmentEntry, TableManifest};
-use crate::run::Run;
-use crate::segment::{self, SegmentMeta};
+use crate::manifest::{EntityManifest, ManifestState, NamedFile, TableManifest};
+use crate::merging::{Merged, Merging, merge_runs};
 use crate::view::{EntityState, TableState};
 
 /// Flushes the memtables of `tables`. One flush runs at a time.
@@ -57,149 +55,112 @@ fn finish_frozen(engine: &Engine) -> Result<()> {
 }
 
 fn flush_frozen(engine: &Arc<Engine>, frozen: &Frozen) -> Result<()> {
-    let mut written: HashMap<u32, Vec<(u32, Vec<SegmentMeta>)>> = HashMap::new();
-    for &id in frozen.tables.keys() {
-        let Some(table) = engine.table(id) else { continue };
-        written.insert(id, write_table(engine, &table)?);
-    }
-    // Opened before the manifest names them: after that nothing may fail before they are shown, or the rows would go
-    // back to the memtable and be flushed twice.
-    let opened = open_segments(engine, &written)?;
-    let entities = entities_of(engine, frozen.tables.keys().copied());
-    let dictionaries = entities.iter().map(|entity| persist(engine, entity)).collect::<Result<Vec<_>>>()?;
-    let stale = {
-        let mut manifest = engine.manifest.lock();
-        let before = manifest.state.clone();
-        edit_manifest(engine, &mut manifest.state, frozen, &written, &entities, &dictionaries);
-        let stale = unlisted_dictionaries(&before, &manifest.state);
-        if let Err(error) = manifest.write() {
-            manifest.state = before;
-            return Err(error);
-        }
-        stale
-    };
-    for (id, segments) in opened {
-        if let Some(table) = engine.table(id) {
-            show_segments(&table, segments);
-        }
-    }
-    for (entity, metas) in entities.iter().zip(&dictionaries) {
-        for (dictionary, metas) in entity.dictionaries.iter().zip(metas) {
-            dictionary.adopt(&engine.files, metas)?;
-        }
-    }
-    remove_files(engine, &stale);
-    crate::wal::remove_before(&engine.files, wal_first(engine, frozen))?;
+    let outputs = engine.outputs();
+    let tables: Vec<Arc<TableState>> = frozen.tables.keys().filter_map(|&id| engine.table(id)).collect();
+    let flushed = tables.into_iter().map(|table| write_table(engine, &outputs, table)).collect::<Result<Vec<_>>>()?;
+    let entities = persist_entities(engine, &outputs, &flushed)?;
+    engine.edit_manifest(outputs, |state| edit(engine, state, frozen, &flushed, &entities))?;
+    flushed.into_iter().for_each(FlushedTable::show);
+    entities.into_iter().for_each(PersistedEntity::adopt);
     engine.statistics.memtable_bytes.set(engine.memtable_bytes());
     engine.statistics.flushes.add(1);
     engine.room.ring();
     engine.work.ring();
-    Ok(())
+    crate::wal::remove_before(&engine.files, wal_first(engine, frozen))
 }
 
-/// Writes the frozen runs of each bucket as segments.
-fn write_table(engine: &Engine, table: &Arc<TableState>) -> Result<Vec<(u32, Vec<SegmentMeta>)>> {
+/// A table whose frozen runs are in segments.
+struct FlushedTable {
+    table: Arc<TableState>,
+    /// Per bucket.
+    segments: Vec<(u32, Merged)>,
+}
+
+/// Writes the frozen runs of each bucket of `table` as segments.
+fn write_table(engine: &Engine, outputs: &Outputs<'_>, table: Arc<TableState>) -> Result<FlushedTable> {
     let view = table.view.load_full();
-    let mut written = Vec::new();
-    for (bucket, view) in view.buckets.iter().enumerate().filter(|(_, view)| !view.frozen.is_empty()) {
-        let erased = table.entity.erased(bucket as u32);
-        let metas = merge_runs(engine, table, &view.frozen, &erased, &KeepAll, &|_| {})?;
-        engine.statistics.flush_bytes.add(metas.iter().map(|meta| meta.length).sum());
-        written.push((bucket as u32, metas));
+    let mut segments = Vec::new();
+    for (bucket, view) in (0u32..).zip(&view.buckets).filter(|(_, view)| !view.frozen.is_empty()) {
+        let erased = table.entity.erased(bucket);
+        let merging = Merging { runs: &view.frozen, erased: &erased, filter: &KeepAll, throttle: &|_| {} };
+        let merged = merge_runs(engine, &table, outputs, &merging)?;
+        engine.statistics.flush_bytes.add(merged.bytes());
+        segments.push((bucket, merged));
     }
-    Ok(written)
+    Ok(FlushedTable { table, segments })
 }
 
-/// Merges `runs` of one bucket into segments, as the table is declared now, without erased entities. Gives way to
-/// whatever else waits for the core, unless writes may soon have to wait for this.
-pub(crate) fn merge_runs(
-    engine: &Engine,
-    table: &TableState,
-    runs: &[Arc<Run>],
-    erased: &RoaringBitmap,
-    filter: &dyn RowFilter,
-    throttle: &dyn Fn(u64),
-) -> Result<Vec<SegmentMeta>> {
-    let declared = engine.declaration(table.id);
-    let features = declared.iter().flat_map(|table| table.features.iter().chain(&table.retired));
-    let mut types: Vec<_> = features.map(|feature| (feature.id, feature.stored_type())).collect();
-    types.sort_unstable_by_key(|(feature, _)| *feature);
-    let gives_way = !engine.is_pressed();
-    let merge = Merge {
-        files: &engine.files,
-        runs,
-        erased,
-        filter,
-        types: &types,
-        segment_rows_max: engine.options.segment_rows_max,
-        segment_bytes_max: engine.options.segment_bytes_max,
-        next_number: &|| engine.take_number(),
-        throttle: &|bytes| {
-            throttle(bytes);
-            if gives_way {
-                std::thread::yield_now();
+impl FlushedTable {
+    /// Swaps the frozen runs for the segments they became.
+    fn show(self) {
+        self.table.edit_view(|view| {
+            for (bucket, merged) in self.segments {
+                Arc::make_mut(&mut view.buckets[bucket as usize]).segments.extend(merged.runs);
             }
-        },
-        cancelled: &|| engine.is_closing(),
-    };
-    merge.run()
+            for bucket in &mut view.buckets {
+                if !bucket.frozen.is_empty() {
+                    Arc::make_mut(bucket).frozen.clear();
+                }
+            }
+        });
+        let mut size = self.table.size.lock();
+        size.frozen_bytes = 0;
+        size.frozen_wal = None;
+    }
 }
 
-pub(crate) fn entities_of(engine: &Engine, tables: impl Iterator<Item = u32>) -> Vec<Arc<EntityState>> {
-    let mut entities: Vec<Arc<EntityState>> =
-        tables.filter_map(|id| Some(Arc::clone(&engine.table(id)?.entity))).collect();
+/// An entity whose keys are in files, per bucket.
+struct PersistedEntity {
+    entity: Arc<EntityState>,
+    dictionaries: Vec<Maintained>,
+}
+
+/// Writes the keys that only memory has, of all entities that the flushed tables use.
+fn persist_entities(engine: &Engine, outputs: &Outputs<'_>, flushed: &[FlushedTable]) -> Result<Vec<PersistedEntity>> {
+    let mut entities: Vec<Arc<EntityState>> = flushed.iter().map(|flushed| Arc::clone(&flushed.table.entity)).collect();
     entities.sort_by_key(|entity| entity.id);
     entities.dedup_by_key(|entity| entity.id);
-    entities
+    let next_number = || outputs.number(NamedFile::Dictionary);
+    let persist = |entity: Arc<EntityState>| {
+        let dictionaries = entity.dictionaries.iter().map(|dictionary| dictionary.persist(&engine.files, &next_number));
+        let dictionaries = dictionaries.collect::<Result<Vec<_>>>()?;
+        Ok(PersistedEntity { entity, dictionaries })
+    };
+    entities.into_iter().map(persist).collect()
 }
 
-type DictionaryMetas = Vec<Vec<crate::dictionary::DictionaryMeta>>;
-
-fn persist(engine: &Engine, entity: &EntityState) -> Result<DictionaryMetas> {
-    let next_number = || engine.take_number();
-    entity.dictionaries.iter().map(|dictionary| dictionary.persist(&engine.files, &next_number)).collect()
+impl PersistedEntity {
+    /// Looks keys up in the files from now on.
+    fn adopt(self) {
+        for (dictionary, maintained) in self.entity.dictionaries.iter().zip(self.dictionaries) {
+            dictionary.adopt(maintained);
+        }
+    }
 }
 
-/// Fills in everything that a manifest says beside segments: what only the WAL knew until now.
-pub(crate) fn edit_common(engine: &Engine, state: &mut ManifestState) {
-    state.next_number = engine.next_number.load(std::sync::atomic::Ordering::SeqCst);
-    // A version that is staged but not yet durable waits for the next manifest.
-    let published = engine.published.sequence();
-    let versions = engine.versions.load();
-    state.versions = versions.entries().iter().filter(|entry| entry.sequence <= published).cloned().collect();
-    let registry = engine.registry.load();
-    state.tables.retain(|id, _| registry.tables.contains_key(id));
-    state.entities.retain(|id, _| registry.entities.contains_key(id));
-}
-
-fn edit_manifest(
+/// Lists what was written, and says that the log before it is not needed.
+fn edit(
     engine: &Engine,
     state: &mut ManifestState,
     frozen: &Frozen,
-    written: &HashMap<u32, Vec<(u32, Vec<SegmentMeta>)>>,
-    entities: &[Arc<EntityState>],
-    dictionaries: &[DictionaryMetas],
+    flushed: &[FlushedTable],
+    entities: &[PersistedEntity],
 ) {
-    edit_common(engine, state);
     state.sequence = state.sequence.max(frozen.through);
     state.ingest_time = state.ingest_time.max(frozen.ingest_time);
-    for (id, log) in &frozen.tables {
-        let Some(segments) = written.get(id) else { continue };
-        let table: &mut TableManifest = state.tables.entry(*id).or_default();
+    for FlushedTable { table, segments } in flushed {
+        let log = &frozen.tables[&table.id];
+        let table: &mut TableManifest = state.tables.entry(table.id).or_default();
         table.flushed = frozen.through;
         table.ingest_time = log.ingest_time;
         table.producers = log.producers.iter().map(|(name, seq)| (name.clone(), *seq)).collect();
-        for (bucket, metas) in segments {
-            let group = metas.first().map_or(0, |meta| meta.number);
-            let entries = metas.iter().map(|meta| SegmentEntry { bucket: *bucket, group, meta: meta.clone() });
-            table.segments.extend(entries);
-        }
+        table.segments.extend(segments.iter().flat_map(|(bucket, merged)| merged.entries(*bucket)));
     }
-    for (entity, metas) in entities.iter().zip(dictionaries) {
+    for PersistedEntity { entity, dictionaries } in entities {
         let erased = entity.dictionaries.iter().map(|dictionary| encode_bitmap(&dictionary.erased())).collect();
         let entry = EntityManifest {
             through: frozen.through,
-            dictionaries: metas.clone(),
+            dictionaries: dictionaries.iter().map(Maintained::metas).collect(),
             erased,
             erasures: entity.erasures.read().entry(),
         };
@@ -217,54 +178,6 @@ fn wal_first(engine: &Engine, frozen: &Frozen) -> u64 {
         still_frozen.into_iter().chain(size.active_wal).min()
     });
     oldest.min().unwrap_or(frozen.wal).min(frozen.wal)
-}
-
-/// The segments of each bucket, opened.
-type Opened = Vec<(u32, Vec<Arc<Run>>)>;
-
-fn open_segments(
-    engine: &Engine,
-    written: &HashMap<u32, Vec<(u32, Vec<SegmentMeta>)>>,
-) -> Result<HashMap<u32, Opened>> {
-    let open = |meta: &SegmentMeta| segment::open(&engine.files, meta).map(Arc::new);
-    let bucket =
-        |(bucket, metas): &(u32, Vec<SegmentMeta>)| Ok((*bucket, metas.iter().map(open).collect::<Result<_>>()?));
-    written.iter().map(|(id, buckets)| Ok((*id, buckets.iter().map(bucket).collect::<Result<_>>()?))).collect()
-}
-
-/// Swaps the frozen runs for the segments they became.
-fn show_segments(table: &TableState, opened: Opened) {
-    table.edit_view(|view| {
-        for (bucket, runs) in opened {
-            Arc::make_mut(&mut view.buckets[bucket as usize]).segments.extend(runs);
-        }
-        for bucket in &mut view.buckets {
-            if !bucket.frozen.is_empty() {
-                Arc::make_mut(bucket).frozen.clear();
-            }
-        }
-    });
-    let mut size = table.size.lock();
-    size.frozen_bytes = 0;
-    size.frozen_wal = None;
-}
-
-fn unlisted_dictionaries(before: &ManifestState, after: &ManifestState) -> Vec<String> {
-    let numbers = |state: &ManifestState| -> std::collections::BTreeSet<u64> {
-        let entities = state.entities.values();
-        entities.flat_map(|entity| entity.dictionaries.iter().flatten().map(|meta| meta.number)).collect()
-    };
-    let kept = numbers(after);
-    numbers(before).difference(&kept).map(|&number| crate::dictionary::file_name(number)).collect()
-}
-
-/// Removes files that no manifest names; one that cannot be removed now is swept at the next opening.
-pub(crate) fn remove_files(engine: &Engine, names: &[String]) {
-    for name in names {
-        if let Err(error) = engine.files.remove(name) {
-            tracing::warn!(%error, "a file that is no longer used stays until the next opening");
-        }
-    }
 }
 
 /// What a caller of `flush` named: one table, or all.

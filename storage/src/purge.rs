@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use crate::commit::Queue;
-use crate::compaction::{self, entries_of, merge_segments};
+use crate::compaction::{self, merge_segments};
+use crate::dictionary::Maintained;
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::Result;
-use crate::flush::{edit_common, flush, remove_files};
+use crate::flush::flush;
+use crate::manifest::NamedFile;
 use crate::time::{Micros, Sequence};
 use crate::view::{EntityState, TableState};
 
@@ -57,11 +59,6 @@ fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result
         }
     }
     if !numbers.is_empty() {
-        let listed = entries_of(engine, table, bucket);
-        assert!(
-            numbers.iter().all(|number| listed.iter().any(|entry| entry.meta.number == *number)),
-            "views show what the manifest lists"
-        );
         merge_segments(engine, table, bucket, &numbers)?;
     }
     let pack_holds = view.pack.as_ref().is_some_and(|latest| erased.range(..latest.pack.ordinals()).next().is_some());
@@ -72,42 +69,25 @@ fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result
 }
 
 fn purge_dictionaries(engine: &Engine, entity: &EntityState) -> Result<()> {
-    let next_number = || engine.take_number();
-    let mut lists = Vec::with_capacity(entity.dictionaries.len());
-    for dictionary in &entity.dictionaries {
-        lists.push(dictionary.purge(&engine.files, &next_number)?);
-    }
-    let mut stale = Vec::new();
-    {
-        let mut manifest = engine.manifest.lock();
-        let before = manifest.state.clone();
-        edit_common(engine, &mut manifest.state);
-        let kept = manifest.state.entities.entry(entity.id).or_default();
-        let now: std::collections::HashSet<u64> = lists.iter().flatten().map(|meta| meta.number).collect();
-        let gone = kept.dictionaries.iter().flatten().filter(|meta| !now.contains(&meta.number));
-        stale.extend(gone.map(|meta| crate::dictionary::file_name(meta.number)));
-        kept.dictionaries.clone_from(&lists);
+    // One thread at a time maintains a dictionary, and a flush does so too.
+    let _guard = engine.flushing.lock();
+    let outputs = engine.outputs();
+    let next_number = || outputs.number(NamedFile::Dictionary);
+    let purged = entity.dictionaries.iter().map(|dictionary| dictionary.purge(&engine.files, &next_number));
+    let purged = purged.collect::<Result<Vec<_>>>()?;
+    engine.edit_manifest(outputs, |state| {
+        let kept = state.entities.entry(entity.id).or_default();
+        kept.dictionaries = purged.iter().map(Maintained::metas).collect();
         kept.erased = entity.dictionaries.iter().map(|dictionary| encode_bitmap(&dictionary.erased())).collect();
-        if let Err(error) = manifest.write() {
-            manifest.state = before;
-            return Err(error);
-        }
+    })?;
+    for (dictionary, maintained) in entity.dictionaries.iter().zip(purged) {
+        dictionary.adopt(maintained);
     }
-    for (dictionary, metas) in entity.dictionaries.iter().zip(&lists) {
-        dictionary.adopt(&engine.files, metas)?;
-    }
-    remove_files(engine, &stale);
     Ok(())
 }
 
 fn write_receipts(engine: &Engine, entity: &EntityState) -> Result<()> {
-    let mut manifest = engine.manifest.lock();
-    let before = manifest.state.clone();
-    edit_common(engine, &mut manifest.state);
-    manifest.state.entities.entry(entity.id).or_default().erasures = entity.erasures.read().entry();
-    if let Err(error) = manifest.write() {
-        manifest.state = before;
-        return Err(error);
-    }
-    Ok(())
+    engine.edit_manifest(engine.outputs(), |state| {
+        state.entities.entry(entity.id).or_default().erasures = entity.erasures.read().entry();
+    })
 }

@@ -1,6 +1,6 @@
 //! Opening a database: the manifest, the files that it names, then the WAL after them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,12 +17,14 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
-use crate::manifest::{EntityManifest, Manifest, ManifestState, TableManifest, VersionEntry};
+use crate::manifest::{EntityManifest, Manifest, ManifestState, NamedFile, TableManifest, VersionEntry};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::pack::Pack;
+use crate::poison::{Poison, Watched};
 use crate::published::Published;
 use crate::read::block::SpareBlocks;
+use crate::retired::Retired;
 use crate::segment;
 use crate::statistics::Statistics;
 use crate::time::{Micros, Sequence, SystemClock};
@@ -40,6 +42,9 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         Some(files) => Arc::clone(files),
         None => Arc::new(Disk::open(&options.directory, options.map, options.maps_max)?),
     };
+    let published = Arc::new(Published::default());
+    let poison = Arc::new(Poison::new(Arc::clone(&published)));
+    let files: Arc<dyn Files> = Arc::new(Watched::new(files, Arc::clone(&poison)));
     let manifest = match Manifest::open(Arc::clone(&files))? {
         Some(manifest) => manifest,
         None => create(&files)?,
@@ -57,7 +62,9 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     let skew = options.clock_skew_max;
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
-        published: Published::default(),
+        published,
+        poison,
+        retired: Retired::new(Arc::clone(&files)),
         versions: ArcSwap::from_pointee(versions),
         registry: ArcSwap::from_pointee(registry),
         next_number: AtomicU64::new(next_number(&files, &state)?),
@@ -67,6 +74,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         work: Signal::default(),
         room: Signal::default(),
         closing: AtomicBool::new(false),
+        closed: Signal::default(),
         compacting: Mutex::new(()),
         packs_rest_until: AtomicI64::new(i64::MIN),
         flushing: Mutex::new(()),
@@ -75,6 +83,8 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         options,
     });
     let committer = replay(&engine, &state)?;
+    // The log may have dropped what the manifest still names.
+    engine.forget_dropped()?;
     Ok((engine, committer))
 }
 
@@ -107,15 +117,7 @@ fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
 
 /// The files that belong to nothing.
 pub(crate) fn unnamed(files: &Arc<dyn Files>, state: &ManifestState) -> Result<Vec<String>> {
-    let mut named: std::collections::HashSet<String> = std::collections::HashSet::new();
-    for table in state.tables.values() {
-        named.extend(table.segments.iter().map(|entry| segment::file_name(entry.meta.number)));
-        named.extend(table.packs.iter().map(|entry| entry.meta.name()));
-    }
-    for entity in state.entities.values() {
-        let metas = entity.dictionaries.iter().flatten();
-        named.extend(metas.map(|meta| crate::dictionary::file_name(meta.number)));
-    }
+    let named: HashSet<String> = state.files().into_iter().map(NamedFile::name).collect();
     let mut unnamed = Vec::new();
     for (folder, _) in FOLDERS {
         let paths = files.list(folder)?.into_iter().map(|name| format!("{folder}/{name}"));
@@ -318,6 +320,7 @@ impl Replayed<'_> {
 /// Stops background work at its next step.
 pub(crate) fn begin_close(engine: &Engine) {
     engine.closing.store(true, Ordering::SeqCst);
+    engine.closed.ring();
     engine.work.ring();
     engine.room.ring();
 }

@@ -52,14 +52,15 @@ pub fn repair(files: &Arc<dyn Files>, clock: &dyn Clock, drop_damaged: bool) -> 
         let copy = copy_aside(files, &manifest.file_name())?;
         repairing.done.set_aside.push(copy);
     }
-    manifest.state.next_number = next_number(files, &manifest.state)?;
+    let mut state = manifest.state.clone();
+    state.next_number = next_number(files, &state)?;
     for (part, file) in &survey.broken {
-        if repairing.part(*part, file, &mut manifest.state, clock)? {
+        if repairing.part(*part, file, &mut state, clock)? {
             mended.push(file.as_str());
         }
     }
     if !mended.is_empty() {
-        manifest.write()?;
+        manifest.write(state)?;
         repairing.finish(&survey.broken, manifest.state.wal_first)?;
     }
     let mut done = repairing.done;

@@ -69,8 +69,6 @@ pub struct Statistics {
     pub stalls: Counter,
     /// Microseconds that they waited.
     pub stall_micros: Counter,
-    /// 1 once a failed sync stopped all writes, else 0.
-    pub poisoned: Counter,
     /// Errors of background work.
     pub background_errors: Counter,
     /// Rows of lookups and joins answered.

@@ -16,13 +16,22 @@ pub struct Holdings {
     pub maps: u64,
     /// Age of the oldest row that is neither in a segment nor on its way into one.
     pub wal_age: Duration,
+    /// Bytes of files that nothing needs any more and that could not be removed yet.
+    pub orphan_bytes: u64,
+    /// Whether a failed sync stopped all writes.
+    pub poisoned: bool,
 }
 
 /// What `engine` holds now.
 pub(crate) fn holdings(engine: &Engine) -> Holdings {
     let oldest = engine.tables().iter().filter_map(|table| table.size.lock().active_since).min();
     let age = oldest.map_or(0, |since| engine.clock.monotonic().saturating_sub(since));
-    Holdings { maps: engine.files.maps_open(), wal_age: Duration::from_micros(age.max(0).unsigned_abs()) }
+    Holdings {
+        maps: engine.files.maps_open(),
+        wal_age: Duration::from_micros(age.max(0).unsigned_abs()),
+        orphan_bytes: engine.retired.bytes(),
+        poisoned: engine.poison.get().is_some(),
+    }
 }
 
 /// The status of the whole database.

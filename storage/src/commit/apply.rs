@@ -25,12 +25,12 @@ impl Committer {
     pub(super) fn apply_writes(&mut self, writes: Vec<StagedWrite>) -> Vec<Answer> {
         let batches: Vec<(&Prepared, &BatchSteps)> =
             writes.iter().filter_map(|write| Some((&*write.prepared, write.steps.as_ref()?))).collect();
-        let result = match self.poisoned.clone() {
-            Some(error) => Err(error),
+        let result = match self.engine.poison.get() {
+            Some(error) => Err(error.clone()),
             None => apply_batches(&batches, self.wal.number(), self.engine.clock.monotonic()),
         };
         match &result {
-            Err(error) => self.poison(error),
+            Err(error) => self.engine.poison.set(error),
             Ok(()) => {
                 let rows: usize = writes.iter().map(|write| write.prepared.batch.keys.len()).sum();
                 self.engine.statistics.rows.add(rows as u64);
@@ -57,7 +57,7 @@ impl Committer {
 
     /// Applies a staged job that is no write, unless the log is poisoned, and returns how to answer it.
     pub(super) fn apply_alone(&mut self, staged: StagedAlone) -> Answer {
-        let poisoned = self.poisoned.clone();
+        let poisoned = self.engine.poison.get().cloned();
         let database = self.engine.database;
         let position = |sequence| Position::new(database, sequence);
         match staged {
@@ -69,7 +69,7 @@ impl Committer {
             StagedAlone::Change { entry, done } => {
                 let applied = match poisoned {
                     Some(error) => Err(error),
-                    None => self.apply_change(entry.as_ref()).inspect_err(|error| self.poison(error)),
+                    None => self.apply_change(entry.as_ref()).inspect_err(|error| self.engine.poison.set(error)),
                 };
                 Box::new(move || {
                     if let Some(done) = done {

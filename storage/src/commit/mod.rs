@@ -135,7 +135,6 @@ pub struct Committer {
     tables: HashMap<u32, TableLog>,
     /// The schema as the log has it: readers see a version once it is durable.
     versions: Arc<Versions>,
-    poisoned: Option<Error>,
 }
 
 impl Committer {
@@ -148,7 +147,7 @@ impl Committer {
         tables: HashMap<u32, TableLog>,
     ) -> Self {
         let versions = engine.versions.load_full();
-        Self { engine, wal, sequence, ingest_time, tables, versions, poisoned: None }
+        Self { engine, wal, sequence, ingest_time, tables, versions }
     }
 
     /// Serves `queue` until it is told to stop, then closes the WAL.
@@ -160,10 +159,8 @@ impl Committer {
             }
         }
         self.engine.published.fail(closed());
-        match self.poisoned {
-            Some(error) => Err(error),
-            None => self.wal.close(),
-        }
+        self.engine.poison.check()?;
+        self.wal.close()
     }
 
     /// Commits one group of jobs; whether the writer must stop.
@@ -229,10 +226,10 @@ impl Committer {
         if staged.is_empty() {
             return;
         }
-        if self.poisoned.is_none() {
+        if self.engine.poison.get().is_none() {
             let start = self.engine.clock.monotonic();
             if let Err(error) = self.wal.commit() {
-                self.poison(&error);
+                self.engine.poison.set(&error);
             }
             let took = self.engine.clock.monotonic() - start;
             self.engine.statistics.wal_syncs.add(1);
@@ -250,7 +247,7 @@ impl Committer {
                 stage::Staged::Alone(alone) => later.push(self.apply_alone(alone)),
             }
         }
-        if self.poisoned.is_none() {
+        if self.engine.poison.get().is_none() {
             self.engine.published.publish(self.sequence);
         }
         later.into_iter().for_each(|answer| answer());
@@ -259,7 +256,7 @@ impl Committer {
 
     /// Begins the next WAL file when the current one is full.
     fn turn_wal(&mut self) {
-        if self.poisoned.is_some() || self.wal.bytes() < self.engine.options.wal_bytes_max {
+        if self.engine.poison.get().is_some() || self.wal.bytes() < self.engine.options.wal_bytes_max {
             return;
         }
         let number = self.engine.take_number();
@@ -272,9 +269,7 @@ impl Committer {
 
     /// Turns over the memtables of `tables` and the WAL file they are in.
     fn freeze(&mut self, tables: &[u32]) -> Result<Frozen> {
-        if let Some(error) = &self.poisoned {
-            return Err(error.clone());
-        }
+        self.engine.poison.check()?;
         let number = self.engine.take_number();
         self.wal.rotate(number).inspect_err(|error| self.note_failure(error))?;
         let mut frozen =
@@ -299,23 +294,10 @@ impl Committer {
     }
 
     /// Stops writes if `error` says that what the disk holds is unknown.
-    fn note_failure(&mut self, error: &Error) {
+    fn note_failure(&self, error: &Error) {
         if error.kind() == Kind::Poisoned {
-            self.poison(error);
+            self.engine.poison.set(error);
         }
-    }
-
-    /// Stops writes. The first reason stays: what follows is only its echo.
-    fn poison(&mut self, error: &Error) {
-        if self.poisoned.is_some() {
-            return;
-        }
-        let mend = "reads go on; mend the disk, then open the database again (start the server again)";
-        let error = Error::new(Kind::Poisoned, format!("{error}; {mend}"));
-        tracing::error!(%error, "the log is poisoned");
-        self.engine.statistics.poisoned.set(1);
-        self.engine.published.fail(error.clone());
-        self.poisoned = Some(error);
     }
 }
 

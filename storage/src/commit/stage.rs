@@ -204,10 +204,7 @@ impl Committer {
     }
 
     fn check_open(&self) -> Result<()> {
-        match &self.poisoned {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.engine.poison.check()
     }
 
     /// Whether the batch repeats the last one of its producer.

@@ -13,10 +13,9 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::flush::{edit_common, merge_runs, remove_files};
 use crate::manifest::SegmentEntry;
+use crate::merging::{Merging, merge_runs};
 use crate::run::Run;
-use crate::segment;
 use crate::view::{Horizon, TableState};
 use merge::{KeepAll, RowFilter};
 use retention::Forgetting;
@@ -100,32 +99,23 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     let forgets = view.horizon != Horizon::default() && !{ beside }.any(|run| run.rows.kinds.is_some());
     let forgetting = Forgetting { runs: &runs, horizon: view.horizon };
     let filter: &dyn RowFilter = if forgets { &forgetting } else { &KeepAll };
-    let metas = merge_runs(engine, table, &runs, &erased, filter, &|bytes| throttle.spend(bytes))?;
-    let bytes: u64 = metas.iter().map(|meta| meta.length).sum();
-    let group = metas.first().map_or(0, |meta| meta.number);
-    let opened =
-        metas.iter().map(|meta| segment::open(&engine.files, meta).map(Arc::new)).collect::<Result<Vec<_>>>()?;
-    {
-        let mut manifest = engine.manifest.lock();
-        let before = manifest.state.clone();
-        edit_common(engine, &mut manifest.state);
-        if let Some(listed) = manifest.state.tables.get_mut(&table.id) {
-            listed.segments.retain(|entry| entry.bucket != bucket || !numbers.contains(&entry.meta.number));
-            let entries = metas.iter().map(|meta| SegmentEntry { bucket, group, meta: meta.clone() });
-            listed.segments.extend(entries);
-        }
-        if let Err(error) = manifest.write() {
-            manifest.state = before;
-            return Err(error);
-        }
-    }
+    let outputs = engine.outputs();
+    let merging = Merging { runs: &runs, erased: &erased, filter, throttle: &|bytes| throttle.spend(bytes) };
+    let merged = merge_runs(engine, table, &outputs, &merging)?;
+    let bytes = merged.bytes();
+    engine.edit_manifest(outputs, |state| {
+        // A table that was dropped meanwhile has no entry.
+        let Some(listed) = state.tables.get_mut(&table.id) else { return };
+        let before = listed.segments.len();
+        listed.segments.retain(|entry| entry.bucket != bucket || !numbers.contains(&entry.meta.number));
+        assert_eq!(listed.segments.len() + numbers.len(), before, "views show what the manifest lists");
+        listed.segments.extend(merged.entries(bucket));
+    })?;
     table.edit_view(|view| {
         let bucket = Arc::make_mut(&mut view.buckets[bucket as usize]);
         bucket.segments.retain(|run| run.segment.is_none_or(|number| !numbers.contains(&number)));
-        bucket.segments.extend(opened);
+        bucket.segments.extend(merged.runs);
     });
-    let names: Vec<String> = numbers.iter().map(|&number| segment::file_name(number)).collect();
-    remove_files(engine, &names);
     engine.statistics.compactions.add(1);
     engine.statistics.compaction_bytes.add(bytes);
     engine.room.ring();

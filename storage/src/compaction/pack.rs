@@ -13,10 +13,10 @@ use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 
 use crate::column::{Column, fixed_width};
+use crate::edit::Outputs;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::flush::{edit_common, remove_files};
-use crate::manifest::PackEntry;
+use crate::manifest::{NamedFile, PackEntry};
 use crate::model::catalog::Table;
 use crate::pack::{self, DELETED, NEVER, NULL, Pack, VALUE, WindowColumn, Winners};
 use crate::read::bounds::RowBounds;
@@ -91,70 +91,67 @@ pub(crate) fn build(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Re
         table.pending.lock().insert(bucket, Arc::clone(&dirty));
         table.view.load_full()
     };
-    let built = build_file(engine, table, bucket, &declared, ordinals, view.through);
-    let result = built.and_then(|pack| serve(engine, table, bucket, pack, declared.shape, &dirty));
+    let building = Building { engine, table, bucket, declared, ordinals, dirty };
+    let result = building.build(view.through);
     table.pending.lock().remove(&bucket);
     let ended = engine.clock.monotonic();
     engine.packs_rest_until.store(ended + (ended - started) * REST_TIMES, Ordering::Relaxed);
     result
 }
 
-fn build_file(
-    engine: &Engine,
-    table: &TableState,
+/// A pack that is being built.
+struct Building<'a> {
+    engine: &'a Engine,
+    table: &'a TableState,
     bucket: u32,
-    declared: &Table,
+    declared: Arc<Table>,
     ordinals: u32,
-    position: Sequence,
-) -> Result<Pack> {
-    // The view may hold a commit that is not yet published, because its group is still being applied.
-    engine.published.wait(position, Duration::from_secs(60))?;
-    let view = table.view.load_full();
-    let features: Vec<(u32, DataType)> =
-        declared.features.iter().map(|feature| (feature.id, feature.stored_type())).collect();
-    let mut winners = LatestWinners {
-        view: &view.buckets[bucket as usize],
-        features: &features,
-        position,
-        erased: table.entity.erased(bucket),
-    };
-    let number = engine.take_number();
-    let meta = pack::build(&engine.files, number, &features, ordinals, position, &mut winners)?;
-    engine.statistics.packs.add(1);
-    engine.statistics.pack_bytes.add(meta.length);
-    Pack::open(&engine.files, &meta)
+    /// What is written meanwhile.
+    dirty: Arc<DirtySet>,
 }
 
-fn serve(
-    engine: &Engine,
-    table: &TableState,
-    bucket: u32,
-    pack: Pack,
-    shape: u64,
-    dirty: &Arc<DirtySet>,
-) -> Result<()> {
-    let meta = pack.meta().clone();
-    let mut stale = Vec::new();
-    {
-        let mut manifest = engine.manifest.lock();
-        let before = manifest.state.clone();
-        edit_common(engine, &mut manifest.state);
-        let listed = manifest.state.tables.entry(table.id).or_default();
-        stale.extend(listed.packs.iter().filter(|entry| entry.bucket == bucket).map(|entry| entry.meta.name()));
-        listed.packs.retain(|entry| entry.bucket != bucket);
-        listed.packs.push(PackEntry { bucket, shape, meta });
-        if let Err(error) = manifest.write() {
-            manifest.state = before;
-            return Err(error);
-        }
+impl Building<'_> {
+    fn build(&self, position: Sequence) -> Result<()> {
+        let outputs = self.engine.outputs();
+        let pack = self.write(&outputs, position)?;
+        self.serve(outputs, pack)
     }
-    table.edit_view(|view| {
-        let latest = LatestPack::new(pack, Arc::clone(dirty), shape);
-        Arc::make_mut(&mut view.buckets[bucket as usize]).pack = Some(Arc::new(latest));
-        table.pending.lock().remove(&bucket);
-    });
-    remove_files(engine, &stale);
-    Ok(())
+
+    fn write(&self, outputs: &Outputs<'_>, position: Sequence) -> Result<Pack> {
+        let Self { engine, table, .. } = self;
+        // The view may hold a commit that is not yet published, because its group is still being applied.
+        engine.published.wait(position, Duration::from_secs(60))?;
+        let view = table.view.load_full();
+        let features: Vec<(u32, DataType)> =
+            self.declared.features.iter().map(|feature| (feature.id, feature.stored_type())).collect();
+        let mut winners = LatestWinners {
+            view: &view.buckets[self.bucket as usize],
+            features: &features,
+            position,
+            erased: table.entity.erased(self.bucket),
+        };
+        let number = outputs.number(NamedFile::Pack);
+        let meta = pack::build(&engine.files, number, &features, self.ordinals, position, &mut winners)?;
+        engine.statistics.packs.add(1);
+        engine.statistics.pack_bytes.add(meta.length);
+        Pack::open(&engine.files, &meta)
+    }
+
+    fn serve(&self, outputs: Outputs<'_>, pack: Pack) -> Result<()> {
+        let Self { table, bucket, .. } = *self;
+        let (shape, meta) = (self.declared.shape, pack.meta().clone());
+        self.engine.edit_manifest(outputs, |state| {
+            let listed = state.tables.entry(table.id).or_default();
+            listed.packs.retain(|entry| entry.bucket != bucket);
+            listed.packs.push(PackEntry { bucket, shape, meta });
+        })?;
+        table.edit_view(|view| {
+            let latest = LatestPack::new(pack, Arc::clone(&self.dirty), shape);
+            Arc::make_mut(&mut view.buckets[bucket as usize]).pack = Some(Arc::new(latest));
+            table.pending.lock().remove(&bucket);
+        });
+        Ok(())
+    }
 }
 
 /// The winners of a bucket with both bounds open, window by window.

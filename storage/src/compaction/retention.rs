@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::merge::{MergedRow, RowFilter};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::flush::edit_common;
 use crate::rows::RowKind;
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
@@ -31,16 +30,9 @@ pub(crate) fn raise_horizon(engine: &Engine, table: &TableState) -> Result<Horiz
     if horizon == before {
         return Ok(before);
     }
-    {
-        let mut manifest = engine.manifest.lock();
-        let state = manifest.state.clone();
-        edit_common(engine, &mut manifest.state);
-        manifest.state.tables.entry(table.id).or_default().horizon = horizon;
-        if let Err(error) = manifest.write() {
-            manifest.state = state;
-            return Err(error);
-        }
-    }
+    engine.edit_manifest(engine.outputs(), |state| {
+        state.tables.entry(table.id).or_default().horizon = horizon;
+    })?;
     table.edit_view(|view| view.horizon = horizon);
     Ok(horizon)
 }

@@ -5,9 +5,9 @@
 //! memory-mapped files ([`file`]) of geometrically growing size; opening maps them and builds nothing.
 //!
 //! Any number of threads may read while one writes. Maintenance ([`Dictionary::persist`], [`Dictionary::purge`]) is
-//! the work of one thread at a time and may run beside both: it writes files, the caller records them in its
+//! the work of one thread at a time and may run beside both: it writes and opens files, the caller records them in its
 //! manifest together with [`Dictionary::erased`] *taken after it*, and only then does [`Dictionary::adopt`] swap them
-//! in and the caller remove the files that are no longer listed.
+//! in, which cannot fail. The caller removes the files that are no longer listed.
 
 use std::sync::Arc;
 
@@ -48,6 +48,19 @@ const FRESH_COUNT_MIN: u32 = if cfg!(test) { 48 } else { 1 << 18 };
 #[derive(Debug)]
 pub struct Dictionary {
     state: RwLock<State>,
+}
+
+/// The complete list of files of a dictionary after maintenance, open.
+#[derive(Debug)]
+pub struct Maintained {
+    mapped: Vec<Arc<Mapped>>,
+}
+
+impl Maintained {
+    /// For the manifest.
+    pub fn metas(&self) -> Vec<DictionaryMeta> {
+        self.mapped.iter().map(|part| part.meta().clone()).collect()
+    }
 }
 
 /// All parts, in the order of their ordinals: files, frozen parts on their way into a file, the fresh part.
@@ -232,12 +245,12 @@ impl Dictionary {
     /// Writes what is only in memory to a new file, together with the newest files as far as they are small beside
     /// it, so that there are O(log n) files. Answers the complete new list; see the module's text for what to do
     /// with it.
-    pub fn persist(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64) -> Result<Vec<DictionaryMeta>> {
+    pub fn persist(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64) -> Result<Maintained> {
         self.maintain(files, next_number, false)
     }
 
     /// [`Dictionary::persist`] that also rewrites every file with bytes of erased keys.
-    pub fn purge(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64) -> Result<Vec<DictionaryMeta>> {
+    pub fn purge(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64) -> Result<Maintained> {
         self.maintain(files, next_number, true)
     }
 
@@ -249,11 +262,10 @@ impl Dictionary {
         in_files || state.erased.range_cardinality(first..state.fresh.end()) > 0
     }
 
-    /// Reads from the files of `metas`, an answer of [`Dictionary::persist`] or [`Dictionary::purge`], from now on.
-    pub fn adopt(&self, files: &Arc<dyn Files>, metas: &[DictionaryMeta]) -> Result<()> {
-        let open = self.state.read().mapped.clone();
-        let mapped = open_all(files, metas, &open)?;
-        let end = metas.last().map_or(0, DictionaryMeta::end);
+    /// Reads from the files of `maintained` from now on.
+    pub fn adopt(&self, maintained: Maintained) {
+        let mapped = maintained.mapped;
+        let end = mapped.last().map_or(0, |part| part.meta().end());
         let mut state = self.state.write();
         let covered = state.mapped.last().map_or(0, |part| part.meta().end());
         assert!(
@@ -264,7 +276,6 @@ impl Dictionary {
         let next = state.frozen.first().map_or(state.fresh.first_ordinal(), |part| part.first_ordinal());
         assert_eq!(next, end, "adopted files end where a part in memory starts");
         state.mapped = mapped;
-        Ok(())
     }
 
     /// Checks every byte of every file.
@@ -285,12 +296,7 @@ impl Dictionary {
         self.state.read().mapped.iter().map(|part| part.mapped_bytes()).sum()
     }
 
-    fn maintain(
-        &self,
-        files: &Arc<dyn Files>,
-        next_number: &dyn Fn() -> u64,
-        purge: bool,
-    ) -> Result<Vec<DictionaryMeta>> {
+    fn maintain(&self, files: &Arc<dyn Files>, next_number: &dyn Fn() -> u64, purge: bool) -> Result<Maintained> {
         let (mapped, frozen, erased) = self.freeze();
         let mut count: u64 = frozen.iter().map(|part| u64::from(part.count())).sum();
         let mut kept = mapped.len();
@@ -317,7 +323,7 @@ impl Dictionary {
             parts.extend(frozen.iter().map(|part| part.as_ref() as &dyn Part));
             metas.push(file::write(files, next_number(), &parts, &erased)?);
         }
-        Ok(metas)
+        Ok(Maintained { mapped: open_all(files, &metas, &mapped)? })
     }
 
     /// Freezes the fresh part and answers everything that is ready for files.

@@ -37,8 +37,9 @@ impl Disk {
     }
 
     fn persist(&self, dictionary: &Dictionary) -> Vec<DictionaryMeta> {
-        let metas = dictionary.persist(&self.files, &|| self.next()).unwrap();
-        dictionary.adopt(&self.files, &metas).unwrap();
+        let maintained = dictionary.persist(&self.files, &|| self.next()).unwrap();
+        let metas = maintained.metas();
+        dictionary.adopt(maintained);
         metas
     }
 }
@@ -173,8 +174,9 @@ fn run(steps: Vec<Step>, width: usize) {
                 dictionary.persist(&disk.files, &|| disk.next()).unwrap();
             }
             Step::Purge => {
-                metas = dictionary.purge(&disk.files, &|| disk.next()).unwrap();
-                dictionary.adopt(&disk.files, &metas).unwrap();
+                let maintained = dictionary.purge(&disk.files, &|| disk.next()).unwrap();
+                metas = maintained.metas();
+                dictionary.adopt(maintained);
                 assert!(!dictionary.needs_purge());
                 assert_no_bytes(&disk, &metas, &model, &erased_ids, width);
             }
@@ -295,8 +297,7 @@ fn every_failed_call_is_survived() {
         disk.persist(&dictionary);
         insert(&dictionary, &keys[40..]);
         disk.simulated.fail_call(call, Fault::NoSpace);
-        let metas = dictionary.persist(&disk.files, &|| disk.next());
-        let adopted = metas.and_then(|metas| dictionary.adopt(&disk.files, &metas));
+        let adopted = dictionary.persist(&disk.files, &|| disk.next()).map(|maintained| dictionary.adopt(maintained));
         disk.simulated.heal();
         assert_eq!(find(&dictionary, &keys).unwrap(), (0..60).collect::<Vec<_>>());
         let metas = disk.persist(&dictionary);

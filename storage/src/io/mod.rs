@@ -79,17 +79,57 @@ pub fn publish_in(
     write_bytes: usize,
     fill: impl FnOnce(&mut dyn Append) -> Result<()>,
 ) -> Result<()> {
+    stage(files, name, write_bytes, fill)?.publish()
+}
+
+/// Writes a file whole and durable under a temporary name, `write_bytes` at a time. After an error it is not there.
+pub fn stage(
+    files: &Arc<dyn Files>,
+    name: &str,
+    write_bytes: usize,
+    fill: impl FnOnce(&mut dyn Append) -> Result<()>,
+) -> Result<StagedFile> {
     let temporary = format!("{name}{TEMPORARY}");
-    let mut file = EvenWrites { file: files.create(&temporary)?, write_bytes, pending: Vec::new() };
+    let created = files.create(&temporary).or_else(|error| {
+        // One that an earlier failure left is in the way.
+        files.remove(&temporary).map_err(|_| error)?;
+        files.create(&temporary)
+    });
+    let mut file = EvenWrites { file: created?, write_bytes, pending: Vec::new() };
     let written = fill(&mut file).and_then(|()| file.sync());
     drop(file);
-    if let Err(error) = written {
-        // The temporary file is swept at the next open if it cannot be removed now.
-        let _ = files.remove(&temporary);
-        return Err(error);
+    let staged = StagedFile { files: Arc::clone(files), temporary, name: name.to_owned() };
+    match written {
+        Ok(()) => Ok(staged),
+        Err(error) => {
+            staged.discard();
+            Err(error)
+        }
     }
-    files.rename(&temporary, name)?;
-    files.sync_directory(directory_of(name))
+}
+
+/// A file that is durable, but not yet under its name.
+#[derive(Debug)]
+pub struct StagedFile {
+    files: Arc<dyn Files>,
+    temporary: String,
+    name: String,
+}
+
+impl StagedFile {
+    /// Gives the file its name, durably. After an error it may have it.
+    pub fn publish(self) -> Result<()> {
+        if let Err(error) = self.files.rename(&self.temporary, &self.name) {
+            self.discard();
+            return Err(error);
+        }
+        self.files.sync_directory(directory_of(&self.name))
+    }
+
+    fn discard(self) {
+        // What cannot be removed now is swept at the next open, or when the file is written again.
+        let _ = self.files.remove(&self.temporary);
+    }
 }
 
 /// How much of a published file is written at once: a huge page. A kernel whose page cache has large folios keeps what

@@ -1,19 +1,23 @@
 //! The manifest: which files are the database, and everything else that must survive without the WAL.
 //!
-//! One file holds the whole state as JSON under a checksum. Each change writes the next number and then removes the
-//! one before, so the newest name is always whole: a newest manifest that does not check is damage, not a crash.
+//! One file holds the whole state as JSON under a checksum. Each change writes the next number and then removes those
+//! before, so the newest name is always whole: a newest manifest that does not check is damage, not a crash. A number
+//! is used once, also when its write failed: what is on the disk under it is then unknown.
 
+mod named;
 mod state;
 
 use std::sync::Arc;
 
 use crate::checksum::checksum64;
 use crate::error::{Error, Result};
-use crate::io::{Files, publish};
+use crate::io::{Files, HUGE_BYTES, TEMPORARY, stage};
 
+pub use named::NamedFile;
 pub use state::{EntityManifest, ManifestState, PackEntry, SegmentEntry, TableManifest, VersionEntry};
 
 const DIRECTORY: &str = "manifest";
+const ENDING: &str = ".manifest";
 const MAGIC: &[u8; 8] = b"firnmanf";
 const FORMAT: u32 = 0;
 const HEADER_BYTES: usize = 32;
@@ -23,16 +27,33 @@ const HEADER_BYTES: usize = 32;
 pub struct Manifest {
     files: Arc<dyn Files>,
     number: u64,
+    /// The last number that was tried.
+    tried: u64,
     /// What the file holds.
     pub state: ManifestState,
+}
+
+/// A manifest that could not be made durable.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// Why.
+    pub error: Error,
+    /// Whether the file may have its name all the same: the next opening may find it, until a later one is durable.
+    pub may_be_there: bool,
+}
+
+impl From<Unwritten> for Error {
+    fn from(unwritten: Unwritten) -> Self {
+        unwritten.error
+    }
 }
 
 impl Manifest {
     /// The first manifest of a new database.
     pub fn create(files: Arc<dyn Files>, state: ManifestState) -> Result<Self> {
         files.create_directory(DIRECTORY)?;
-        let mut manifest = Self { files, number: 0, state };
-        manifest.write()?;
+        let mut manifest = Self { files, number: 0, tried: 0, state: ManifestState::default() };
+        manifest.write(state)?;
         Ok(manifest)
     }
 
@@ -41,22 +62,25 @@ impl Manifest {
         let numbers = numbers(&files)?;
         let Some(&number) = numbers.last() else { return Ok(None) };
         let state = read(&files, number)?;
-        Ok(Some(Self { files, number, state }))
+        Ok(Some(Self { files, number, tried: number, state }))
     }
 
-    /// Makes `state` durable as the next manifest and removes the one before.
-    pub fn write(&mut self) -> Result<()> {
-        let number = self.number + 1;
-        let payload = serde_json::to_vec(&self.state).expect("a manifest is plain data");
-        publish(&self.files, &name(number), |file| {
-            file.append(&header(number, &payload))?;
+    /// Makes `state` durable as the next manifest and removes those before. After an error the manifest is what it was.
+    pub fn write(&mut self, state: ManifestState) -> Result<(), Unwritten> {
+        let number = self.tried + 1;
+        let payload = serde_json::to_vec(&state).expect("a manifest is plain data");
+        let surely_not = |error| Unwritten { error, may_be_there: false };
+        let header = header(number, &payload).map_err(surely_not)?;
+        self.tried = number;
+        let staged = stage(&self.files, &name(number), HUGE_BYTES, |file| {
+            file.append(&header)?;
             file.append(&payload)
-        })?;
-        let before = std::mem::replace(&mut self.number, number);
-        if before > 0 {
-            // A manifest that stays behind is removed at the next open.
-            let _ = self.files.remove(&name(before));
-        }
+        });
+        let published = staged.map_err(surely_not)?.publish();
+        published.map_err(|error| Unwritten { error, may_be_there: true })?;
+        (self.number, self.state) = (number, state);
+        // A manifest that stays behind is removed after the next one, or at the next open.
+        let _ = self.sweep();
         Ok(())
     }
 
@@ -70,12 +94,13 @@ impl Manifest {
         name(self.number)
     }
 
-    /// Removes every manifest but the newest.
+    /// Removes every manifest but the newest, and what was begun of one.
     pub fn sweep(&self) -> Result<()> {
-        for number in numbers(&self.files)? {
-            if number != self.number {
-                self.files.remove(&name(number))?;
-            }
+        let newest = self.file_name();
+        let names = self.files.list(DIRECTORY)?.into_iter().map(|name| format!("{DIRECTORY}/{name}"));
+        let ours = |name: &String| name.ends_with(ENDING) || name.ends_with(TEMPORARY);
+        for name in names.filter(|name| ours(name) && *name != newest) {
+            self.files.remove(&name)?;
         }
         Ok(())
     }
@@ -83,28 +108,31 @@ impl Manifest {
 
 /// The name of the manifest `number`.
 pub fn name(number: u64) -> String {
-    format!("{DIRECTORY}/{number:020}.manifest")
+    format!("{DIRECTORY}/{number:020}{ENDING}")
 }
 
 fn numbers(files: &Arc<dyn Files>) -> Result<Vec<u64>> {
     let names = files.list(DIRECTORY)?;
-    let numbers = names.iter().filter_map(|name| name.strip_suffix(".manifest")?.parse().ok());
+    let numbers = names.iter().filter_map(|name| name.strip_suffix(ENDING)?.parse().ok());
     let mut numbers: Vec<u64> = numbers.collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
 
 /// Magic, format, number, payload length, and a checksum over these and the payload.
-fn header(number: u64, payload: &[u8]) -> [u8; HEADER_BYTES] {
+fn header(number: u64, payload: &[u8]) -> Result<[u8; HEADER_BYTES]> {
+    let length = u32::try_from(payload.len()).map_err(|_| {
+        Error::exhausted(format!("a manifest of {} bytes is beyond its format; drop what is not needed", payload.len()))
+    })?;
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-    header[12..16].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[12..16].copy_from_slice(&length.to_le_bytes());
     header[16..24].copy_from_slice(&number.to_le_bytes());
     let mut checked = header[..24].to_vec();
     checked.extend_from_slice(payload);
     header[24..].copy_from_slice(&checksum64(&checked).to_le_bytes());
-    header
+    Ok(header)
 }
 
 fn read(files: &Arc<dyn Files>, number: u64) -> Result<ManifestState> {
@@ -115,7 +143,7 @@ fn read(files: &Arc<dyn Files>, number: u64) -> Result<ManifestState> {
         return Err(damage(bytes.len() as u64, "it ends within its header"));
     }
     let (given, payload) = bytes.split_at(HEADER_BYTES);
-    if given != header(number, payload) {
+    if !header(number, payload).is_ok_and(|header| header == given) {
         return Err(damage(0, "its header or checksum does not match its content"));
     }
     serde_json::from_slice(payload).map_err(|error| damage(HEADER_BYTES as u64, &error.to_string()))

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::io::Files;
+use crate::io::{Files, sweep};
 
 mod reader;
 mod record;
@@ -45,6 +45,8 @@ pub struct Wal {
     writer: Writer,
     /// The failure after which nothing more is written.
     poisoned: Option<Error>,
+    /// Whether a file that was begun and not published may still be there.
+    littered: bool,
 }
 
 impl Wal {
@@ -83,7 +85,7 @@ impl Wal {
     }
 
     fn serve(files: &Arc<dyn Files>, writer: Writer) -> Self {
-        Self { files: Arc::clone(files), writer, poisoned: None }
+        Self { files: Arc::clone(files), writer, poisoned: None, littered: false }
     }
 
     /// Adds `record` to the group that the next commit makes durable. Sequences must increase. A payload beyond
@@ -119,12 +121,19 @@ impl Wal {
     pub fn rotate(&mut self, number: u64) -> Result<()> {
         assert!(number > self.writer.number(), "file numbers increase");
         self.commit()?;
+        if self.littered {
+            sweep(self.files.as_ref(), DIRECTORY)?;
+            self.littered = false;
+        }
         // Made first, so that a full disk is met while the old file can still be written.
         let header = FileHeader { number, previous: Some(self.writer.link()) };
         let next = match begin_synced(self.files.as_ref(), &header, self.writer.last()) {
             Ok(next) => next,
             Err(error) if error.kind() == Kind::Poisoned => return self.poison_on_error(Err(error)),
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.littered = true;
+                return Err(error);
+            }
         };
         // The old file is durably closed before the new name appears, or replay would find a gap.
         let closed = self.writer.end().and_then(|()| self.writer.sync());

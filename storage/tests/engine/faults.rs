@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use firn_storage::error::{Error, Kind as ErrorKind};
+use firn_storage::io::Files;
 use firn_storage::io::simulated::{Fault, Simulated};
 use firn_storage::model::declare::Change;
 use firn_storage::time::Clock;
+use firn_storage::verify::verify;
 use serde_json::json;
 
 use crate::oracle::Value;
@@ -214,6 +216,20 @@ pub(crate) fn on_all_cores(trial: impl Fn(usize) -> bool + Sync) -> usize {
     last.into_inner()
 }
 
+/// No file is there that the manifest does not name, and one manifest.
+fn no_orphans(world: &World) -> Outcome {
+    let files: Arc<dyn Files> = Arc::new(world.files.clone());
+    let report = verify(&files).map_err(|error| format!("{error:?}"))?;
+    let manifests = world.files.names().into_iter().filter(|name| name.starts_with("manifest/")).count();
+    // What is left of the ceiling is written over with the next one.
+    let orphan = |note: &&String| note.contains("belongs to nothing") && !note.starts_with("ceiling.tmp");
+    match report.notes.iter().find(orphan) {
+        Some(orphan) => Err(orphan.clone()),
+        None if manifests > 1 => Err(format!("there are {manifests} manifests")),
+        None => Ok(()),
+    }
+}
+
 /// Lets the `call`-th file call of the workload fail; returns whether the workload ended before that call.
 fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
     let mut world = prepared();
@@ -234,11 +250,24 @@ fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
         if refused {
             world.files.heal();
         }
+        let unsynced = error.is_some_and(|error| error.kind() == ErrorKind::Poisoned);
+        if unsynced && !matches!(work, Work::Reopen) && !world.database().is_poisoned() {
+            return Err(format!("a sync failed in {work:?}, and writes go on"));
+        }
     }
     let over = world.files.calls() < begun + call;
     world.files.heal();
     // Whatever was refused, reads go on and are right.
     ledger.check(&mut world).map_err(|error| format!("before opening again: {error}"))?;
+    if world.database().is_poisoned() {
+        let written = ledger.work(&mut world, Work::Write(19));
+        if !written.is_some_and(|error| error.kind() == ErrorKind::Poisoned) {
+            return Err("a poisoned database took a write".to_owned());
+        }
+    } else {
+        world.database().flush(None).map_err(|error| format!("a flush on a healthy disk: {error:?}"))?;
+        no_orphans(&world).map_err(|error| format!("after a good flush: {error}"))?;
+    }
     let closed = world.close();
     if let (Err(error), false) = (&closed, refused) {
         return Err(format!("close failed: {error:?}"));
@@ -247,6 +276,7 @@ fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
     let files = world.files.crash(call);
     let mut after = world.on(files);
     after.open()?;
+    no_orphans(&after).map_err(|error| format!("after opening again: {error}"))?;
     ledger.check(&mut after).map_err(|error| format!("after opening again: {error}"))?;
     // The database is whole again: it takes writes, and keeps them.
     for work in [Work::Write(20), Work::Flush, Work::Write(21), Work::Compact, Work::Reopen] {

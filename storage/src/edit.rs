@@ -1,0 +1,99 @@
+//! Editing the manifest, in one place, with the files that an edit adds and those that it lets go.
+//!
+//! The files that an edit adds are [`Outputs`]: they are written first, and remove themselves if the edit is never
+//! tried. The edit makes the manifest durable, and only then is anything removed that it no longer names: the inputs
+//! of a merge, an older pack, all that belongs to a dropped table. What the outputs were for may be shown once
+//! [`Engine::edit_manifest`] has returned, and nothing may fail between: open files before.
+
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::manifest::{ManifestState, NamedFile};
+
+/// Files that are written for one edit of the manifest. Dropped before the edit is tried, they are removed.
+#[derive(Debug)]
+pub(crate) struct Outputs<'a> {
+    engine: &'a Engine,
+    files: Mutex<Vec<NamedFile>>,
+}
+
+impl Outputs<'_> {
+    /// A number for a file of `kind` that will be written. The file is one of these from now on, so that none is
+    /// forgotten however its writing ends.
+    pub(crate) fn number(&self, kind: fn(u64) -> NamedFile) -> u64 {
+        let number = self.engine.take_number();
+        self.files.lock().push(kind(number));
+        number
+    }
+
+    fn take(&self) -> Vec<NamedFile> {
+        std::mem::take(&mut self.files.lock())
+    }
+}
+
+impl Drop for Outputs<'_> {
+    fn drop(&mut self) {
+        let written = self.take();
+        if !written.is_empty() {
+            self.engine.retired.discard(&written);
+        }
+    }
+}
+
+impl Engine {
+    /// Where the files of an edit are put down as they are written.
+    pub(crate) fn outputs(&self) -> Outputs<'_> {
+        Outputs { engine: self, files: Mutex::default() }
+    }
+
+    /// Makes what `change` makes of the manifest durable, then removes every file that it no longer names. Tables and
+    /// entities that were dropped leave it with each edit, so that `change` cannot list them again. After an error the
+    /// manifest is in memory what it was before.
+    pub(crate) fn edit_manifest(&self, outputs: Outputs<'_>, change: impl FnOnce(&mut ManifestState)) -> Result<()> {
+        self.poison.check()?;
+        let mut manifest = self.manifest.lock();
+        let mut state = manifest.state.clone();
+        change(&mut state);
+        self.complete(&mut state);
+        let (before, named) = (manifest.state.files(), state.files());
+        if let Err(unwritten) = manifest.write(state) {
+            if unwritten.may_be_there {
+                self.retired.keep_until_durable(&outputs.take());
+            }
+            return Err(unwritten.error);
+        }
+        // What an earlier failed edit left is known to be nobody's only while no later one can fail.
+        let unsure = self.retired.take_unsure();
+        drop(manifest);
+        let unlisted = outputs.take().into_iter().filter(|file| !named.contains(file));
+        self.retired.remove(unsure.into_iter().chain(unlisted).chain(before.difference(&named).copied()));
+        Ok(())
+    }
+
+    /// Fills in what every manifest says beside its change: what only the log and memory knew until now.
+    fn complete(&self, state: &mut ManifestState) {
+        state.next_number = self.next_number.load(Ordering::SeqCst);
+        // A version that is staged but not yet durable waits for the next manifest.
+        let published = self.published.sequence();
+        let versions = self.versions.load();
+        state.versions = versions.entries().iter().filter(|entry| entry.sequence <= published).cloned().collect();
+        let registry = self.registry.load();
+        state.tables.retain(|id, _| registry.tables.contains_key(id));
+        state.entities.retain(|id, _| registry.entities.contains_key(id));
+    }
+
+    /// Lets the files of dropped tables and entities go, if the manifest still names any.
+    pub(crate) fn forget_dropped(&self) -> Result<()> {
+        let registry = self.registry.load_full();
+        let is_left = {
+            let manifest = self.manifest.lock();
+            let state = &manifest.state;
+            !state.tables.keys().all(|id| registry.tables.contains_key(id))
+                || !state.entities.keys().all(|id| registry.entities.contains_key(id))
+        };
+        if is_left { self.edit_manifest(self.outputs(), |_| {}) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,44 @@
+//! The files that a manifest names.
+
+use std::collections::HashSet;
+
+use super::ManifestState;
+use crate::{dictionary, pack, segment};
+
+/// A published file. Numbers are given once, whatever the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NamedFile {
+    /// A segment.
+    Segment(u64),
+    /// A latest pack.
+    Pack(u64),
+    /// A part of a dictionary.
+    Dictionary(u64),
+}
+
+impl NamedFile {
+    /// From the data directory.
+    pub fn name(self) -> String {
+        match self {
+            Self::Segment(number) => segment::file_name(number),
+            Self::Pack(number) => pack::file_name(number),
+            Self::Dictionary(number) => dictionary::file_name(number),
+        }
+    }
+}
+
+impl ManifestState {
+    /// All published files that the database consists of.
+    pub fn files(&self) -> HashSet<NamedFile> {
+        let mut named = HashSet::new();
+        for table in self.tables.values() {
+            named.extend(table.segments.iter().map(|entry| NamedFile::Segment(entry.meta.number)));
+            named.extend(table.packs.iter().map(|entry| NamedFile::Pack(entry.meta.number)));
+        }
+        for entity in self.entities.values() {
+            let metas = entity.dictionaries.iter().flatten();
+            named.extend(metas.map(|meta| NamedFile::Dictionary(meta.number)));
+        }
+        named
+    }
+}
