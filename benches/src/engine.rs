@@ -89,7 +89,7 @@ impl Engine {
         let started = Instant::now();
         let mut rows = 0;
         for batch in batches {
-            let snapshot = self.database.snapshot(&plan)?;
+            let snapshot = self.database.snapshot(&plan, batch)?;
             rows += self.database.read(&plan, &snapshot, batch)?.num_rows();
         }
         Ok((rows, started.elapsed()))

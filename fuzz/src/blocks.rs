@@ -107,7 +107,7 @@ fn latest(database: &Database) -> Result<Vec<RecordBatch>> {
             event_times: true,
         };
         let plan = database.plan(&request, &rows.schema())?;
-        let snapshot = database.snapshot(&plan)?;
+        let snapshot = database.snapshot(&plan, &rows)?;
         database.read(&plan, &snapshot, &rows)
     };
     ["weather", "flights"].into_iter().map(read).collect()

@@ -19,6 +19,7 @@ use firn_client::wire::{Acknowledgement, Answer, ProducerStep};
 use firn_server::Server;
 use firn_server::config::Config;
 use firn_server::framing::{Decoded, Decoder};
+use firn_storage::time::ManualClock;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -529,6 +530,41 @@ async fn at_least_waits_and_times_out() {
     let (batches, answers) = harness.exchange(messages(&position, &[keys(&["EWR"])]).await).await.unwrap();
     assert_eq!(temps(&batches[0]), [Some(1.0)]);
     assert_eq!(answers[0].clock, Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_at_of_a_row_just_ahead_of_the_clock_is_waited_for_and_holds_up_nobody() {
+    const NOW: i64 = 1_700_000_000_000_000;
+    let clock = Arc::new(ManualClock::at(NOW));
+    let given = Arc::clone(&clock);
+    let harness = Harness::with(|config| {
+        config.storage.clock = Some(given);
+        config.limits.serving_threads = 1;
+    })
+    .await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.5)])]).await;
+    let asked = |ahead: i64| {
+        let known: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![NOW + ahead]).with_timezone("UTC"));
+        let origin: ArrayRef = Arc::new(StringArray::from(vec!["EWR"]));
+        RecordBatch::try_from_iter([("origin", origin), ("known", known)]).unwrap()
+    };
+    let command = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR},"known_at":{"column":"known"}}});
+    let sent = futures::stream::iter(messages(&command, &[asked(500_000)]).await);
+    let mut waits = harness.client.clone().do_exchange(sent).await.unwrap().into_inner();
+    assert!(waits.message().await.unwrap().is_some(), "the schema needs no clock");
+
+    // The one thread that serves connections is free meanwhile.
+    let ticket = json!({"lookup":{"features":["weather.temp"],"as_of":{"us":2 * HOUR},"entities":{"origin":["EWR"]}}});
+    let beside = tokio::time::timeout(Duration::from_secs(60), harness.get(&ticket)).await.expect("nobody is held up");
+    assert_eq!(temps(&beside.unwrap().0[0]), [Some(1.5)]);
+    clock.set(NOW + 500_000);
+    assert!(waits.message().await.unwrap().is_some_and(|answer| !answer.app_metadata.is_empty()));
+
+    let refused = harness.exchange(messages(&command, &[asked(3_000_000)]).await).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("row 0") && refused.message().contains("known_at"), "{refused:?}");
+    harness.server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 //! The database: every door that a server or an embedder uses.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
@@ -19,24 +18,21 @@ use crate::engine::Engine;
 use crate::erase::ErasePlan;
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
-use crate::ingest_clock::KNOWN_AT_AHEAD_MAX;
 use crate::model::batch::WriteBatch;
 use crate::model::cast::door_cast;
-use crate::model::catalog::{Catalog, Table};
+use crate::model::catalog::Catalog;
 use crate::model::declare::Change;
 use crate::model::key;
 use crate::model::prove::{Proven, WriteRequest, prove};
-use crate::model::value::time_text;
 use crate::position::Position;
 use crate::purge::purge;
-use crate::read::plan::{PlannedBound, States, entity_of};
+use crate::read::plan::{States, entity_of};
 use crate::read::scan::{self, ScanParts};
-use crate::read::snapshot::ErasedSince;
-use crate::read::{Answer, Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
+use crate::read::{Answer, Moment, Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
 use crate::status::{self, Holdings};
-use crate::time::{Micros, Sequence};
+use crate::time::Sequence;
 
 /// Which entities to erase.
 #[derive(Debug, Clone)]
@@ -274,112 +270,16 @@ impl Database {
         schema_version.map_or_else(|| Ok(self.catalog()), |version| self.catalog_at(version))
     }
 
-    /// Pins what a plan's reads see.
-    pub fn snapshot(&self, plan: &Plan) -> Result<Snapshot> {
-        let tables: Vec<Arc<Table>> =
-            plan.groups.iter().flat_map(|group| &group.tables).map(|part| Arc::clone(&part.table)).collect();
-        let pin = Pin { known_at: &plan.known_at, position: plan.position, clock: plan.clock };
-        self.pin(&tables, &pin, plan.catalog.schema_version)
+    /// Pins what reads of `plan` see. `first` is the first batch that is read there: a knowledge bound per row is made
+    /// final up to the greatest in it.
+    pub fn snapshot(&self, plan: &Plan, first: &RecordBatch) -> Result<Snapshot> {
+        self.engine().present().pin(&plan.tables(), &plan.moment(first), plan.catalog.schema_version)
     }
 
-    fn pin(&self, tables: &[Arc<Table>], pin: &Pin<'_>, schema_version: u64) -> Result<Snapshot> {
-        let engine = self.engine();
-        let known_at_max = self.settle_known_at(tables, pin.known_at)?;
-        let published = engine.published.sequence();
-        let sequence = match pin.position {
-            None => published,
-            Some(position) if position.sequence() <= published => position.sequence(),
-            Some(_) => {
-                return Err(Error::out_of_range(
-                    "the position is not yet published; ask again later, or wait for it with \"at_least\"",
-                ));
-            }
-        };
-        let clock = pin.clock.unwrap_or_else(|| {
-            let now = engine.clock.now();
-            engine.clock.answer_clock(now);
-            now
-        });
-        let mut views = HashMap::with_capacity(tables.len());
-        for table in tables {
-            let view = engine.table_state(table)?.view.load_full();
-            if pin.position.is_some() && sequence < view.horizon.sequence {
-                return Err(Error::out_of_range(format!(
-                    "the position lies before the horizon of table {}: its retention forgot what is asked",
-                    table.name
-                )));
-            }
-            views.insert(table.id, view);
-        }
-        let age_max = i64::try_from(engine.options.snapshot_age_max.as_micros()).unwrap_or(i64::MAX);
-        Ok(Snapshot {
-            position: self.position_of(sequence),
-            clock,
-            known_at_max,
-            schema_version,
-            erased_since: self.erases_after(tables, pin, sequence),
-            views,
-            expires: engine.clock.monotonic().saturating_add(age_max),
-            blocks: Arc::clone(&engine.blocks),
-        })
-    }
-
-    /// Makes the knowledge bound final: nothing at or below it can be added once this returns. Answers the greatest
-    /// bound that is final.
-    fn settle_known_at(&self, tables: &[Arc<Table>], known_at: &PlannedBound) -> Result<Micros> {
-        let engine = self.engine();
-        if *known_at == PlannedBound::Latest {
-            return Ok(i64::MAX);
-        }
-        for table in tables {
-            let sealed = engine.declaration(table.id).is_some_and(|declared| declared.sealed);
-            if !sealed {
-                return Err(Error::precondition(format!(
-                    "table {} is not sealed: history may still be loaded, so no answer at a \"known_at\" would be final; \
-                     seal it with seal_table when its history is complete",
-                    table.name
-                )));
-            }
-        }
-        let now = engine.clock.now();
-        let bound = match known_at {
-            PlannedBound::Time { micros, exclusive } => micros.saturating_sub(i64::from(*exclusive)),
-            _ => now,
-        };
-        if bound > now.saturating_add(KNOWN_AT_AHEAD_MAX) {
-            return Err(Error::invalid(format!(
-                "\"known_at\" is {}, and the server's clock only {}: what will be known cannot be asked; give a time that \
-                 has passed, or \"latest\"",
-                time_text(bound),
-                time_text(now)
-            )));
-        }
-        while engine.clock.now() < bound {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let sequence = engine.clock.answer_known_at(bound)?;
-        engine.published.wait(sequence, KNOWN_AT_WAIT)?;
-        Ok(bound)
-    }
-
-    /// The erases of the tables' entities after what a fixed bound sees.
-    fn erases_after(&self, tables: &[Arc<Table>], pin: &Pin<'_>, sequence: Sequence) -> Option<ErasedSince> {
-        let engine = self.engine();
-        let known_at = match pin.known_at {
-            PlannedBound::Time { micros, .. } => Some(*micros),
-            _ => None,
-        };
-        let mut after: Vec<Sequence> = Vec::new();
-        for table in tables {
-            let Some(state) = engine.table(table.id) else { continue };
-            let erasures = state.entity.erasures.read();
-            let unseen = erasures.receipts.iter().filter(|receipt| {
-                receipt.sequence > sequence || known_at.is_some_and(|known_at| receipt.ingest_time > known_at)
-            });
-            after.extend(unseen.map(|receipt| receipt.sequence));
-        }
-        let (first, newest) = (after.iter().copied().min()?, after.iter().copied().max()?);
-        Some(ErasedSince { first, newest: self.position_of(newest) })
+    /// Pins one moment over `tables` of `catalog`: all that is read of them with the snapshot agrees.
+    pub fn snapshot_of(&self, catalog: &Catalog, tables: &[&str], moment: &Moment) -> Result<Snapshot> {
+        let tables = tables.iter().map(|name| catalog.table(name).map(Arc::clone)).collect::<Result<Vec<_>>>()?;
+        self.engine().present().pin(&tables, moment, catalog.schema_version)
     }
 
     /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
@@ -390,7 +290,7 @@ impl Database {
     /// [`Database::read`], but without arrays where bytes will do.
     pub fn answer(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Answer> {
         let engine = self.engine();
-        snapshot.check_age(engine.clock.monotonic())?;
+        snapshot.check_age()?;
         let answer = point::read(plan, snapshot, batch, engine.options.reader_threads)?;
         engine.statistics.rows_read.add(batch.num_rows() as u64);
         Ok(answer)
@@ -405,31 +305,23 @@ impl Database {
 
     /// Plans and pins a scan.
     pub fn scan(&self, request: &ScanRequest) -> Result<Arc<Scan>> {
-        let engine = self.engine();
         let catalog = self.catalog_asked(request.schema_version)?;
-        let table = catalog.table(&request.table).map_err(|error| in_version(request.schema_version, error))?;
-        let table = Arc::clone(table);
+        let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
+        let moment = request.moment(position)?;
+        let snapshot = self.snapshot_of(&catalog, &[&request.table], &moment);
+        self.scan_at(request, snapshot.map_err(|error| in_version(request.schema_version, error))?)
+    }
+
+    /// Plans a scan of what is pinned. The position, clock and schema version are the snapshot's.
+    pub fn scan_at(&self, request: &ScanRequest, snapshot: Snapshot) -> Result<Arc<Scan>> {
+        let engine = self.engine();
+        let catalog = self.catalog_at(snapshot.schema_version())?;
+        let table = Arc::clone(catalog.table(&request.table)?);
         let entity = entity_of(&catalog, &table)?;
         let state = engine.entity_state(&entity)?;
         let table_state = engine.table_state(&table)?;
-        let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
-        let known_at = scan::planned(&request.known_at);
-        let pin = Pin { known_at: &known_at, position, clock: request.clock };
-        let snapshot = self.pin(&[Arc::clone(&table)], &pin, catalog.schema_version)?;
-        let engine = Arc::clone(engine);
-        let scan = scan::plan(request, ScanParts { engine, table, entity, state, table_state, snapshot })?;
-        Ok(Arc::new(scan))
+        Ok(Arc::new(scan::plan(request, ScanParts { table, entity, state, table_state, snapshot })?))
     }
-}
-
-/// How long a read waits for commits in flight at or below its knowledge bound.
-const KNOWN_AT_WAIT: Duration = Duration::from_secs(60);
-
-/// What decides the moment of a read.
-struct Pin<'a> {
-    known_at: &'a PlannedBound,
-    position: Option<Position>,
-    clock: Option<Micros>,
 }
 
 /// The error of a request that pins a schema version says which.

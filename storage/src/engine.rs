@@ -15,7 +15,8 @@ use crate::manifest::Manifest;
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
 use crate::published::Published;
-use crate::read::block::SpareBlocks;
+use crate::read::Resources;
+use crate::read::moment::Present;
 use crate::read::plan::States;
 use crate::retired::Retired;
 use crate::statistics::Statistics;
@@ -76,8 +77,8 @@ pub struct Engine {
     pub packs_rest_until: AtomicI64,
     /// Held by the one flush that runs.
     pub flushing: Mutex<()>,
-    /// Memory for large answers.
-    pub blocks: Arc<SpareBlocks>,
+    /// What reads share.
+    pub resources: Arc<Resources>,
 }
 
 impl Engine {
@@ -111,6 +112,19 @@ impl Engine {
         let mut tables: Vec<_> = self.registry.load().tables.values().cloned().collect();
         tables.sort_by_key(|table| table.id);
         tables
+    }
+
+    /// What decides the moments of reads.
+    pub(crate) fn present(&self) -> Present<'_> {
+        Present {
+            database: self.database,
+            clock: &self.clock,
+            published: &self.published,
+            states: self,
+            resources: &self.resources,
+            age_max: self.options.snapshot_age_max,
+            closing: &self.closing,
+        }
     }
 
     /// The newest declaration of table `id`.
@@ -178,6 +192,10 @@ impl States for Engine {
 
     fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>> {
         self.entity(entity.id).ok_or_else(|| Error::not_found(format!("entity {} was dropped", entity.name)))
+    }
+
+    fn is_sealed(&self, table: u32) -> bool {
+        self.declaration(table).is_some_and(|declared| declared.sealed)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::model::batch::WriteBatch;
 use crate::pack::Pack;
 use crate::poison::{Poison, Watched};
 use crate::published::Published;
+use crate::read::Resources;
 use crate::read::block::SpareBlocks;
 use crate::retired::Retired;
 use crate::segment;
@@ -60,6 +61,8 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     })?;
     let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
     let skew = options.clock_skew_max;
+    let blocks = Arc::new(SpareBlocks::new(options.spare_blocks_bytes_max as usize));
+    let resources = Arc::new(Resources { clock: Arc::clone(&clock), blocks });
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
         published,
@@ -78,7 +81,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         compacting: Mutex::new(()),
         packs_rest_until: AtomicI64::new(i64::MIN),
         flushing: Mutex::new(()),
-        blocks: Arc::new(SpareBlocks::new(options.spare_blocks_bytes_max as usize)),
+        resources,
         files,
         options,
     });

@@ -79,7 +79,7 @@ fn compare(
     let in_engine = || -> Result<f64> {
         let plan = engine.database.plan(&engine::as_of("t"), &spine.schema())?;
         let started = Instant::now();
-        let snapshot = engine.database.snapshot(&plan)?;
+        let snapshot = engine.database.snapshot(&plan, spine)?;
         let joined = engine.database.read(&plan, &snapshot, spine)?;
         let seconds = started.elapsed().as_secs_f64();
         Found::of(&[joined]).same(&expected)?;

@@ -72,7 +72,7 @@ impl Answering {
         let is_join = question.call == "join";
         let joined = is_join.then(|| joined(schema, plan.schema())).transpose()?;
         let outgoing = Outgoing::new(joined.as_ref().unwrap_or(plan.schema()).clone(), message_bytes);
-        let waits = matches!(request.known_at, read::Bound::Time { .. });
+        let waits = request.as_of != read::Bound::Latest || request.known_at != read::Bound::Latest;
         let moment = Moment::new(&shared, &plan, at_least, is_join, waits);
         let row_bytes = Reading::row_bytes(plan.schema());
         let reading = Arc::new(Reading { shared: Arc::clone(&shared), plan, joined, row_bytes });
@@ -112,14 +112,15 @@ impl Answering {
         let request = self.requests;
         self.requests += 1;
         if self.reading.is_small(&batch)
-            && let Some(snapshot) = self.moment.at_once()
+            && let Some(snapshot) = self.moment.at_once(&batch)
         {
             let answered = snapshot.and_then(|snapshot| self.reading.answer(snapshot, &batch));
             let outcome = answered.map_err(|error| from_error(&error));
             let rows = batch.num_rows() as u64;
             self.chunks.answered(Chunk { request, last: true, rows, started, outcome, memory: None });
         } else {
-            self.chunks.ask(Asked { request, batch, started }, self.moment.pin());
+            let snapshot = self.moment.pin(&batch);
+            self.chunks.ask(Asked { request, batch, started }, snapshot);
         }
     }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
 use firn_storage::error::Result as EngineResult;
 use firn_storage::position::Position;
 use firn_storage::read::{Plan, Snapshot};
@@ -25,7 +26,7 @@ pub(super) struct Moment {
     at_least: Option<(Position, Duration)>,
     /// Whether all requests have the snapshot of the first.
     is_one: bool,
-    /// Whether making a snapshot may have to wait for the clock or for the disk.
+    /// Whether making a snapshot, or reading at it, may have to wait for the clock or for the disk: at latest it has not.
     waits: bool,
     pinned: Option<Pinned>,
     expires: Option<Instant>,
@@ -50,7 +51,7 @@ impl Moment {
     }
 
     /// The snapshot of one request, if it is to be had without waiting for anything.
-    pub(super) fn at_once(&mut self) -> Option<EngineResult<Snapshot>> {
+    pub(super) fn at_once(&mut self, batch: &RecordBatch) -> Option<EngineResult<Snapshot>> {
         if self.is_one || self.waits {
             return None;
         }
@@ -59,16 +60,17 @@ impl Moment {
             database.wait_for(position, Duration::ZERO).ok()?;
             self.at_least = None;
         }
-        Some(database.snapshot(&self.plan))
+        Some(database.snapshot(&self.plan, batch))
     }
 
-    /// The snapshot of one request, or that of all.
-    pub(super) fn pin(&mut self) -> Pinned {
+    /// The snapshot of one request, or that of all if it is the first.
+    pub(super) fn pin(&mut self, batch: &RecordBatch) -> Pinned {
         if let Some(pinned) = &self.pinned {
             return pinned.clone();
         }
         let shared = Arc::clone(&self.shared);
         let plan = Arc::clone(&self.plan);
+        let first = batch.clone();
         // Kept for the next request, because this one may wait in vain.
         let at_least =
             self.at_least.filter(|(position, _)| shared.database.wait_for(position, Duration::ZERO).is_err());
@@ -78,7 +80,7 @@ impl Moment {
                 if let Some((position, wait)) = at_least {
                     database.wait_for(&position, wait)?;
                 }
-                database.snapshot(&plan)
+                database.snapshot(&plan, &first)
             });
             pinned.await.map(Arc::new)
         };

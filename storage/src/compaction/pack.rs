@@ -19,9 +19,9 @@ use crate::error::Result;
 use crate::manifest::{NamedFile, PackEntry};
 use crate::model::catalog::Table;
 use crate::pack::{self, DELETED, NEVER, NULL, Pack, VALUE, WindowColumn, Winners};
-use crate::read::bounds::RowBounds;
+use crate::read::bounds::Bounds;
 use crate::read::fixed;
-use crate::read::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
+use crate::read::resolve::{Item, Resolved, Wanted, resolve};
 use crate::time::Sequence;
 use crate::view::{BucketView, DirtySet, LatestPack, TableState};
 
@@ -168,8 +168,8 @@ impl Winners for LatestWinners<'_> {
         std::thread::yield_now();
         let items = (0..length as u32).filter(|place| !self.erased.contains(start + place));
         let items = items.map(|place| Item { place, ordinal: start + place }).collect();
-        let open = RowBounds::Constant(i64::MAX);
-        let bounds = BatchBounds { as_of: &open, known_at: &open, position: self.position };
+        // A pack holds no ages, so that no clock matters.
+        let bounds = Bounds::latest(self.position, 0);
         let ids: Vec<u32> = self.features.iter().map(|(id, _)| *id).collect();
         let resolved = resolve(self.view, items, &bounds, Wanted { features: &ids, event_times: true })?;
         let columns = self.features.iter().enumerate();

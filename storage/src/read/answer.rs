@@ -11,14 +11,14 @@ use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, StringArray, Time
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
 use super::block::{Block, SpareBlocks};
-use super::bounds::RowBounds;
+use super::bounds::Bounds;
 use super::fixed;
 use super::parallel;
 use super::picked;
 use super::plain::{ALIGNMENT, TableAnswer};
 use super::plan::FeaturePart;
-use super::resolve::is_expired;
-use super::resolved::{FeatureWinners, Pick, Resolved};
+use super::resolve::{FeatureWinners, Pick, Resolved};
+use super::rule::is_expired;
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::model::types::as_declared;
@@ -146,12 +146,12 @@ impl<'a> AnswerTable<'a> {
         Ok(())
     }
 
-    /// Ends the filling: `forgotten` rows have no answer, cells older than max age expire (measured from `ages_from`),
+    /// Ends the filling: `forgotten` rows have no answer, cells older than max age expire (measured as `bounds` say),
     /// defaults go where nothing else is.
     pub(crate) fn finish(
         mut self,
         forgotten: &[usize],
-        ages_from: &RowBounds,
+        bounds: &Bounds,
         with: (bool, bool),
         threads: usize,
     ) -> Result<TableAnswer> {
@@ -160,7 +160,7 @@ impl<'a> AnswerTable<'a> {
             let (columns, cells, base) = self.split();
             let mut filled: Vec<_> = columns.iter_mut().zip(cells).collect();
             parallel::map_mut(&mut filled, threads, |(column, cells)| {
-                column.expire(cells, base, forgotten, ages_from);
+                column.expire(cells, base, forgotten, bounds);
                 Ok(())
             })?;
         }
@@ -392,13 +392,13 @@ impl<'a> AnswerColumn<'a> {
     }
 
     /// Decides the last statuses, and puts defaults into the block where they belong.
-    fn expire(&mut self, cells: &mut [u8], base: &BaseStatuses, forgotten: &[usize], ages_from: &RowBounds) {
+    fn expire(&mut self, cells: &mut [u8], base: &BaseStatuses, forgotten: &[usize], bounds: &Bounds) {
         forgotten.iter().for_each(|&row| self.set_status(base, row as u32, Status::Forgotten));
         if let (Some(max_age), Some(event_times)) = (self.part.max_age, &self.event_times) {
             for (row, &event_time) in event_times.iter().enumerate() {
                 let status = self.statuses.as_deref().or(base.each()).map_or(Status::Value as u8, |known| known[row]);
                 let won = status == Status::Value as u8 || status == Status::Null as u8;
-                if won && is_expired(ages_from.of(row), event_time, Some(max_age)) {
+                if won && is_expired(bounds.ages_from(row), event_time, Some(max_age)) {
                     self.statuses.get_or_insert_with(|| base.to_vec())[row] = Status::Expired as u8;
                 }
             }

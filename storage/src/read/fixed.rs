@@ -7,7 +7,7 @@ use arrow_schema::DataType;
 use std::sync::Arc;
 
 use super::answer::Status;
-use super::resolved::Pick;
+use super::resolve::Pick;
 use crate::column::{Column, FixedValues, PositionHint};
 use crate::error::Result;
 use crate::prefetch::prefetch;

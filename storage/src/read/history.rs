@@ -31,7 +31,7 @@ struct HistoryRow {
 
 /// The batches of `bucket`.
 pub(crate) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
-    let runs: Vec<Arc<Run>> = scan.view().buckets[bucket as usize].runs().cloned().collect();
+    let runs: Vec<Arc<Run>> = scan.view.buckets[bucket as usize].runs().cloned().collect();
     Box::new(runs.into_iter().flat_map(move |run| read_run(Arc::clone(&scan), bucket, run)))
 }
 
@@ -50,9 +50,10 @@ fn read_run(scan: Arc<Scan>, bucket: u32, run: Arc<Run>) -> Batches {
 /// The rows of `run` within the bounds and the window.
 fn visible_rows(scan: &Scan, bucket: u32, run: &Run) -> Result<Vec<HistoryRow>> {
     let rows = &run.rows;
-    let visible_steps = rows.steps.bound(scan.known_at, scan.snapshot.sequence());
+    let point = scan.bounds.of(0);
+    let visible_steps = rows.steps.bound(point.known_at, point.position);
     let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
-    let to = to.min(scan.as_of);
+    let to = to.min(point.as_of);
     let erased = scan.state.erased(bucket);
     let mut visible = Vec::new();
     for (ordinal, range) in rows.entities()? {

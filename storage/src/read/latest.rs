@@ -9,9 +9,9 @@ use std::collections::hash_map::Entry;
 use arrow_buffer::MutableBuffer;
 
 use super::answer::{AnswerTable, Status};
-use super::plan::{Plan, PlannedBound, TablePart};
-use super::resolved::Item;
-use super::snapshot::Snapshot;
+use super::bounds::Bounds;
+use super::plan::TablePart;
+use super::resolve::Item;
 use crate::error::Result;
 use crate::pack::gather::gather;
 use crate::pack::{Cell, DELETED, Layout, NULL, Pack, Slot, VALUE, array_of};
@@ -55,17 +55,16 @@ impl Packed<'_> {
 
 /// What latest packs answer of `items`, and the rest by bucket.
 pub(crate) fn split<'a>(
-    plan: &Plan,
-    snapshot: &Snapshot,
+    bounds: &Bounds,
     part: &TablePart,
     view: &'a TableView,
     items: &[Vec<Item>],
 ) -> (Vec<Packed<'a>>, Vec<(usize, Vec<Item>)>) {
-    let open = plan.as_of == PlannedBound::Latest && plan.known_at == PlannedBound::Latest;
+    let open = bounds.is_latest();
     let (mut packed, mut rest): (Vec<Packed<'a>>, Vec<_>) = (Vec::new(), Vec::new());
     for (bucket, items) in items.iter().enumerate().filter(|(_, items)| !items.is_empty()) {
         let latest = view.buckets[bucket].pack.as_ref();
-        let latest = latest.filter(|latest| open && latest.pack.position() <= snapshot.sequence());
+        let latest = latest.filter(|latest| open && latest.pack.position() <= bounds.position);
         let like = |known: &Packed<'a>| latest.is_some_and(|latest| known.layout().is_like(latest.pack.layout()));
         let known = packed.iter().position(like);
         let fresh = if known.is_some() { None } else { latest.and_then(|latest| indexes_in(&latest.pack, part)) };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 
 use super::answer::{AnswerTable, BaseStatuses, Status};
-use super::bounds::RowBounds;
-use super::resolved::{FeatureWinners, Resolved, Sources};
+use super::bounds::PointBounds;
+use super::resolve::{FeatureWinners, Resolved, Sources};
 use super::scan::{Batches, Scan};
-use super::walk::{BoundedRun, PointBounds, Standing, bound_runs, walk};
+use super::walk::{BoundedRun, Standing, bound_runs, walk};
 use crate::error::Result;
 use crate::model::key;
 
@@ -26,10 +26,9 @@ pub(crate) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
 }
 
 fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<RecordBatch>> {
-    let view = &scan.view().buckets[bucket as usize];
-    let position = scan.snapshot.sequence();
-    let runs = bound_runs(view.runs(), scan.known_at, position);
-    let point = PointBounds { as_of: scan.as_of, known_at: scan.known_at, position };
+    let view = &scan.view.buckets[bucket as usize];
+    let point = scan.bounds.of(0);
+    let runs = bound_runs(view.runs(), point.known_at, point.position);
     let (keys, resolved) = standing_entities(scan, bucket, &runs, &point, start..end)?;
     if keys.is_empty() {
         return Ok(None);
@@ -37,9 +36,9 @@ fn read_window(scan: &Scan, bucket: u32, start: u32, end: u32) -> Result<Option<
     let mut columns: Vec<ArrayRef> = key::decode(&scan.entity.key, &mut keys.iter().map(Vec::as_slice))?;
     let never = vec![Status::Never as u8; keys.len()];
     let base = BaseStatuses::Each(never);
-    let mut table = AnswerTable::new(&scan.features, &scan.table_state, base, false, &scan.snapshot.blocks);
+    let mut table = AnswerTable::new(&scan.features, &scan.table_state, base, false, &scan.snapshot.resources.blocks);
     table.fill(&[resolved], 1)?;
-    let answer = table.finish(&[], &RowBounds::Constant(scan.base), (false, false), 1)?;
+    let answer = table.finish(&[], &scan.bounds, (false, false), 1)?;
     let answers = answer.into_columns(&scan.features, keys.len())?;
     columns.extend(answers.into_iter().filter_map(|[cells, ..]| cells));
     Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))

@@ -1,4 +1,4 @@
-//! Reads: one rule ([`resolve`]), three doors (lookup and join in [`point`], scan in [`scan`]).
+//! Reads: one rule ([`rule`]), three doors (lookup and join in [`point`], scan in [`scan`]).
 
 pub(crate) mod answer;
 pub(crate) mod block;
@@ -8,6 +8,7 @@ pub(crate) mod fixed;
 pub(crate) mod history;
 pub(crate) mod latest;
 pub(crate) mod latest_rows;
+pub mod moment;
 pub(crate) mod newest;
 pub(crate) mod parallel;
 pub(crate) mod partial;
@@ -15,14 +16,16 @@ pub(crate) mod picked;
 pub mod plain;
 pub(crate) mod plan;
 pub(crate) mod point;
-pub mod resolve;
-pub(crate) mod resolved;
+pub(crate) mod resolve;
+pub(crate) mod rule;
 pub mod scan;
 pub(crate) mod snapshot;
-pub mod walk;
+pub(crate) mod walk;
 
 pub use answer::{STATUSES, Status};
+pub use bounds::Bound;
+pub use moment::{KnownAt, Moment};
 pub use plain::{Answer, PlainAnswer};
-pub use plan::{Bound, FeatureReference, Plan, PointRequest};
+pub use plan::{FeatureReference, Plan, PointRequest};
 pub use scan::{Batches, Scan, ScanRequest};
-pub use snapshot::Snapshot;
+pub use snapshot::{Resources, Snapshot};

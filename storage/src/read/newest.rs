@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use arrow_buffer::ToByteSlice;
 
-use super::walk::{BoundedRun, PointBounds};
+use super::bounds::PointBounds;
+use super::walk::BoundedRun;
 use crate::error::Result;
 use crate::prefetch::prefetch;
 use crate::rows::{Rows, StepBound, StepSamples};

@@ -5,37 +5,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::bounds::{Bound, PlannedBound, RowBounds};
+use super::moment::{KnownAt, Moment};
 use crate::error::{Error, Result};
 use crate::model::catalog::{Catalog, Entity, Feature, Table};
-use crate::model::types::print_type;
 use crate::position::Position;
 use crate::time::Micros;
 use crate::view::{EntityState, TableState};
-
-/// An event or knowledge bound as it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Bound {
-    /// Everything.
-    #[default]
-    Latest,
-    /// Up to a moment.
-    Time {
-        /// The moment, µs.
-        micros: Micros,
-        /// Whether the moment itself is left out.
-        exclusive: bool,
-    },
-    /// Up to a moment of each row.
-    Column {
-        /// A timestamp column of the request.
-        name: String,
-        /// Whether the moment itself is left out.
-        exclusive: bool,
-    },
-}
 
 /// A feature, or all features of a table, as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,14 +50,6 @@ pub struct PointRequest {
     pub status: bool,
     /// Whether each feature is followed by its winner's event time.
     pub event_times: bool,
-}
-
-/// A bound whose column was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PlannedBound {
-    Latest,
-    Time { micros: Micros, exclusive: bool },
-    Column { index: usize, name: String, exclusive: bool },
 }
 
 /// One feature of the answer.
@@ -152,12 +123,32 @@ impl Plan {
     pub fn schema(&self) -> &SchemaRef {
         &self.output
     }
+
+    /// The tables that are asked.
+    pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
+        let parts = self.groups.iter().flat_map(|group| &group.tables);
+        parts.map(|part| Arc::clone(&part.table)).collect()
+    }
+
+    /// The moment to read at if `first` are the first rows.
+    pub(crate) fn moment(&self, first: &RecordBatch) -> Moment {
+        let known_at = match self.known_at.of_rows(first, "known_at") {
+            Ok(RowBounds::Latest) => KnownAt::Latest,
+            Ok(same @ RowBounds::Constant { .. }) => KnownAt::Time(same.of(0)),
+            Ok(rows) => KnownAt::Rows((0..first.num_rows()).map(|row| rows.of(row)).max().unwrap_or(i64::MIN)),
+            // What is wrong with a row is said when it is read: other requests may be read at this moment too.
+            Err(_) => KnownAt::Rows(i64::MIN),
+        };
+        Moment { known_at, position: self.position, clock: self.clock }
+    }
 }
 
-/// Where a plan finds the state behind names.
-pub(crate) trait States {
+/// Where a plan and a moment find the state behind names.
+pub(crate) trait States: std::fmt::Debug {
     fn table_state(&self, table: &Table) -> Result<Arc<TableState>>;
     fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>>;
+    /// Whether the history of the table is complete.
+    fn is_sealed(&self, table: u32) -> bool;
 }
 
 /// Plans `request` against `catalog` for requests of the schema `schema`.
@@ -199,8 +190,8 @@ pub(crate) fn plan(
     let in_order = outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
         in_order,
-        as_of: planned_bound(&request.as_of, schema, "as_of")?,
-        known_at: planned_bound(&request.known_at, schema, "known_at")?,
+        as_of: PlannedBound::find(&request.as_of, schema, "as_of")?,
+        known_at: PlannedBound::find(&request.known_at, schema, "known_at")?,
         position,
         clock: request.clock,
         status: request.status,
@@ -305,27 +296,5 @@ fn refuse_collisions(fields: &[Field]) -> Result<()> {
              give a \"prefix\"",
             twice.name()
         ))),
-    }
-}
-
-pub(crate) fn planned_bound(bound: &Bound, schema: &Schema, which: &str) -> Result<PlannedBound> {
-    match bound {
-        Bound::Latest => Ok(PlannedBound::Latest),
-        Bound::Time { micros, exclusive } => Ok(PlannedBound::Time { micros: *micros, exclusive: *exclusive }),
-        Bound::Column { name, exclusive } => {
-            let index = request_column(schema, name).ok_or_else(|| {
-                Error::invalid(format!(
-                    "the request has no column {name:?}, which \"{which}\" names; send it as a timestamp"
-                ))
-            })?;
-            let given = schema.field(index).data_type();
-            if !matches!(given, DataType::Timestamp(..)) {
-                return Err(Error::invalid(format!(
-                    "column {name:?}, which \"{which}\" names, has type {}; cast it to a timestamp",
-                    print_type(given)
-                )));
-            }
-            Ok(PlannedBound::Column { index, name: name.clone(), exclusive: *exclusive })
-        }
     }
 }

@@ -5,27 +5,20 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
 use super::answer::{AnswerTable, BaseStatuses, FeatureAnswer, Status};
-use super::bounds::{RowBounds, row_bounds};
+use super::bounds::{Bounds, RowBounds};
 use super::latest::Packed;
 use super::plain::{Answer, PlainAnswer, TableAnswer};
 use super::plan::{KeyGroup, Plan, TablePart};
-use super::resolved::{BatchBounds, Item, Resolved, Wanted, resolve};
+use super::resolve::{Item, Resolved, Wanted, resolve};
 use super::snapshot::Snapshot;
 use super::{latest, parallel};
 use crate::dictionary::UNKNOWN;
 use crate::error::{Error, Result};
 use crate::model::cast::door_cast;
 use crate::model::key;
+use crate::model::value::time_text;
 use crate::time::Sequence;
 use crate::view::Horizon;
-
-/// The bounds of a batch, and the moment its ages are measured from.
-#[derive(Debug)]
-pub(crate) struct Bounds {
-    pub(crate) as_of: RowBounds,
-    pub(crate) known_at: RowBounds,
-    base: RowBounds,
-}
 
 /// Answers `plan` for the rows of `batch` at `snapshot`: features only, rows in the order of the request.
 pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, threads: usize) -> Result<Answer> {
@@ -38,10 +31,10 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
     for group in &plan.groups {
         let items = group_items(group, batch, threads)?;
         for part in &group.tables {
-            let forgotten =
-                forgotten_rows(plan, part, &snapshot.view(part.table.id).horizon, &bounds, batch.num_rows())?;
+            let horizon = &snapshot.view(&part.table)?.horizon;
+            let forgotten = forgotten_rows(plan, part, horizon, &bounds, batch.num_rows())?;
             let table = fill_table(plan, snapshot, part, &items, &bounds, batch.num_rows(), threads)?;
-            let answer = table.finish(&forgotten, &bounds.base, (plan.status, plan.event_times), threads)?;
+            let answer = table.finish(&forgotten, &bounds, (plan.status, plan.event_times), threads)?;
             answers.push((part, answer));
         }
     }
@@ -73,36 +66,26 @@ fn assemble(plan: &Plan, answers: Vec<(&TablePart, TableAnswer)>, rows: usize) -
 const PARALLEL_ROWS_MIN: usize = 8192;
 
 fn bounds_of(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Bounds> {
-    let as_of = row_bounds(&plan.as_of, batch, "as_of")?;
-    let known_at = row_bounds(&plan.known_at, batch, "known_at")?;
-    if let RowBounds::PerRow(times) = &known_at
-        && let Some(row) = times.iter().position(|&time| time > snapshot.known_at_max())
-    {
-        return Err(Error::invalid(format!(
-            "row {row}: the \"known_at\" bound lies after the server's clock: what will be known cannot be asked; give a \
-                 time that has passed"
-        )));
+    let as_of = plan.as_of.of_rows(batch, "as_of")?;
+    let known_at = plan.known_at.of_rows(batch, "known_at")?;
+    if let RowBounds::PerRow { .. } = known_at {
+        refuse_unknown(&known_at, snapshot, batch.num_rows())?;
     }
-    // Age is measured from T as stated; if T is open, from S where S is a time; else from the read's clock.
-    let base = match (&plan.as_of, &plan.known_at) {
-        (super::plan::PlannedBound::Latest, super::plan::PlannedBound::Latest) => RowBounds::Constant(snapshot.clock()),
-        (super::plan::PlannedBound::Latest, stated) => stated_times(stated, batch, "known_at")?,
-        (stated, _) => stated_times(stated, batch, "as_of")?,
-    };
-    Ok(Bounds { as_of, known_at, base })
+    Ok(Bounds { as_of, known_at, position: snapshot.sequence(), clock: snapshot.clock() })
 }
 
-/// A bound as stated: an exclusive one counts from the stated moment, not from the microsecond before.
-fn stated_times(bound: &super::plan::PlannedBound, batch: &RecordBatch, which: &str) -> Result<RowBounds> {
-    use super::plan::PlannedBound;
-    let stated = match bound {
-        PlannedBound::Latest => PlannedBound::Latest,
-        PlannedBound::Time { micros, .. } => PlannedBound::Time { micros: *micros, exclusive: false },
-        PlannedBound::Column { index, name, .. } => {
-            PlannedBound::Column { index: *index, name: name.clone(), exclusive: false }
-        }
-    };
-    row_bounds(&stated, batch, which)
+/// Refuses bounds after what is final at the moment of `snapshot`.
+fn refuse_unknown(known_at: &RowBounds, snapshot: &Snapshot, rows: usize) -> Result<()> {
+    let greatest = (0..rows).map(|row| (known_at.of(row), row)).max();
+    match greatest.filter(|(time, _)| *time > snapshot.known_at_max()) {
+        None => Ok(()),
+        Some((time, row)) => Err(Error::invalid(format!(
+            "row {row}: \"known_at\" is {}, after the moment that is read at, {}: what will be known cannot be asked; give \
+             a time that has passed, or ask again then",
+            time_text(time),
+            time_text(snapshot.known_at_max())
+        ))),
+    }
 }
 
 /// The key columns of `batch` in the types of the entity's key.
@@ -198,16 +181,15 @@ fn fill_table<'a>(
     rows: usize,
     threads: usize,
 ) -> Result<AnswerTable<'a>> {
-    let view = snapshot.view(part.table.id);
+    let view = snapshot.view(&part.table)?;
     let features: Vec<u32> = part.features.iter().map(|part| part.feature.id).collect();
     let event_times = plan.event_times || part.features.iter().any(|feature| feature.max_age.is_some());
     let wanted = Wanted { features: &features, event_times };
-    let bounds = BatchBounds { as_of: &bounds.as_of, known_at: &bounds.known_at, position: snapshot.sequence() };
-    let (packed, rest) = latest::split(plan, snapshot, part, view, items);
+    let (packed, rest) = latest::split(bounds, part, view, items);
     let resolved: Vec<Resolved> =
-        parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, &bounds, wanted))?;
+        parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, bounds, wanted))?;
     let base = base_statuses(rows, &packed, &resolved);
-    let mut table = AnswerTable::new(&part.features, &part.state, base, plan.event_times, &snapshot.blocks);
+    let mut table = AnswerTable::new(&part.features, &part.state, base, plan.event_times, &snapshot.resources.blocks);
     packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
     table.fill(&resolved, threads)?;
     Ok(table)
@@ -244,14 +226,14 @@ fn forgotten_rows(
     for (which, side, least) in sides {
         let table = &part.table.name;
         match side {
-            RowBounds::Constant(bound) if *bound < least => {
+            RowBounds::PerRow { .. } => forgotten.extend((0..rows).filter(|&row| side.of(row) < least)),
+            same if same.of(0) < least => {
                 return Err(Error::out_of_range(format!(
                     "\"{which}\" lies before the horizon of table {table}: its retention forgot what is asked; the least \
                      bound is {{\"us\":{least}}}"
                 )));
             }
-            RowBounds::Constant(_) => {}
-            RowBounds::PerRow(_) => forgotten.extend((0..rows).filter(|&row| side.of(row) < least)),
+            _ => {}
         }
     }
     if let (Some(row), false) = (forgotten.first(), plan.status) {

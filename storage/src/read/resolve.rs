@@ -1,107 +1,292 @@
-//! The temporal rule (`docs/time.md`): which cell wins. Pure: no clock, no files, no bounds.
-//!
-//! A walk goes through one entity's visible rows from the newest event time to the oldest, one event time at a time.
-//! [`settle`] decides what the rows of one event time mean for the features that are still open. What is visible is
-//! decided before, how old a winner may be after.
+//! Which row wins for every row of a request, in one bucket of one table: places, not yet cells.
 
+use std::sync::Arc;
+
+use super::bounds::Bounds;
+use super::newest::{Knowledge, Newest, Question, newest};
+use super::partial::newest_cells;
+use super::walk::{BoundedRun, Standing, Walked, Winner, bound_runs, walk};
+use crate::column::Column;
 use crate::error::Result;
-use crate::rows::RowKind;
-use crate::time::Sequence;
+use crate::run::Chunk;
+use crate::time::Micros;
+use crate::view::BucketView;
 
-/// One visible row of the event time that is being settled.
+/// One row of a request: where its answer goes and which entity it asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) place: u32,
+    pub(crate) ordinal: u32,
+}
+
+/// A row of the request and the row of a chunk that wins for all features at once.
 #[derive(Debug, Clone, Copy)]
-pub struct GroupRow<'a> {
-    /// Which run it is in.
-    pub run: u32,
-    /// Which row of that run.
-    pub row: u32,
-    /// What it does.
-    pub kind: RowKind,
-    /// Its encoded row id; empty if there is none.
-    pub row_id: &'a [u8],
-    /// The sequence of its commit.
-    pub sequence: Sequence,
-    /// Its place in its batch.
-    pub place: u32,
-    /// The features whose cells it takes back, if it is [`RowKind::RetractCells`].
-    pub retracted: &'a [u32],
+pub(crate) struct Pick {
+    pub(crate) place: u32,
+    pub(crate) row: u32,
 }
 
-impl GroupRow<'_> {
-    /// What is newer: a later commit, then a later place in the same batch.
-    fn age_order(&self) -> (Sequence, u32) {
-        (self.sequence, self.place)
+/// A chunk that winners are in.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) chunk: Arc<Chunk>,
+    /// The rows of it that win for every feature.
+    pub(crate) picks: Vec<Pick>,
+    /// The event time of each pick, if event times were asked for.
+    pub(crate) event_times: Vec<Micros>,
+}
+
+/// The winners of one bucket for some rows of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    /// The chunks that winners are in.
+    pub(crate) sources: Vec<Source>,
+    /// What was decided feature by feature, for the rows that are picks of no source: by feature, or empty if there is
+    /// no such row.
+    pub(crate) features: Vec<FeatureWinners>,
+}
+
+/// The winners of one feature for rows whose features were decided one by one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FeatureWinners {
+    /// By source; those at the end in which none won may be missing.
+    pub(crate) won: Vec<Won>,
+    /// The places of rows without a winner whose entity was deleted.
+    pub(crate) deleted: Vec<u32>,
+}
+
+/// The cells of one feature that won in one source.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Won {
+    pub(crate) picks: Vec<Pick>,
+    /// The event time of each pick, if event times were asked for.
+    pub(crate) event_times: Vec<Micros>,
+}
+
+/// What to resolve.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) features: &'a [u32],
+    pub(crate) event_times: bool,
+}
+
+/// Rows from which sorting a request by entity pays.
+const SORT_ROWS_MIN: usize = 64;
+
+/// Resolves `items` against `view`.
+pub(crate) fn resolve(
+    view: &BucketView,
+    mut items: Vec<Item>,
+    bounds: &Bounds,
+    wanted: Wanted<'_>,
+) -> Result<Resolved> {
+    let known_at = bounds.known_at.constant();
+    let runs = bound_runs(view.runs(), known_at.unwrap_or(i64::MAX), bounds.position);
+    let knowledge = Knowledge::new(&runs, bounds.position, known_at.is_some(), items.len());
+    if items.len() >= SORT_ROWS_MIN {
+        items = by_ordinal(items);
     }
-}
-
-/// Orders the rows of one event time as the rule walks them: row id, then sequence, then place, each descending.
-pub fn sort_group(group: &mut [GroupRow<'_>]) {
-    group.sort_unstable_by(|a, b| b.row_id.cmp(a.row_id).then(b.age_order().cmp(&a.age_order())));
-}
-
-/// What one event time said beside its winners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
-    /// A write stands here: neither taken back nor deleted.
-    pub standing: bool,
-    /// A delete stands here: nothing earlier can win.
-    pub deleted: bool,
-}
-
-/// Settles one event time.
-///
-/// `group` is sorted by [`sort_group`]. `open` holds the slots (indexes into `features`) that no newer event time
-/// decided; `cell` says whether a row has a cell in a slot, and is told every win by a second call to `win`.
-pub fn settle(
-    group: &[GroupRow<'_>],
-    features: &[u32],
-    open: &mut Vec<usize>,
-    mut cell: impl FnMut(&GroupRow<'_>, usize) -> Result<bool>,
-    mut win: impl FnMut(&GroupRow<'_>, usize),
-) -> Result<Settled> {
-    let newest = |kind: RowKind, any_row_id: bool| {
-        let of_kind = group.iter().filter(|row| row.kind == kind && (any_row_id || row.row_id.is_empty()));
-        of_kind.map(GroupRow::age_order).max()
-    };
-    // A retract without a row id takes back the deletes before it.
-    let undelete = newest(RowKind::Retract, false);
-    let delete = newest(RowKind::Delete, true).filter(|delete| undelete.is_none_or(|undelete| undelete < *delete));
-
-    let mut standing = false;
-    let mut identity: Option<&[u8]> = None;
-    let mut taken_back = false;
-    let mut cells_taken_back: Vec<u32> = Vec::new();
-    for row in group {
-        if identity != Some(row.row_id) {
-            identity = Some(row.row_id);
-            taken_back = false;
-            cells_taken_back.clear();
+    let mut sources = Sources::new(&runs);
+    let mut decided: Vec<FeatureWinners> = Vec::new();
+    let all_partial = all_partial(&runs, wanted.features);
+    for items in items.chunks(PIECE_ROWS) {
+        let questions: Vec<Question> =
+            items.iter().map(|item| Question { ordinal: item.ordinal, point: bounds.of(item.place) }).collect();
+        let found = if all_partial { vec![Newest::Walk; items.len()] } else { newest(&runs, &knowledge, &questions)? };
+        let mut left = Vec::new();
+        for ((item, question), newest) in items.iter().zip(&questions).zip(found) {
+            match newest {
+                Newest::None => {}
+                Newest::Row { run, row } if sources.is_complete(&runs, run, row, wanted.features) => {
+                    sources.pick(&runs, item.place, (run, row), wanted.event_times);
+                }
+                Newest::Row { .. } | Newest::Walk => left.push((item.place, *question)),
+            }
         }
-        match row.kind {
-            RowKind::Retract => taken_back = true,
-            RowKind::RetractCells => cells_taken_back.extend_from_slice(row.retracted),
-            RowKind::Delete => {}
-            RowKind::Write => {
-                if taken_back || delete.is_some_and(|delete| delete > row.age_order()) {
-                    continue;
-                }
-                standing = true;
-                let mut still_open = Vec::with_capacity(open.len());
-                for &slot in open.iter() {
-                    if !cells_taken_back.contains(&features[slot]) && cell(row, slot)? {
-                        win(row, slot);
-                    } else {
-                        still_open.push(slot);
-                    }
-                }
-                *open = still_open;
+        if !left.is_empty() {
+            decided.resize(wanted.features.len(), FeatureWinners::default());
+            decide(&runs, &knowledge, &left, wanted, &mut sources, &mut decided)?;
+        }
+    }
+    Ok(Resolved { sources: sources.sources, features: decided })
+}
+
+/// Whether no row of `runs` can have a cell for each of `features`, as far as this is cheap to say: then it is not worth
+/// while to seek the newest row first.
+fn all_partial(runs: &[BoundedRun<'_>], features: &[u32]) -> bool {
+    let partial = |chunk: &Chunk, feature: u32| chunk.column(feature).is_some_and(|column| !column.is_dense());
+    runs.iter().all(|run| match &run.run.chunks[..] {
+        [chunk] => features.iter().any(|&feature| partial(chunk, feature)),
+        _ => false,
+    })
+}
+
+/// Decides every feature of the questions at these places by itself.
+fn decide(
+    runs: &[BoundedRun<'_>],
+    knowledge: &Knowledge,
+    left: &[(u32, Question)],
+    wanted: Wanted<'_>,
+    sources: &mut Sources,
+    decided: &mut [FeatureWinners],
+) -> Result<()> {
+    let (places, questions): (Vec<u32>, Vec<Question>) = left.iter().copied().unzip();
+    let cells = newest_cells(runs, knowledge, &questions, wanted.features)?;
+    for (decided, winners) in decided.iter_mut().zip(&cells.winners) {
+        for (question, winner) in winners {
+            sources.win(runs, decided, places[*question as usize], *winner, wanted.event_times);
+        }
+    }
+    for question in cells.walks {
+        let (place, Question { ordinal, point }) = left[question as usize];
+        let seen = knowledge.seen_from(runs, &point);
+        let walked = walk(&seen, ordinal, &point, wanted.features, Standing::Ignored)?;
+        sources.note(&seen, place, &walked, decided, wanted.event_times);
+    }
+    Ok(())
+}
+
+/// Rows whose questions are held at once.
+const PIECE_ROWS: usize = 4096;
+
+/// `items` in the order of their ordinals, so that each entity's rows are looked up once and all are met in storage
+/// order. Counted, not compared, unless the ordinals lie far apart.
+fn by_ordinal(mut items: Vec<Item>) -> Vec<Item> {
+    let ordinals = || items.iter().map(|item| item.ordinal);
+    let (Some(first), Some(last)) = (ordinals().min(), ordinals().max()) else { return items };
+    let span = (last - first) as usize + 1;
+    if span > items.len().saturating_mul(4) {
+        items.sort_unstable_by_key(|item| u64::from(item.ordinal) << 32 | u64::from(item.place));
+        return items;
+    }
+    let mut starts = vec![0u32; span + 1];
+    ordinals().for_each(|ordinal| starts[(ordinal - first) as usize + 1] += 1);
+    let mut before = 0;
+    for start in &mut starts {
+        before += *start;
+        *start = before;
+    }
+    let mut sorted = vec![Item::default(); items.len()];
+    for item in &items {
+        let start = &mut starts[(item.ordinal - first) as usize];
+        sorted[*start as usize] = *item;
+        *start += 1;
+    }
+    sorted
+}
+
+fn event_time_of(runs: &[BoundedRun<'_>], run: u32, row: u32) -> Micros {
+    runs[run as usize].run.rows.event_times[row as usize]
+}
+
+/// The chunks in which winners were found, numbered as they are met.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) sources: Vec<Source>,
+    /// Where the chunks of each run start in `numbers`.
+    starts: Vec<usize>,
+    /// The number of each chunk of each run; [`UNNUMBERED`] before it is met.
+    numbers: Vec<u32>,
+    /// Whether a write row of the chunk has a cell for every feature that any chunk has.
+    complete: Vec<Option<bool>>,
+}
+
+/// A chunk without a number.
+const UNNUMBERED: u32 = u32::MAX;
+
+impl Sources {
+    /// None of the chunks of `runs` yet.
+    pub(crate) fn new(runs: &[BoundedRun<'_>]) -> Self {
+        let mut chunks = 0;
+        let starts = runs.iter().map(|bounded| {
+            chunks += bounded.run.chunks.len();
+            chunks - bounded.run.chunks.len()
+        });
+        let starts = starts.collect();
+        Self { sources: Vec::new(), starts, numbers: vec![UNNUMBERED; chunks], complete: Vec::new() }
+    }
+
+    #[inline]
+    fn number(&mut self, runs: &[BoundedRun<'_>], run: u32, chunk: u32) -> u32 {
+        let number = &mut self.numbers[self.starts[run as usize] + chunk as usize];
+        if *number == UNNUMBERED {
+            *number = self.sources.len() as u32;
+            let chunk = Arc::clone(&runs[run as usize].run.chunks[chunk as usize]);
+            self.sources.push(Source { chunk, picks: Vec::new(), event_times: Vec::new() });
+            self.complete.push(None);
+        }
+        *number
+    }
+
+    fn is_complete(&mut self, runs: &[BoundedRun<'_>], run: u32, row: u32, features: &[u32]) -> bool {
+        let number = self.number(runs, run, runs[run as usize].run.origin(row).chunk) as usize;
+        match self.complete[number] {
+            Some(complete) => complete,
+            None => {
+                let chunk = &self.sources[number].chunk;
+                let dense = |feature: u32| chunk.column(feature).map(Column::is_dense);
+                // A feature that no chunk has cannot win anywhere, so it needs no walk, unless a tombstone may say
+                // that it is deleted rather than never written.
+                let nowhere =
+                    |feature: u32| runs.iter().all(|run| run.run.rows.kinds.is_none() && !run.run.has_feature(feature));
+                let complete = features.iter().all(|&feature| dense(feature).unwrap_or_else(|| nowhere(feature)));
+                self.complete[number] = Some(complete);
+                complete
             }
         }
     }
-    Ok(Settled { standing, deleted: delete.is_some() })
-}
 
-/// Age of a winner against `base`, whether it exceeds `max_age`; a negative age never does.
-pub fn is_expired(base: i64, event_time: i64, max_age: Option<i64>) -> bool {
-    max_age.is_some_and(|max_age| i128::from(base) - i128::from(event_time) > i128::from(max_age))
+    /// Source and row of the chunk of `row` of `run`.
+    pub(crate) fn locate(&mut self, runs: &[BoundedRun<'_>], run: u32, row: u32) -> (u32, u32) {
+        let origin = runs[run as usize].run.origin(row);
+        (self.number(runs, run, origin.chunk), origin.row)
+    }
+
+    /// Notes that a row of a run wins for every feature at `place`.
+    fn pick(&mut self, runs: &[BoundedRun<'_>], place: u32, (run, row): (u32, u32), event_time: bool) {
+        let (source, row_of_chunk) = self.locate(runs, run, row);
+        let source = &mut self.sources[source as usize];
+        source.picks.push(Pick { place, row: row_of_chunk });
+        if event_time {
+            source.event_times.push(event_time_of(runs, run, row));
+        }
+    }
+
+    /// Notes that the cell of `winner` wins for a feature at `place`.
+    fn win(
+        &mut self,
+        runs: &[BoundedRun<'_>],
+        decided: &mut FeatureWinners,
+        place: u32,
+        winner: Winner,
+        event_time: bool,
+    ) {
+        let (source, row) = self.locate(runs, winner.run, winner.row);
+        if decided.won.len() <= source as usize {
+            decided.won.resize(source as usize + 1, Won::default());
+        }
+        let won = &mut decided.won[source as usize];
+        won.picks.push(Pick { place, row });
+        if event_time {
+            won.event_times.push(event_time_of(runs, winner.run, winner.row));
+        }
+    }
+
+    /// Notes what a walk decided at `place`, feature by feature.
+    pub(crate) fn note(
+        &mut self,
+        runs: &[BoundedRun<'_>],
+        place: u32,
+        walked: &Walked,
+        decided: &mut [FeatureWinners],
+        event_time: bool,
+    ) {
+        for (decided, winner) in decided.iter_mut().zip(&walked.winners) {
+            match winner {
+                Some(winner) => self.win(runs, decided, place, *winner, event_time),
+                None if walked.deleted => decided.deleted.push(place),
+                None => {}
+            }
+        }
+    }
 }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
 
-use super::plan::{Bound, FeaturePart, PlannedBound};
+use super::bounds::{Bound, Bounds, RowBounds};
+use super::moment::{KnownAt, Moment};
+use super::plan::FeaturePart;
 use super::snapshot::Snapshot;
 use super::{history, latest_rows};
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::catalog::{Entity, Feature, Table};
+use crate::position::Position;
 use crate::time::Micros;
 use crate::view::{EntityState, TableState, TableView};
 
@@ -44,6 +46,17 @@ pub struct ScanRequest {
     pub parts: usize,
 }
 
+impl ScanRequest {
+    /// The moment that is asked for, with its position read.
+    pub(crate) fn moment(&self, position: Option<Position>) -> Result<Moment> {
+        let known_at = match constant(&self.known_at, "known_at")? {
+            RowBounds::Latest => KnownAt::Latest,
+            same => KnownAt::Time(same.of(0)),
+        };
+        Ok(Moment { known_at, position, clock: self.clock })
+    }
+}
+
 /// A scan, pinned to one snapshot.
 #[derive(Debug)]
 pub struct Scan {
@@ -51,14 +64,10 @@ pub struct Scan {
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
     pub(crate) table_state: Arc<TableState>,
-    /// Whose clock says how old the snapshot is.
-    engine: Arc<Engine>,
     pub(crate) features: Vec<FeaturePart>,
     pub(crate) snapshot: Snapshot,
-    pub(crate) as_of: Micros,
-    pub(crate) known_at: Micros,
-    /// The moment ages are measured from.
-    pub(crate) base: Micros,
+    pub(crate) view: Arc<TableView>,
+    pub(crate) bounds: Bounds,
     /// The least and greatest event time that selects, both included.
     pub(crate) window: Option<(Micros, Micros)>,
     pub(crate) history: bool,
@@ -96,7 +105,7 @@ impl Scan {
         let buckets = buckets.clone();
         let pinned = Arc::clone(self);
         let read = buckets.into_iter().flat_map(move |bucket| scan.read_bucket(bucket));
-        let read = read.map(move |batch| pinned.snapshot.check_age(pinned.engine.clock.monotonic()).and(batch));
+        let read = read.map(move |batch| pinned.snapshot.check_age().and(batch));
         let first = RecordBatch::new_empty(Arc::clone(&self.schema));
         Ok(Box::new(std::iter::once(Ok(first)).chain(read)))
     }
@@ -107,15 +116,10 @@ impl Scan {
             false => latest_rows::read(Arc::clone(self), bucket),
         }
     }
-
-    pub(crate) fn view(&self) -> &Arc<TableView> {
-        self.snapshot.view(self.table.id)
-    }
 }
 
 /// What a scan needs beside its request.
 pub(crate) struct ScanParts {
-    pub(crate) engine: Arc<Engine>,
     pub(crate) table: Arc<Table>,
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
@@ -125,14 +129,19 @@ pub(crate) struct ScanParts {
 
 /// Plans `request` over its parts.
 pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
-    let ScanParts { engine, table, entity, state, table_state, snapshot } = parts;
+    let ScanParts { table, entity, state, table_state, snapshot } = parts;
+    let view = Arc::clone(snapshot.view(&table)?);
     let features = asked(&table, request)?;
     let schema = schema_of(&table, &entity, &features, request.history);
     let as_of = constant(&request.as_of, "as_of")?;
     let known_at = constant(&request.known_at, "known_at")?;
-    let horizon = snapshot.view(table.id).horizon;
-    for (which, bound, least) in [("as_of", as_of, horizon.events), ("known_at", known_at, horizon.knowledge)] {
-        if bound < least {
+    if known_at.of(0) > snapshot.known_at_max() {
+        return Err(Error::invalid("\"known_at\" lies after that of the snapshot; pin one with the same \"known_at\""));
+    }
+    for (which, bound, least) in
+        [("as_of", &as_of, view.horizon.events), ("known_at", &known_at, view.horizon.knowledge)]
+    {
+        if bound.of(0) < least {
             return Err(Error::out_of_range(format!(
                 "\"{which}\" lies before the horizon of table {}: its retention forgot what is asked; the least bound is \
                  {{\"us\":{least}}}",
@@ -140,10 +149,7 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
             )));
         }
     }
-    let base = match (&request.as_of, &request.known_at) {
-        (Bound::Time { micros, .. }, _) | (Bound::Latest, Bound::Time { micros, .. }) => *micros,
-        _ => snapshot.clock(),
-    };
+    let bounds = Bounds { as_of, known_at, position: snapshot.sequence(), clock: snapshot.clock() };
     let window = match (request.from, request.to) {
         (None, None) => None,
         (from, to) => Some((from.unwrap_or(i64::MIN), to.map_or(i64::MAX, |to| to.saturating_sub(1)))),
@@ -156,12 +162,10 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
         entity,
         state,
         table_state,
-        engine,
         features,
         snapshot,
-        as_of,
-        known_at,
-        base,
+        view,
+        bounds,
         window,
         history: request.history,
         schema,
@@ -177,10 +181,10 @@ fn deal(buckets: u32, parts: usize) -> Vec<Vec<u32>> {
     dealt
 }
 
-fn constant(bound: &Bound, which: &str) -> Result<Micros> {
+fn constant(bound: &Bound, which: &str) -> Result<RowBounds> {
     match bound {
-        Bound::Latest => Ok(i64::MAX),
-        Bound::Time { micros, exclusive } => Ok(if *exclusive { micros.saturating_sub(1) } else { *micros }),
+        Bound::Latest => Ok(RowBounds::Latest),
+        Bound::Time { micros, exclusive } => Ok(RowBounds::Constant { stated: *micros, exclusive: *exclusive }),
         Bound::Column { name, .. } => Err(Error::invalid(format!(
             "a scan has no rows, so \"{which}\" cannot be the column {name:?}; give a time, or use a join"
         ))),
@@ -216,12 +220,4 @@ fn schema_of(table: &Table, entity: &Entity, features: &[Arc<Feature>], history:
     }
     fields.extend(features.iter().map(|feature| Field::new(&feature.name, feature.data_type.clone(), true)));
     Arc::new(arrow_schema::Schema::new(fields))
-}
-
-/// A constant bound as a plan has it, for pinning a snapshot.
-pub(crate) fn planned(bound: &Bound) -> PlannedBound {
-    match bound {
-        Bound::Time { micros, exclusive } => PlannedBound::Time { micros: *micros, exclusive: *exclusive },
-        _ => PlannedBound::Latest,
-    }
 }

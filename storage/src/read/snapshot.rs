@@ -5,9 +5,19 @@ use std::sync::Arc;
 
 use super::block::SpareBlocks;
 use crate::error::{Error, Result};
+use crate::model::catalog::Table;
 use crate::position::Position;
-use crate::time::{Micros, Sequence};
+use crate::time::{Clock, Micros, Sequence};
 use crate::view::TableView;
+
+/// What all reads of a database share.
+#[derive(Debug)]
+pub struct Resources {
+    /// Says how old a snapshot is.
+    pub clock: Arc<dyn Clock>,
+    /// Where the memory of answers comes from.
+    pub blocks: Arc<SpareBlocks>,
+}
 
 /// The erases that a read at a fixed bound does not see.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +39,7 @@ pub struct Snapshot {
     pub(crate) views: HashMap<u32, Arc<TableView>>,
     /// The moment, by the monotonic clock, after which the snapshot answers no more.
     pub(crate) expires: Micros,
-    /// Where the memory of answers comes from.
-    pub(crate) blocks: Arc<SpareBlocks>,
+    pub(crate) resources: Arc<Resources>,
 }
 
 impl Snapshot {
@@ -65,13 +74,16 @@ impl Snapshot {
         self.known_at_max
     }
 
-    pub(crate) fn view(&self, table: u32) -> &Arc<TableView> {
-        self.views.get(&table).expect("a snapshot is pinned over the tables of its plan")
+    /// What it sees of `table`, which must be one of those that it is pinned over.
+    pub(crate) fn view(&self, table: &Table) -> Result<&Arc<TableView>> {
+        let missing =
+            || Error::invalid(format!("the snapshot is not pinned over table {}; pin one that is", table.name));
+        self.views.get(&table.id).ok_or_else(missing)
     }
 
     /// Refuses to go on once the snapshot is older than it may be, so that old segments can be removed.
-    pub(crate) fn check_age(&self, monotonic: Micros) -> Result<()> {
-        if monotonic <= self.expires {
+    pub(crate) fn check_age(&self) -> Result<()> {
+        if self.resources.clock.monotonic() <= self.expires {
             return Ok(());
         }
         Err(Error::new(

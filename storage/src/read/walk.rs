@@ -5,30 +5,20 @@
 
 use std::sync::Arc;
 
-use super::resolve::{GroupRow, Settled, settle, sort_group};
+use super::bounds::PointBounds;
+use super::rule::{GroupRow, Settled, settle, sort_group};
 use crate::error::Result;
 use crate::rows::{RowKind, StepBound};
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
 
-/// The bounds of one read of one entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PointBounds {
-    /// The greatest event time that is visible.
-    pub as_of: Micros,
-    /// The greatest ingest time that is visible.
-    pub known_at: Micros,
-    /// The last commit that is visible.
-    pub position: Sequence,
-}
-
 /// A run and what of it is visible.
 #[derive(Debug, Clone)]
-pub struct BoundedRun<'a> {
+pub(crate) struct BoundedRun<'a> {
     /// The run.
-    pub run: &'a Arc<Run>,
+    pub(crate) run: &'a Arc<Run>,
     /// The steps that are visible.
-    pub steps: StepBound,
+    pub(crate) steps: StepBound,
 }
 
 impl BoundedRun<'_> {
@@ -39,7 +29,7 @@ impl BoundedRun<'_> {
 }
 
 /// The runs of a bucket under constant `known_at` and `position`, those with the newest event times first.
-pub fn bound_runs<'a>(
+pub(crate) fn bound_runs<'a>(
     runs: impl Iterator<Item = &'a Arc<Run>>,
     known_at: Micros,
     position: Sequence,
@@ -52,27 +42,27 @@ pub fn bound_runs<'a>(
 
 /// The winner of one feature, if a write decided it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Winner {
+pub(crate) struct Winner {
     /// Index of the run.
-    pub run: u32,
+    pub(crate) run: u32,
     /// Row of the run.
-    pub row: u32,
+    pub(crate) row: u32,
 }
 
 /// What a whole walk found for one entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walked {
+pub(crate) struct Walked {
     /// The winner of each feature that was asked.
-    pub winners: Vec<Option<Winner>>,
+    pub(crate) winners: Vec<Option<Winner>>,
     /// The walk ended at a delete: features without a winner are deleted, not never.
-    pub deleted: bool,
+    pub(crate) deleted: bool,
     /// The newest event time at which a write stands, inside the window that was asked.
-    pub standing: Option<Micros>,
+    pub(crate) standing: Option<Micros>,
 }
 
 /// Which standing rows a walk looks for beside winners.
 #[derive(Debug, Clone, Copy)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// None: stop when every feature is decided.
     Ignored,
     /// One with an event time from the first to the second, both included.
@@ -87,7 +77,7 @@ struct Cursor<'a> {
 }
 
 /// Walks the rule for `ordinal` and `features`.
-pub fn walk(
+pub(crate) fn walk(
     runs: &[BoundedRun<'_>],
     ordinal: u32,
     bounds: &PointBounds,

@@ -172,7 +172,7 @@ fn an_answer_at_an_older_position_says_that_something_was_erased_since() {
         let ask = Ask { entities: vec![entity], position, ..Ask::latest(world, 0) };
         let request = world.request(&ask).unwrap();
         let plan = world.database().plan(&request.point, &request.rows.schema()).unwrap();
-        let snapshot = world.database().snapshot(&plan).unwrap();
+        let snapshot = world.database().snapshot(&plan, &request.rows).unwrap();
         world.database().erased_since(&plan, &snapshot, &request.rows).unwrap()
     };
     assert!(erased_since(&world, GONE, Some(ack)).is_none());

@@ -79,7 +79,7 @@ fn a_snapshot_older_than_its_greatest_age_gives_no_more_answers() {
     let ask = world.request(&Ask { clock: Some(0), ..Ask::latest(&world, 3) }).unwrap();
     let database = opened(&mut world, |options| options.snapshot_age_max = Duration::from_secs(10));
     let plan = database.plan(&ask.point, &ask.rows.schema()).unwrap();
-    let snapshot = database.snapshot(&plan).unwrap();
+    let snapshot = database.snapshot(&plan, &ask.rows).unwrap();
     let before = database.read(&plan, &snapshot, &ask.rows).unwrap();
     let mut slow = database.scan(&scan_of("t")).unwrap().open(0).unwrap();
     slow.next().expect("a scan has at least one batch").unwrap();
@@ -95,7 +95,7 @@ fn a_snapshot_older_than_its_greatest_age_gives_no_more_answers() {
     let mut again = ask.point.clone();
     again.position = Some(snapshot.position().to_string());
     let plan = database.plan(&again, &ask.rows.schema()).unwrap();
-    let snapshot = database.snapshot(&plan).unwrap();
+    let snapshot = database.snapshot(&plan, &ask.rows).unwrap();
     assert_eq!(database.read(&plan, &snapshot, &ask.rows).unwrap(), before);
 }
 

@@ -121,7 +121,7 @@ fn a_snapshot_does_not_move() {
     let request = world.request(&Ask { clock: Some(0), ..Ask::latest(&world, 4) }).unwrap();
     let database = world.database().clone();
     let plan = database.plan(&request.point, &request.rows.schema()).unwrap();
-    let snapshot = database.snapshot(&plan).unwrap();
+    let snapshot = database.snapshot(&plan, &request.rows).unwrap();
     let before = database.read(&plan, &snapshot, &request.rows).unwrap();
     for number in 20..60 {
         world.apply(&row(number % 3, number as i64, number as i64)).unwrap();

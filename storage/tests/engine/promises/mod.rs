@@ -5,6 +5,7 @@ mod erase;
 mod fixed;
 mod limits;
 mod log;
+mod moment;
 mod race;
 mod retention;
 mod schema;

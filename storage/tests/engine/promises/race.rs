@@ -65,7 +65,7 @@ fn ask(world: &World, database: &Database, known_at: i64, as_of: Option<i64>) ->
     let ask = Ask { as_of: as_of_limit, known_at: known, ..Ask::latest(world, ENTITIES) };
     let request = world.request(&ask).expect("the table has features");
     let plan = database.plan(&request.point, &request.rows.schema()).expect("a good request");
-    let snapshot = database.snapshot(&plan).expect("a bound near now");
+    let snapshot = database.snapshot(&plan, &request.rows).expect("a bound near now");
     let answer = database.read(&plan, &snapshot, &request.rows).expect("a healthy disk");
     let columns = answer.columns();
     let cells = (0..ENTITIES).flat_map(|row| [given(&columns[..3], row), given(&columns[3..], row)]).collect();
@@ -226,6 +226,8 @@ fn refuse_far_ahead(world: &World, clock: &SystemClock) {
     let known_at = Limit::At { micros: clock.now() + 60_000_000, exclusive: false };
     let request = world.request(&Ask { known_at, ..Ask::latest(world, 1) }).expect("the table has features");
     let plan = database.plan(&request.point, &request.rows.schema());
-    let read = plan.and_then(|plan| database.snapshot(&plan).and_then(|at| database.read(&plan, &at, &request.rows)));
+    let read = plan.and_then(|plan| {
+        database.snapshot(&plan, &request.rows).and_then(|at| database.read(&plan, &at, &request.rows))
+    });
     assert_eq!(read.expect_err("a minute ahead").kind(), Kind::Invalid);
 }

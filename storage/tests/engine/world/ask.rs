@@ -164,7 +164,7 @@ impl World {
     pub fn ask(&self, request: &Request) -> Result<(RecordBatch, i64), Error> {
         let database = self.database();
         let plan = database.plan(&request.point, &request.rows.schema())?;
-        let snapshot = database.snapshot(&plan)?;
+        let snapshot = database.snapshot(&plan, &request.rows)?;
         let answer = database.read(&plan, &snapshot, &request.rows)?;
         Ok((answer, snapshot.clock()))
     }
