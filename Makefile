@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 PYTHON ?= python3
-# Where unsafe code is tested: the names of the modules in `UNSAFE_ALLOWED` of `server/tests/tidy.rs`, or of what calls them.
+# Where unsafe code is tested: the names of the modules in `UNSAFE_ALLOWED` of `server/tests/tidy/sources.rs`, or of what calls them.
 UNSAFE_MODULES := io:: prefetch::
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn

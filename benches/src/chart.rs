@@ -5,8 +5,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::harness::Result;
 use crate::report::{FIRN, Figure, Report, readable};
+use crate::statistics::Result;
 
 const WIDTH: f64 = 860.0;
 const LABEL_WIDTH: f64 = 210.0;

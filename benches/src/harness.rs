@@ -12,12 +12,10 @@ use tokio::runtime::Runtime;
 use crate::chart;
 use crate::report::{Bound, Figure, Report};
 use crate::statistics::median;
+pub(crate) use crate::statistics::{Reading, Result};
 
 /// The folder of data directories.
 const DATA: &str = "data";
-
-/// Whatever goes wrong ends the bench that it happens in, with a sentence.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
@@ -62,24 +60,6 @@ impl<'a> System<'a> {
     /// A system called `name`.
     pub(crate) fn new(name: impl Into<String>, round: impl FnMut() -> Result<Vec<Reading>> + 'a) -> Self {
         Self { name: name.into(), round: Box::new(round) }
-    }
-}
-
-/// One number that a round measured.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Reading {
-    /// What was measured, of which work.
-    pub metric: String,
-    /// `vectors/s`, `ms`, `s`, …
-    pub unit: &'static str,
-    /// How much.
-    pub value: f64,
-}
-
-impl Reading {
-    /// `value` of `metric`.
-    pub(crate) fn new(metric: impl Into<String>, unit: &'static str, value: f64) -> Self {
-        Self { metric: metric.into(), unit, value }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::harness::Result;
+use crate::statistics::Result;
 
 /// The system that everything else is compared with.
 pub(crate) const FIRN: &str = "FirnDB";

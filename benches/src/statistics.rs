@@ -1,8 +1,27 @@
-//! Medians and percentiles.
+//! What a measurement is: one reading, or an error; medians and percentiles of many.
 
 use std::time::Duration;
 
-use crate::harness::Reading;
+/// Whatever goes wrong ends the bench that it happens in, with a sentence.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// One number that a round measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reading {
+    /// What was measured, of which work.
+    pub metric: String,
+    /// `vectors/s`, `ms`, `s`, …
+    pub unit: &'static str,
+    /// How much.
+    pub value: f64,
+}
+
+impl Reading {
+    /// `value` of `metric`.
+    pub(crate) fn new(metric: impl Into<String>, unit: &'static str, value: f64) -> Self {
+        Self { metric: metric.into(), unit, value }
+    }
+}
 
 /// The middle of `values`; not a number if there are none.
 pub(crate) fn median(values: Vec<f64>) -> f64 {

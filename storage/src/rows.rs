@@ -14,36 +14,11 @@ use arrow_array::BinaryArray;
 use arrow_buffer::{Buffer, ScalarBuffer};
 
 use crate::error::Result;
+pub use crate::places::Places;
+pub use crate::row_kind::RowKind;
 use crate::segment::checks::Checks;
 use crate::segment::directory::{Directory, Entities, Hint};
 use crate::time::{Micros, Sequence};
-
-/// What a row does. The numbers are those on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum RowKind {
-    /// Writes cells.
-    Write = 0,
-    /// Ends the entity from its event time on.
-    Delete = 1,
-    /// Takes back one identity (or, with a null row id, the delete at its event time).
-    Retract = 2,
-    /// Takes back named cells of one identity.
-    RetractCells = 3,
-}
-
-impl RowKind {
-    /// The kind that `number` stands for on disk.
-    pub fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::Write),
-            1 => Some(Self::Delete),
-            2 => Some(Self::Retract),
-            3 => Some(Self::RetractCells),
-            _ => None,
-        }
-    }
-}
 
 /// The commits that rows came in, both columns strictly (sequence) or weakly (ingest time) increasing.
 #[derive(Debug, Clone)]
@@ -136,32 +111,6 @@ impl StepSamples {
             Some(last) => (last * SAMPLE_STEPS + 1, known * SAMPLE_STEPS),
         };
         StepBound { certain: (certain as u32).min(self.end), possible: (possible as u32).min(self.end), known_at }
-    }
-}
-
-/// The place of each row in its batch: two bytes are enough in a segment whose batches were not large.
-#[derive(Debug, Clone)]
-pub enum Places {
-    /// Below 65,536.
-    Narrow(ScalarBuffer<u16>),
-    /// Any.
-    Wide(ScalarBuffer<u32>),
-}
-
-impl Places {
-    /// The place of `row`.
-    #[inline]
-    pub fn of(&self, row: u32) -> u32 {
-        match self {
-            Self::Narrow(places) => u32::from(places[row as usize]),
-            Self::Wide(places) => places[row as usize],
-        }
-    }
-}
-
-impl From<Vec<u32>> for Places {
-    fn from(places: Vec<u32>) -> Self {
-        Self::Wide(places.into())
     }
 }
 

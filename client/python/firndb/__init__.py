@@ -35,7 +35,8 @@ from .errors import (
 )
 from .exchange import Answer
 from .lookup import Lookups
-from .write import BadRow, Producer, Written
+from .write import Producer
+from .written import BadRow, Written
 
 __version__ = "0.1.0"
 

@@ -25,7 +25,8 @@ from .options import given, read_options, setting_json
 from .scan import scan
 from .times import Duration, Time, duration_text, time_json
 from .values import value_json
-from .write import Producer, Written, put
+from .write import Producer, put
+from .written import Written
 
 __all__ = ["Client", "connect"]
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
-if TYPE_CHECKING:
-    from .write import Written
+from .written import Written
 
 __all__ = [
     "AlreadyExists",

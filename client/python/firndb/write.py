@@ -21,36 +21,12 @@ from .connection import Connection, descriptor
 from .errors import FirnError, Invalid, Unavailable, from_arrow
 from .frames import Data, Given, batches_of, one_batch, take
 from .progress import Progress, progress
+from .written import BadRow, Written
 
-__all__ = ["BadRow", "Producer", "Written", "put"]
+__all__ = ["Producer", "put"]
 
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class BadRow:
-    """A row that was not applied: its place in the given data (from 0), the column at fault, and why."""
-
-    row: int
-    column: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What was acknowledged: it is durable and readable.
-
-    ``rows`` counts the rows that were applied, ``duplicates`` the batches that had been applied before,
-    ``read_position`` sees all of it. ``bad_rows`` holds the first bad rows, ``bad_row_count`` how many there were.
-    """
-
-    batches: int = 0
-    rows: int = 0
-    read_position: str | None = None
-    duplicates: int = 0
-    bad_rows: tuple[BadRow, ...] = ()
-    bad_row_count: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

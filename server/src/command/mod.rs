@@ -4,12 +4,14 @@ mod export;
 mod import;
 mod mend;
 mod remote;
+mod runtime;
 mod serve;
 mod show;
 
 use clap::{ArgMatches, Command};
 
 use crate::demo;
+use runtime::block_on;
 
 /// Parses the arguments of the process and does what they say.
 pub fn run() -> Result<(), String> {
@@ -51,10 +53,4 @@ fn demo_command() -> Command {
 fn run_demo(matches: &ArgMatches) -> Result<(), String> {
     let data = matches.get_one::<String>("data").map(Into::into);
     block_on(demo::run(demo::Options { data, keep: matches.get_flag("keep") }))?
-}
-
-/// Runs `work` to its end on a runtime of its own.
-fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    Ok(runtime.map_err(|error| format!("could not start the runtime: {error}"))?.block_on(work))
 }

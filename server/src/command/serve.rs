@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Arg, ArgMatches, Command};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::block_on;
+use super::runtime::block_on;
 use crate::config::{Config, SETTINGS, Setting};
 use crate::shutdown::Signals;
 use crate::{Server, logging};

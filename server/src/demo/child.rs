@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use firn_client::{Client, Retry};
 
-use super::Result;
+use super::result::Result;
 
 /// How long the server may take to answer its first call.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);

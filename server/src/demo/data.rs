@@ -16,7 +16,7 @@ use arrow_select::take::take_record_batch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::Result;
+use super::result::Result;
 
 static FLIGHTS: &[u8] = include_bytes!("../../../data/nyc/flights.parquet");
 static PLANES: &[u8] = include_bytes!("../../../data/nyc/planes.parquet");

@@ -7,7 +7,8 @@ use firn_client::wire::Put;
 use firn_client::{Client, EntityDeclaration, FeatureDeclaration, TableDeclaration};
 use serde_json::json;
 
-use super::{Result, data};
+use super::data;
+use super::result::Result;
 
 /// What became of one table's load.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod child;
 mod data;
 mod load;
 mod reads;
+mod result;
 mod teller;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use firn_client::Client;
 use child::Child;
 use load::Loaded;
 use reads::{Joined, Reads};
+pub use result::Result;
 use teller::{Teller, count, percent, seconds};
 
 /// What the command line may say.
@@ -27,9 +29,6 @@ pub struct Options {
     /// Keeps the temporary directory.
     pub keep: bool,
 }
-
-/// The result of the demo, with an error for a person.
-pub type Result<T, E = String> = std::result::Result<T, E>;
 
 /// Tells the story and cleans up, also when it is interrupted.
 pub async fn run(options: Options) -> Result<()> {

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use firn_client::Client;
 use firn_client::wire::{Bound, FeatureReference, Join, Lookup, ReadOptions, Time};
 
-use super::Result;
+use super::result::Result;
 
 /// The plane whose vector is shown: the first in the data.
 const PLANE: &str = "N14228";

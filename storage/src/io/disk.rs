@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use arrow_buffer::Buffer;
 use bytes::Bytes;
 
+use super::failure::failed;
 use super::map::{Maps, check_length, heap_buffer};
-use super::{Access, Append, Files, missing};
+use super::{Access, Append, Files};
 use crate::error::{Error, Kind, Result};
 
 #[cfg(test)]
@@ -193,18 +194,6 @@ impl Append for DiskAppend {
 fn poisoned(name: &str, why: &str) -> Error {
     let message = format!("could not sync {name}: {why}; what the disk holds is unknown, open the database again");
     Error::new(Kind::Poisoned, message)
-}
-
-/// The error of a failed call on `name`, by what the caller can do about it.
-pub(super) fn failed(name: &str, doing: &str, error: &std::io::Error) -> Error {
-    let exhausted = |what: &str| Error::new(Kind::Exhausted, format!("could not {doing} {name}: {what} ({error})"));
-    match error.raw_os_error() {
-        Some(libc::ENOENT) => missing(name),
-        Some(libc::ENOSPC | libc::EDQUOT) => exhausted("the disk is full"),
-        Some(libc::EMFILE | libc::ENFILE) => exhausted("too many files are open, raise the limit of open files"),
-        Some(libc::ENOMEM) => exhausted("the kernel has no memory or maps left, see vm.max_map_count"),
-        _ => Error::io(name, doing, error),
-    }
 }
 
 /// Creates the data directory and its missing parents, each synced into its parent.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use memmap2::{Advice, Mmap};
 
 use super::Access;
+use super::failure::failed;
 use crate::error::{Error, Kind, Result};
 
 /// The count of open views, with its bound.
@@ -42,7 +43,7 @@ impl Maps {
             return self.hold(name, Buffer::from(MutableBuffer::new(0)));
         }
         let ticket = self.count(name)?;
-        let map = map_read_only(file).map_err(|error| super::disk::failed(name, "map", &error))?;
+        let map = map_read_only(file).map_err(|error| failed(name, "map", &error))?;
         if access == Access::Random {
             // Some kernels read megabytes around each page that is missing. One that takes no advice is only slower.
             let _ = map.advise(Advice::Random);

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub mod disk;
+mod failure;
 mod map;
 pub mod simulated;
 
@@ -231,9 +232,4 @@ pub fn copy_bytes(files: &dyn Files, name: &str, mut offset: u64, end: u64, file
         offset += bytes.len() as u64;
     }
     Ok(())
-}
-
-/// What a missing file means depends on the caller; this is the plain error.
-pub fn missing(name: &str) -> Error {
-    Error::new(crate::error::Kind::Io, format!("file {name} does not exist"))
 }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::failure::{failed, missing};
 use super::map::{Maps, check_length, heap_buffer};
-use super::{Access, Append, Files, directory_of, missing};
+use super::{Access, Append, Files, directory_of};
 use crate::error::{Error, Kind, Result};
 
 mod crash;
@@ -205,7 +206,7 @@ impl Fault {
             Fault::TooManyFiles => libc::EMFILE,
             Fault::Io | Fault::SyncLost => libc::EIO,
         };
-        super::disk::failed(name, doing, &std::io::Error::from_raw_os_error(code))
+        failed(name, doing, &std::io::Error::from_raw_os_error(code))
     }
 }
 

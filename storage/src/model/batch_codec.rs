@@ -12,20 +12,20 @@
 //! read in place. The record around them carries the checksum; nevertheless [`WriteBatch::decode`] believes nothing:
 //! whatever the bytes are, it answers a batch that keeps every promise of its type, or an error.
 
-use arrow_array::{Array, BinaryArray, make_array};
-use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_array::{Array, make_array};
+use arrow_buffer::ScalarBuffer;
 use arrow_schema::DataType;
 
 use super::batch::{Producer, WriteBatch};
 use super::key::Keys;
 use super::types::{parse_type, print_type};
 use crate::column::Column;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::rows::RowKind;
 
 mod bytes;
 
-use bytes::{Reader, Writer};
+use bytes::{Reader, Writer, damaged};
 
 const VERSION: u8 = 1;
 
@@ -171,10 +171,6 @@ fn decode_columns(from: &mut Reader<'_>, rows: usize) -> Result<Vec<Column>> {
         columns.push(Column::in_memory(feature, make_array(from.array(data_type, rows)?), present));
     }
     Ok(columns)
-}
-
-fn damaged(what: &str) -> Error {
-    Error::new(Kind::Corrupt, format!("a logged batch {what}"))
 }
 
 #[cfg(test)]

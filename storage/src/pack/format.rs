@@ -18,8 +18,8 @@ use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::PackMeta;
 use super::layout::{Layout, Slot};
+use super::meta::PackMeta;
 use crate::block_list::BlockList;
 use crate::blocks::{Blocks, FileKind, Frame, number_at};
 use crate::error::Result;

@@ -12,7 +12,6 @@ use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::DataType;
-use serde::{Deserialize, Serialize};
 
 use crate::blocks::{Blocks, number_at};
 use crate::error::Result;
@@ -25,6 +24,7 @@ pub mod gather;
 mod cells;
 mod format;
 mod layout;
+mod meta;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -34,6 +34,7 @@ pub use self::cells::array_of;
 pub(crate) use self::format::block_list;
 use self::format::{Description, Presence};
 pub use self::layout::{Cell, Layout, PackFeature, Slot};
+pub use self::meta::{PackMeta, file_name};
 pub use self::writer::build;
 
 /// The winner is a value.
@@ -44,35 +45,6 @@ pub const NULL: u8 = 1;
 pub const DELETED: u8 = 2;
 /// Nothing was found.
 pub const NEVER: u8 = 3;
-
-/// What the manifest remembers of a pack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackMeta {
-    /// The number in the file's name.
-    pub number: u64,
-    /// The length of the file in bytes.
-    pub length: u64,
-    /// The commit up to which the winners count everything.
-    pub position: Sequence,
-    /// How many ordinals it covers; greater ones had no row at `position`.
-    pub ordinals: u32,
-    /// How many of them have a row.
-    pub rows: u32,
-    /// The CRC-64 of the file's checksums and foot.
-    pub crc: u64,
-}
-
-impl PackMeta {
-    /// The name of the file.
-    pub fn name(&self) -> String {
-        file_name(self.number)
-    }
-}
-
-/// The name of pack file `number`.
-pub fn file_name(number: u64) -> String {
-    format!("packs/{number:020}.pack")
-}
 
 /// The winners of one feature for consecutive ordinals.
 #[derive(Debug, Clone)]

@@ -15,7 +15,8 @@ use arrow_buffer::{Buffer, ScalarBuffer};
 
 use crate::checksum::checksum;
 use crate::error::{Error, Result};
-use crate::rows::{Places, RowKind};
+use crate::places::Places;
+use crate::row_kind::RowKind;
 
 /// Bytes per checksum.
 pub const BLOCK_BYTES: u64 = 64 * 1024;

@@ -13,8 +13,8 @@ use arrow_schema::{ArrowError, DataType};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use crate::column::Fixed;
 use crate::error::Result;
+use crate::fixed_values::Fixed;
 use crate::segment::checks::{BLOCK_BYTES, Checks, Part};
 use crate::segment::window;
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Files, sweep};
 
+mod names;
 mod reader;
 mod record;
 mod repair;
@@ -28,15 +29,14 @@ mod survey;
 mod tests;
 mod writer;
 
+pub(crate) use names::DIRECTORY;
 pub use record::{RECORD_BYTES_MAX, Record};
 pub use repair::{Repair, losses, repair};
 pub use survey::{Finding, verify};
 
+use names::{file_name, file_numbers};
 use record::{END, FILE_HEADER_BYTES, FileHeader};
 use writer::{Writer, begin_synced};
-
-/// Where the log's files are.
-pub(crate) const DIRECTORY: &str = "wal";
 
 /// The log of one database, open for writing.
 #[derive(Debug)]
@@ -197,20 +197,4 @@ pub fn remove_before(files: &Arc<dyn Files>, number: u64) -> Result<()> {
         files.remove(&file_name(file))?;
     }
     files.sync_directory(DIRECTORY)
-}
-
-/// The name of the log file `number`.
-fn file_name(number: u64) -> String {
-    format!("{DIRECTORY}/{number:020}.wal")
-}
-
-/// The numbers of the log files, in order. Other names are not ours and are left alone.
-fn file_numbers(files: &dyn Files) -> Result<Vec<u64>> {
-    let number = |name: &String| {
-        let digits = name.strip_suffix(".wal").filter(|digits| digits.len() == 20)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-    };
-    let mut numbers: Vec<u64> = files.list(DIRECTORY)?.iter().filter_map(number).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
 }

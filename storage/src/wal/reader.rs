@@ -2,7 +2,7 @@
 //!
 //! The reader tells what it finds and where; whether a flaw may be forgiven is for replay and verify to say.
 
-use super::file_name;
+use super::names::file_name;
 use super::record::{
     ALIGNMENT, END, FILE_HEADER_BYTES, FileDefect, FileHeader, Link, RECORD_HEADER_BYTES, Record, RecordHeader,
     chain_on, chain_start, payload_checksum,

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
+use super::names::{DIRECTORY, file_name};
 use super::record::{FILE_HEADER_BYTES, FileHeader};
 use super::survey::{Cut, Survey};
-use super::{DIRECTORY, file_name};
 use crate::error::Result;
 use crate::io::{Files, copy_aside, copy_bytes, publish, sweep};
 use crate::time::Sequence;

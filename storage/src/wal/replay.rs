@@ -6,10 +6,10 @@
 //! The last file is copied record by record while it is replayed, and the copy is synced and takes its name before
 //! the log serves: what was read may have been only in the cache, left by a process whose fsync had failed.
 
+use super::names::{DIRECTORY, file_name, file_numbers};
 use super::reader::{Damage, Next, Reader, Stored};
 use super::record::{FileHeader, Link, Record};
 use super::writer::Writer;
-use super::{DIRECTORY, file_name, file_numbers};
 use crate::error::{Error, Result};
 use crate::io::{Files, sweep};
 use crate::time::Sequence;

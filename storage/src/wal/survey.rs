@@ -1,9 +1,9 @@
 //! `firn verify` for the log: reads everything, changes nothing, reports all damage.
 
+use super::names::{file_name, file_numbers};
 use super::reader::{Next, Reader};
 use super::record::{FileHeader, Link};
 use super::replay::{NOT_CLOSED, broken_link, is_torn};
-use super::{file_name, file_numbers};
 use crate::error::{Error, Kind, Result};
 use crate::io::Files;
 use crate::time::Sequence;

@@ -3,12 +3,12 @@
 //! A file gets its name only once its header is durable, so a file of that name always has one. This type does not
 //! remember failures; whoever holds it must stop writing after one.
 
+use super::names::{DIRECTORY, file_name};
 use super::reader::Stored;
 use super::record::{
     END, FileHeader, Link, RECORD_HEADER_BYTES, Record, RecordHeader, chain_on, chain_start, padded, padding,
     payload_checksum,
 };
-use super::{DIRECTORY, file_name};
 use crate::error::Result;
 use crate::io::{Append, Files, SHORT_BYTES, TEMPORARY};
 use crate::time::Sequence;

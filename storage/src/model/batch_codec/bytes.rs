@@ -4,18 +4,22 @@
 //! the same order. An array is a flag byte (whether a null bitmap follows) and the buffers of its layout with all
 //! offsets counted from zero, then its children.
 
-use super::{
-    Array, BinaryArray, BooleanBuffer, Buffer, DataType, OffsetBuffer, Result, ScalarBuffer, damaged, print_type,
-};
 use arrow_array::cast::AsArray;
-use arrow_array::downcast_primitive_array;
-use arrow_buffer::{ArrowNativeType, NullBuffer};
+use arrow_array::{Array, BinaryArray, downcast_primitive_array};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_data::{ArrayData, ArrayDataBuilder};
+use arrow_schema::DataType;
 
-use crate::error::Error;
+use crate::error::{Error, Kind, Result};
+use crate::model::types::print_type;
 
 /// Every buffer starts at a multiple of this.
 const ALIGNMENT: usize = 8;
+
+/// The error of bytes that are no batch.
+pub(super) fn damaged(what: &str) -> Error {
+    Error::new(Kind::Corrupt, format!("a logged batch {what}"))
+}
 
 /// Bytes as they are written.
 #[derive(Default)]

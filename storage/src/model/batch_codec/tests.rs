@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::{BinaryArray, Float64Array, StringArray};
+use arrow_buffer::Buffer;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::error::Kind;
 use crate::model::testing::{any_json, any_type};
 use crate::model::types::stored_type;
 use crate::model::value::from_json;

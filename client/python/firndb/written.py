@@ -1,0 +1,32 @@
+"""What a write came to: the rows that were applied, and those that were not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["BadRow", "Written"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRow:
+    """A row that was not applied: its place in the given data (from 0), the column at fault, and why."""
+
+    row: int
+    column: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was acknowledged: it is durable and readable.
+
+    ``rows`` counts the rows that were applied, ``duplicates`` the batches that had been applied before,
+    ``read_position`` sees all of it. ``bad_rows`` holds the first bad rows, ``bad_row_count`` how many there were.
+    """
+
+    batches: int = 0
+    rows: int = 0
+    read_position: str | None = None
+    duplicates: int = 0
+    bad_rows: tuple[BadRow, ...] = ()
+    bad_row_count: int = 0

@@ -1,0 +1,111 @@
+//! Values of a fixed width in place: one after another, or in a strip beside those of other features of their row.
+//!
+//! In memory and in a mapped file they look alike. Nothing is checked here: whoever hands out the bytes of a file has.
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_buffer::{BooleanBuffer, Buffer};
+use arrow_data::ArrayData;
+use arrow_schema::DataType;
+
+/// Values of a fixed width, in place, as they are read.
+#[derive(Debug, Clone, Copy)]
+pub struct FixedValues<'a> {
+    /// Bytes per value.
+    pub width: usize,
+    /// Bytes from one value to the next.
+    pub stride: usize,
+    /// The value at position `p` is `bytes[p * stride..][..width]`; of a null the bytes mean nothing.
+    pub bytes: &'a [u8],
+    /// Which values are null, unless none is.
+    pub nulls: Option<Nulls<'a>>,
+}
+
+impl<'a> FixedValues<'a> {
+    /// The value at `position`.
+    #[inline]
+    pub fn value(&self, position: usize) -> &'a [u8] {
+        &self.bytes[position * self.stride..][..self.width]
+    }
+
+    /// The value at `position`, and what follows up to the next.
+    #[inline]
+    pub(crate) fn row(&self, position: usize) -> &'a [u8] {
+        let bytes = &self.bytes[position * self.stride..];
+        &bytes[..bytes.len().min(self.stride)]
+    }
+
+    /// The value at `position`, of a width that the compiler knows.
+    #[inline]
+    pub fn sized<const WIDTH: usize>(&self, position: usize) -> [u8; WIDTH] {
+        *self.bytes[position * self.stride..].first_chunk().expect("every value lies within the bytes")
+    }
+}
+
+/// Which values of a column are null.
+#[derive(Debug, Clone, Copy)]
+pub struct Nulls<'a>(&'a BooleanBuffer);
+
+impl Nulls<'_> {
+    /// Whether the value at `position` is null.
+    #[inline]
+    pub fn is_null(&self, position: usize) -> bool {
+        !self.0.value(position)
+    }
+}
+
+/// Values of a fixed width, as they are held.
+#[derive(Debug, Clone)]
+pub(crate) struct Fixed {
+    pub(crate) width: usize,
+    /// Bytes from one value to the next.
+    pub(crate) stride: usize,
+    pub(crate) bytes: Buffer,
+    /// A one for each value that is not null; `None` if none is.
+    pub(crate) valid: Option<BooleanBuffer>,
+}
+
+impl Fixed {
+    /// The values of `array` in place, if they have a fixed width and no null lies inside of one.
+    pub(crate) fn of(array: &dyn Array) -> Option<Self> {
+        let width = fixed_width(array.data_type())?;
+        let bytes = match array.data_type() {
+            DataType::FixedSizeList(item, size) => {
+                let list = array.as_fixed_size_list();
+                let items = list.values();
+                if let Some(nulls) = items.nulls().filter(|nulls| nulls.null_count() > 0) {
+                    let hidden = |item: usize| list.is_null(item / *size as usize);
+                    if (0..items.len()).any(|item| nulls.is_null(item) && !hidden(item)) {
+                        return None;
+                    }
+                }
+                values_of(&items.to_data(), item.data_type().primitive_width()?)
+            }
+            _ => values_of(&array.to_data(), width),
+        };
+        let valid = array.nulls().filter(|nulls| nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
+        Some(Self { width, stride: width, bytes, valid })
+    }
+
+    /// The values, to be read.
+    pub(crate) fn values(&self) -> FixedValues<'_> {
+        let nulls = self.valid.as_ref().map(Nulls);
+        FixedValues { width: self.width, stride: self.stride, bytes: &self.bytes, nulls }
+    }
+}
+
+/// The bytes of one value of `data_type` if every value has as many: what `Column::fixed` can hand out.
+pub fn fixed_width(data_type: &DataType) -> Option<usize> {
+    let width = match data_type {
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok()?,
+        DataType::FixedSizeList(item, size) => {
+            item.data_type().primitive_width()?.checked_mul(usize::try_from(*size).ok()?)?
+        }
+        _ => data_type.primitive_width()?,
+    };
+    Some(width).filter(|&width| width > 0)
+}
+
+fn values_of(data: &ArrayData, width: usize) -> Buffer {
+    data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width)
+}
