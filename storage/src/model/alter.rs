@@ -39,7 +39,9 @@ impl Alteration {
         let add = body.list("add")?.iter().map(|value| parse_feature(value, 0)).collect::<Result<Vec<_>>>()?;
         let widen = body.list("widen")?.iter().map(|value| {
             let body = Body::new("widen", value, &["name", "type"])?;
-            Ok((body.text("name")?.to_owned(), parse_type(body.text("type")?)?))
+            let name = body.text("name")?.to_owned();
+            let to = body.text("type").and_then(parse_type).map_err(|error| error.at(format!("widen `{name}`")))?;
+            Ok((name, to))
         });
         let rename = match body.get("rename") {
             None => Vec::new(),

@@ -4,7 +4,8 @@
 //! timestamps, durations, lists, structs, maps) any type is accepted for any other as long as each value survives the
 //! way there and back; the rows whose value does not are reported one by one. A dictionary counts as its values and a
 //! column of type `null` as nulls of any type. Everything else is refused as a whole. A column that already has the
-//! type is passed on without a copy.
+//! type is passed on without a copy. Whatever the way, a value beyond the type that it ends in does not fit
+//! (`beyond.rs`).
 
 use std::sync::Arc;
 
@@ -13,9 +14,14 @@ use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, LargeListArray, ListArray, MapArray, StructArray, new_null_array,
 };
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, FieldRef, TimeUnit};
+use arrow_schema::{
+    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
+    FieldRef, TimeUnit,
+};
 
+use super::beyond::{beyond, either, of_lists, within_valid};
 use super::types::{integer, map_fields, print_type};
 use crate::error::{Error, Result};
 
@@ -38,6 +44,12 @@ impl Cast {
         Self { values, misfits }
     }
 
+    /// The same, where values beyond the type they now have do not fit either.
+    fn within_type(self) -> Self {
+        let misfits = either(self.misfits, beyond(&self.values));
+        Self { misfits, ..self }
+    }
+
     /// The column, if every row fits; else an error that names the first that does not.
     pub fn into_whole(self, given: &dyn Array, to: &DataType) -> Result<ArrayRef> {
         match self.misfits.as_ref().and_then(|misfits| misfits.set_indices().next()) {
@@ -49,7 +61,8 @@ impl Cast {
 
 /// Why the value of `given` at `row` was reported by [`door_cast`] as a misfit.
 pub fn misfit_reason(given: &dyn Array, row: usize, to: &DataType) -> String {
-    let text = arrow_cast::display::array_value_to_string(given, row).unwrap_or_default();
+    // A nested value of the very type is wrong only in what is beyond it inside.
+    let text = if given.data_type() == to && to.is_nested() { INSIDE.to_owned() } else { text(given, row) };
     let text = match text.char_indices().nth(60) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,
@@ -57,12 +70,38 @@ pub fn misfit_reason(given: &dyn Array, row: usize, to: &DataType) -> String {
     format!("{text} does not fit {}", print_type(to))
 }
 
+/// The text of a value, also of one that is beyond its type.
+fn text(given: &dyn Array, row: usize) -> String {
+    let options = FormatOptions::new().with_display_error(false);
+    let printed = |data_type: DataType| {
+        let data = given.to_data().into_builder().data_type(data_type).build()?;
+        ArrayFormatter::try_new(&arrow_array::make_array(data), &options)?.value(row).try_to_string()
+    };
+    let whole = printed(match *given.data_type() {
+        // More digits than the precision would not be shown.
+        DataType::Decimal32(_, scale) => DataType::Decimal32(DECIMAL32_MAX_PRECISION, scale),
+        DataType::Decimal64(_, scale) => DataType::Decimal64(DECIMAL64_MAX_PRECISION, scale),
+        DataType::Decimal128(_, scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale),
+        DataType::Decimal256(_, scale) => DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale),
+        ref same => same.clone(),
+    });
+    // What no calendar or clock prints is shown as its number, in the unit of its type.
+    whole.unwrap_or_else(|_| match given.data_type() {
+        DataType::Date32 | DataType::Time32(_) => printed(DataType::Int32).unwrap_or_default(),
+        data_type if data_type.is_temporal() => printed(DataType::Int64).unwrap_or_default(),
+        _ => INSIDE.to_owned(),
+    })
+}
+
+/// How a value is called that is wrong in a part of it.
+const INSIDE: &str = "a value inside it";
+
 /// `given` as `to`, the stored type of a feature or the type of a key column; an error if no value of its type could
 /// ever fit.
 pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
     let from = given.data_type();
     if from == to {
-        return Ok(Cast::whole(given.clone()));
+        return Ok(Cast { values: given.clone(), misfits: beyond(given) });
     }
     match (from, to) {
         (DataType::Null, _) => Ok(Cast::whole(new_null_array(to, given.len()))),
@@ -74,7 +113,7 @@ pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
         (DataType::Timestamp(from_unit, _), DataType::Timestamp(to_unit, _)) => {
             let plain = relabel(given, &DataType::Timestamp(*from_unit, None))?;
             let cast = there_and_back(&plain, &DataType::Timestamp(*to_unit, None))?;
-            Ok(Cast { values: relabel(&cast.values, to)?, misfits: cast.misfits })
+            Ok(Cast { values: relabel(&cast.values, to)?, misfits: cast.misfits }.within_type())
         }
         (DataType::Struct(_), DataType::Struct(fields)) => cast_struct(given, fields),
         (DataType::Map(..), DataType::Map(..)) => cast_map(given, to),
@@ -86,7 +125,7 @@ pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
             | DataType::FixedSizeList(..),
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _),
         ) => cast_list(given, to, item),
-        _ if same_family(from, to) => there_and_back(given, to),
+        _ if same_family(from, to) => there_and_back(given, to).map(Cast::within_type),
         _ => Err(refused(from, to)),
     }
 }
@@ -225,32 +264,6 @@ fn cast_struct(given: &ArrayRef, fields: &arrow_schema::Fields) -> Result<Cast> 
     Ok(Cast { values: Arc::new(values), misfits })
 }
 
-fn either(left: Option<BooleanBuffer>, right: Option<BooleanBuffer>) -> Option<BooleanBuffer> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(&left | &right),
-        (left, right) => left.or(right),
-    }
-}
-
-/// Only those misfits that stand in valid rows: what lies under a null is not a value.
-fn within_valid(misfits: Option<BooleanBuffer>, nulls: Option<&NullBuffer>) -> Option<BooleanBuffer> {
-    let misfits = match (misfits, nulls) {
-        (Some(misfits), Some(nulls)) => &misfits & nulls.inner(),
-        (misfits, _) => misfits?,
-    };
-    (misfits.count_set_bits() > 0).then_some(misfits)
-}
-
-/// The misfits of items as misfits of the lists they are in.
-fn of_lists(
-    items: Option<BooleanBuffer>,
-    rows: usize,
-    range: impl Fn(usize) -> std::ops::Range<usize>,
-) -> Option<BooleanBuffer> {
-    let items = items?;
-    Some(BooleanBuffer::collect_bool(rows, |row| range(row).any(|item| items.value(item))))
-}
-
 fn cast_list(given: &ArrayRef, to: &DataType, item: &FieldRef) -> Result<Cast> {
     let in_items = |error: Error| error.at("list item");
     // Views come as lists first, so that there is one way from here on.
@@ -331,13 +344,13 @@ fn cast_map(given: &ArrayRef, to: &DataType) -> Result<Cast> {
     let values = door_cast(given.values(), value.data_type()).map_err(|error| error.at("map value"))?;
     let offsets = given.offsets();
     let range = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
-    let misfits = within_valid(of_lists(either(keys.misfits, values.misfits), given.len(), range), given.nulls());
+    // A key is never null: neither as it was sent, nor as what a misfit becomes.
+    let null_keys = keys.values.nulls().filter(|nulls| nulls.null_count() > 0).map(|nulls| !nulls.inner());
+    let misfits = either(either(keys.misfits, null_keys), values.misfits);
+    let misfits = within_valid(of_lists(misfits, given.len(), range), given.nulls());
     let DataType::Struct(fields) = entries.data_type() else { return Err(refused(given.data_type(), to)) };
-    if keys.values.null_count() > 0 {
-        // A map cannot hold the null that a misfit becomes, so this is the one misfit that has no row to itself.
-        return Err(Error::invalid(format!("has a map key that does not fit {}", print_type(key.data_type()))));
-    }
-    let entries_array = StructArray::try_new(fields.clone(), vec![keys.values, values.values], None)?;
+    let keys = arrow_array::make_array(keys.values.to_data().into_builder().nulls(None).build()?);
+    let entries_array = StructArray::try_new(fields.clone(), vec![keys, values.values], None)?;
     let map = MapArray::try_new(entries.clone(), offsets.clone(), entries_array, given.nulls().cloned(), *sorted)?;
     Ok(Cast { values: Arc::new(map), misfits })
 }

@@ -140,6 +140,21 @@ impl Change {
     }
 }
 
+/// Refuses a `bucket_by` that is not the first columns of the key.
+fn check_leading(key: &[KeyColumn], by: &[String]) -> Result<()> {
+    let misplaced =
+        by.iter().enumerate().find(|(place, name)| key.get(*place).is_none_or(|column| column.name != **name));
+    let Some((place, name)) = misplaced else { return Ok(()) };
+    let shown: String = name.chars().take(80).collect();
+    let what = match key.get(place) {
+        _ if !key.iter().any(|column| column.name == *name) => "is no key column".to_owned(),
+        Some(column) => format!("stands where `{}` is due", column.name),
+        None => "is named twice".to_owned(),
+    };
+    let columns = listed(key.iter().map(|column| column.name.as_str()));
+    Err(Error::invalid(format!("bucket_by: `{shown}` {what}; it names leading columns of the key, which is {columns}")))
+}
+
 fn drop_entity(catalog: &mut Catalog, name: &str) -> Result<bool> {
     let id = catalog.entity(name)?.id;
     let tables: Vec<&str> = catalog.tables_of(id).map(|table| table.name.as_str()).collect();
@@ -168,13 +183,7 @@ impl EntityDeclaration {
             return Err(Error::invalid(format!("entity `{name}` needs at least one key column")));
         }
         let by = body.texts("bucket_by")?;
-        let leading = key.iter().zip(&by).all(|(column, by)| column.name == *by) && by.len() <= key.len();
-        if !leading {
-            let columns = listed(key.iter().map(|column| column.name.as_str()));
-            return Err(Error::invalid(format!(
-                "bucket_by names leading key columns in their order; the key is {columns}"
-            )));
-        }
+        check_leading(&key, &by)?;
         let bucket_by = if by.is_empty() { key.len() } else { by.len() };
         let buckets = match body.get("buckets") {
             None => BUCKETS_DEFAULT,
@@ -254,7 +263,9 @@ impl TableDeclaration {
             None => false,
             Some(value) if value.as_str() == Some("floor") => true,
             Some(value) if value.as_str() == Some("none") => false,
-            Some(_) => return Err(Error::invalid("event_time_rounding is \"floor\" or \"none\"")),
+            Some(value) => {
+                return Err(Error::invalid(format!("event_time_rounding is \"floor\" or \"none\", not {value}")));
+            }
         };
         let (keep_events, keep_knowledge) = parse_retention(&body, (None, None))?;
         let table = Table {

@@ -1,10 +1,11 @@
 //! Keys and row ids as bytes: one encoding whose byte order is the order of the values.
 //!
 //! Each column encodes itself so that it says where it ends: integers of any width as 8 big-endian bytes with the sign
-//! flipped, dates likewise in 4, a bool in 1, fixed-size binary raw, strings and binary with 0x00 written as 0x00 0xFF
+//! flipped, but those of a `uint64` as they are, dates likewise in 4, a bool in 1, fixed-size binary raw, strings and binary with 0x00 written as 0x00 0xFF
 //! and ended by 0x00 0x00. A composite key is the concatenation, so leading key columns are a byte prefix, and equal
 //! values of different integer widths are equal bytes. It is the one key format of memory, WAL and files and does not
-//! change; [`hash`] decides placement and does not change either.
+//! change; [`hash`] decides placement and does not change either. What the bytes of a key mean is said by the column
+//! that it belongs to, so those of different entities are never compared.
 
 use std::sync::Arc;
 
@@ -86,9 +87,24 @@ pub struct KeyColumn {
     /// The declared type: one for which [`KeyType::of`] answers.
     #[serde(rename = "type", with = "as_text")]
     pub data_type: DataType,
+    /// Whether a `uint64` is encoded as it is. One that was declared before numbers of 2^63 and above were taken has
+    /// its highest bit flipped, as other integers have their sign, and keeps that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsigned: bool,
 }
 
 impl KeyColumn {
+    /// A new column.
+    pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
+        let unsigned = data_type == DataType::UInt64;
+        Self { name: name.into(), data_type, unsigned }
+    }
+
+    /// What turns the number of an integer column into the word that is written big-endian, and back.
+    fn flip(&self) -> u64 {
+        if self.unsigned { 0 } else { 1 << 63 }
+    }
+
     /// How the column is encoded.
     pub fn key_type(&self) -> Result<KeyType> {
         KeyType::of(&self.data_type).ok_or_else(|| {
@@ -214,7 +230,7 @@ pub fn prefix_length(columns: &[KeyColumn], key: &[u8], count: usize) -> usize {
 
 impl From<(&str, DataType)> for KeyColumn {
     fn from((name, data_type): (&str, DataType)) -> Self {
-        Self { name: name.to_owned(), data_type }
+        Self::new(name, data_type)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod alter;
 pub mod batch;
 mod batch_codec;
+mod beyond;
 mod body;
 pub mod cast;
 pub mod catalog;

@@ -4,6 +4,7 @@ use arrow_schema::DataType;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::model::beyond::beyond;
 use crate::model::body::Body;
 use crate::model::catalog::{Feature, MaxAge};
 use crate::model::key::{KeyColumn, KeyType};
@@ -37,7 +38,7 @@ pub(super) fn parse_key_columns(body: &Body<'_>, field: &str, what: &str) -> Res
         if columns.iter().any(|column| column.name == name) {
             return Err(Error::invalid(format!("the {what} `{name}` is declared twice")));
         }
-        columns.push(KeyColumn { name, data_type });
+        columns.push(KeyColumn::new(name, data_type));
     }
     Ok(columns)
 }
@@ -73,7 +74,10 @@ fn parse_default(value: &Value, what: &str, data_type: &DataType) -> Result<Valu
             "the default of {what} has {length} bytes, at most {DEFAULT_BYTES_MAX} are allowed"
         )));
     }
-    let array = one_from_json(value, &stored_type(data_type));
+    let array = one_from_json(value, &stored_type(data_type)).and_then(|array| match beyond(&array) {
+        None => Ok(array),
+        Some(_) => Err(Error::invalid(format!("{value} is beyond {}", print_type(data_type)))),
+    });
     array.and_then(|array| to_json(&array, 0)).map_err(|error| error.at(format!("default of {what}")))
 }
 

@@ -163,9 +163,14 @@ fn a_wrong_entity_is_refused() {
         ),
         (
             with(airport(), "bucket_by", json!(["x"])),
-            "bucket_by names leading key columns in their order; the key is `origin`",
+            "bucket_by: `x` is no key column; it names leading columns of the key, which is `origin`",
         ),
-        (with(airport(), "bucket_by", json!(["origin", "origin"])), "bucket_by names leading key columns"),
+        (with(airport(), "bucket_by", json!(["origin", "origin"])), "bucket_by: `origin` is named twice"),
+        (
+            json!({"entity": "pair", "bucket_by": ["b"],
+                "key": [{"name": "a", "type": "utf8"}, {"name": "b", "type": "utf8"}]}),
+            "bucket_by: `b` stands where `a` is due; it names leading columns of the key, which is `a`, `b`",
+        ),
         (with(airport(), "bucket_by", json!([1])), "`bucket_by` of create_entity is an array of strings"),
         (with(airport(), "buckets", json!(0)), "buckets is a whole number from 1 to 1024, not 0"),
         (with(airport(), "buckets", json!(1025)), "not 1025"),

@@ -1,6 +1,8 @@
 //! Encoded keys back to columns. The bytes come from disk: nothing about them is believed.
 
-use arrow_array::{ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Int64Array, StringArray};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Int64Array, StringArray, UInt64Array,
+};
 use arrow_schema::DataType;
 
 use super::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, shared};
@@ -8,7 +10,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The columns, of the declared types, whose rows encode to `keys`.
 pub fn decode(columns: &[KeyColumn], keys: &mut dyn Iterator<Item = &[u8]>) -> Result<Vec<ArrayRef>> {
-    let mut parts = columns.iter().map(|column| Ok(Part::new(column.key_type()?))).collect::<Result<Vec<_>>>()?;
+    let mut parts =
+        columns.iter().map(|column| Ok(Part::new(column.key_type()?, column.flip()))).collect::<Result<Vec<_>>>()?;
     for key in keys {
         let mut rest = key;
         for part in &mut parts {
@@ -40,7 +43,7 @@ pub(super) fn escaped_length(bytes: &[u8]) -> Option<usize> {
 
 /// One column while keys are read into it.
 enum Part {
-    Ints(Vec<i64>),
+    Ints { flip: u64, words: Vec<u64> },
     Days(Vec<i32>),
     Flags(Vec<bool>),
     Fixed { width: usize, bytes: Vec<u8> },
@@ -48,9 +51,9 @@ enum Part {
 }
 
 impl Part {
-    fn new(key_type: KeyType) -> Self {
+    fn new(key_type: KeyType, flip: u64) -> Self {
         match key_type {
-            KeyType::Int => Self::Ints(Vec::new()),
+            KeyType::Int => Self::Ints { flip, words: Vec::new() },
             KeyType::Date => Self::Days(Vec::new()),
             KeyType::Bool => Self::Flags(Vec::new()),
             KeyType::FixedBinary(width) => Self::Fixed { width: width as usize, bytes: Vec::new() },
@@ -61,9 +64,9 @@ impl Part {
     fn take_from<'a>(&mut self, key: &'a [u8]) -> Result<&'a [u8]> {
         let short = || damaged("ends inside a column");
         match self {
-            Self::Ints(values) => {
+            Self::Ints { flip, words } => {
                 let (word, rest) = key.split_first_chunk::<8>().ok_or_else(short)?;
-                values.push((u64::from_be_bytes(*word) ^ (1 << 63)) as i64);
+                words.push(u64::from_be_bytes(*word) ^ *flip);
                 Ok(rest)
             }
             Self::Days(values) => {
@@ -98,8 +101,9 @@ impl Part {
 
     fn finish(self, data_type: &DataType) -> Result<ArrayRef> {
         Ok(match self {
-            Self::Ints(values) => {
-                let wide = shared(Int64Array::from(values));
+            Self::Ints { words, .. } if *data_type == DataType::UInt64 => shared(UInt64Array::from(words)),
+            Self::Ints { words, .. } => {
+                let wide = shared(Int64Array::from_iter_values(words.into_iter().map(|word| word as i64)));
                 let options = arrow_cast::CastOptions { safe: false, ..Default::default() };
                 arrow_cast::cast_with_options(&wide, data_type, &options)
                     .map_err(|_| damaged("holds a number too large for its column"))?

@@ -10,7 +10,7 @@ use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::DataType;
 
 use super::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, Keys, TERMINATOR, too_many};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The encoded keys of the rows of `arrays`, which have the types that `columns` declare and hold no null.
 pub fn encode(columns: &[KeyColumn], arrays: &[ArrayRef]) -> Result<Keys> {
@@ -21,7 +21,7 @@ pub fn encode(columns: &[KeyColumn], arrays: &[ArrayRef]) -> Result<Keys> {
         assert_eq!(array.null_count(), 0, "the caller refuses null keys");
     }
     if let Some(width) = types.iter().map(|key_type| key_type.width()).sum::<Option<usize>>() {
-        return encode_fixed(columns, arrays, &types, width);
+        return Ok(encode_fixed(columns, arrays, &types, width));
     }
     let parts =
         columns.iter().zip(arrays).map(|(column, array)| Part::new(column, array)).collect::<Result<Vec<_>>>()?;
@@ -46,7 +46,7 @@ enum Part<'a> {
 impl<'a> Part<'a> {
     fn new(column: &KeyColumn, array: &'a ArrayRef) -> Result<Self> {
         Ok(match column.key_type()? {
-            KeyType::Int => Self::Words(words(column, array)?),
+            KeyType::Int => Self::Words(words(column, array)),
             KeyType::Utf8 => {
                 let array = array.as_string::<i32>();
                 Self::Escaped { offsets: array.value_offsets(), bytes: array.value_data() }
@@ -58,7 +58,7 @@ impl<'a> Part<'a> {
             key_type => {
                 let width = key_type.width().unwrap_or(1);
                 let mut bytes = vec![0; width * array.len()];
-                write_fixed(column, array, key_type, &mut bytes, width, 0)?;
+                write_fixed(column, array, key_type, &mut bytes, width, 0);
                 Self::Fixed { width, bytes }
             }
         })
@@ -89,19 +89,19 @@ fn append_escaped(value: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(&TERMINATOR);
 }
 
-fn encode_fixed(columns: &[KeyColumn], arrays: &[ArrayRef], types: &[KeyType], width: usize) -> Result<Keys> {
+fn encode_fixed(columns: &[KeyColumn], arrays: &[ArrayRef], types: &[KeyType], width: usize) -> Keys {
     if let ([column], [array], [KeyType::Int]) = (columns, arrays, types) {
-        let mut words = words(column, array)?;
+        let mut words = words(column, array);
         words.iter_mut().for_each(|word| *word = word.to_be());
-        return Ok(Keys::Fixed { width, bytes: Buffer::from_vec(words) });
+        return Keys::Fixed { width, bytes: Buffer::from_vec(words) };
     }
     let mut bytes = vec![0; width * arrays[0].len()];
     let mut offset = 0;
     for ((column, array), key_type) in columns.iter().zip(arrays).zip(types) {
-        write_fixed(column, array, *key_type, &mut bytes, width, offset)?;
+        write_fixed(column, array, *key_type, &mut bytes, width, offset);
         offset += key_type.width().unwrap_or(0);
     }
-    Ok(Keys::Fixed { width, bytes: bytes.into() })
+    Keys::Fixed { width, bytes: bytes.into() }
 }
 
 /// Writes a column of fixed width at `offset` of every `stride` bytes.
@@ -112,11 +112,11 @@ fn write_fixed(
     bytes: &mut [u8],
     stride: usize,
     offset: usize,
-) -> Result<()> {
+) {
     let rows = bytes.chunks_exact_mut(stride).map(|row| &mut row[offset..]);
     match key_type {
         KeyType::Int => {
-            let words = words(column, array)?;
+            let words = words(column, array);
             rows.zip(words).for_each(|(row, word)| row[..8].copy_from_slice(&word.to_be_bytes()));
         }
         KeyType::Date => {
@@ -133,35 +133,24 @@ fn write_fixed(
         }
         KeyType::Utf8 | KeyType::Binary => unreachable!("only columns of fixed width are written in place"),
     }
-    Ok(())
 }
 
-/// An integer column of any width, each value with its sign flipped so that unsigned order is signed order.
-fn words(column: &KeyColumn, array: &ArrayRef) -> Result<Vec<u64>> {
-    fn signed<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &ArrayRef) -> Vec<u64> {
-        array.as_primitive::<T>().values().iter().map(|&value| value.into() as u64 ^ (1 << 63)).collect()
+/// An integer column of any width, each value as a word whose unsigned order is the order of the column.
+fn words(column: &KeyColumn, array: &ArrayRef) -> Vec<u64> {
+    fn signed<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &ArrayRef, flip: u64) -> Vec<u64> {
+        array.as_primitive::<T>().values().iter().map(|&value| value.into() as u64 ^ flip).collect()
     }
-    Ok(match array.data_type() {
-        DataType::Int8 => signed::<Int8Type>(array),
-        DataType::Int16 => signed::<Int16Type>(array),
-        DataType::Int32 => signed::<Int32Type>(array),
-        DataType::Int64 => signed::<Int64Type>(array),
-        DataType::UInt8 => signed::<UInt8Type>(array),
-        DataType::UInt16 => signed::<UInt16Type>(array),
-        DataType::UInt32 => signed::<UInt32Type>(array),
-        _ => {
-            let values = array.as_primitive::<UInt64Type>().values();
-            if let Some(row) = values.iter().position(|&value| value > i64::MAX as u64) {
-                return Err(Error::invalid(format!(
-                    "row {row}: {} is too large for key column `{}`; integer keys go up to {}",
-                    values[row],
-                    column.name,
-                    i64::MAX
-                )));
-            }
-            values.iter().map(|&value| value ^ (1 << 63)).collect()
-        }
-    })
+    let flip = column.flip();
+    match array.data_type() {
+        DataType::Int8 => signed::<Int8Type>(array, flip),
+        DataType::Int16 => signed::<Int16Type>(array, flip),
+        DataType::Int32 => signed::<Int32Type>(array, flip),
+        DataType::Int64 => signed::<Int64Type>(array, flip),
+        DataType::UInt8 => signed::<UInt8Type>(array, flip),
+        DataType::UInt16 => signed::<UInt16Type>(array, flip),
+        DataType::UInt32 => signed::<UInt32Type>(array, flip),
+        _ => array.as_primitive::<UInt64Type>().values().iter().map(|&value| value ^ flip).collect(),
+    }
 }
 
 /// Encoded row ids for `rows` rows, the empty byte string where `present` says that there is none.

@@ -11,7 +11,7 @@ fn column(name: &str, data_type: DataType) -> KeyColumn {
 }
 
 #[test]
-fn all_widths_of_one_number_encode_alike() {
+fn all_widths_of_one_number_encode_alike_but_uint64() {
     let wide = shared(Int64Array::from(vec![-1, 0, 100]));
     let expected = encode(&[column("k", DataType::Int64)], std::slice::from_ref(&wide)).expect("encodes");
     for narrow in [DataType::Int8, DataType::Int16, DataType::Int32] {
@@ -21,7 +21,7 @@ fn all_widths_of_one_number_encode_alike() {
     }
     let positive = shared(Int64Array::from(vec![0, 100]));
     let expected = encode(&[column("k", DataType::Int64)], std::slice::from_ref(&positive)).expect("encodes");
-    for unsigned in [DataType::UInt8, DataType::UInt16, DataType::UInt32, DataType::UInt64] {
+    for unsigned in [DataType::UInt8, DataType::UInt16, DataType::UInt32] {
         let array = arrow_cast::cast(&positive, &unsigned).expect("casts");
         let keys = encode(&[column("k", unsigned)], &[array]).expect("encodes");
         assert!(keys.iter().eq(expected.iter()));
@@ -54,11 +54,28 @@ fn the_bytes_are_as_the_format_says() {
 /// The hash of `firn`, written down when the format was made.
 const GOLDEN_HASH: u64 = 12_267_257_498_295_535_385;
 
+/// A `uint64` column as it was declared before numbers of 2^63 and above were taken.
+fn declared_before(name: &str) -> KeyColumn {
+    let before = serde_json::json!({"name": name, "type": "uint64"});
+    serde_json::from_value(before).expect("a catalog of before reads")
+}
+
 #[test]
-fn an_integer_key_is_at_most_the_greatest_int64() {
-    let array = shared(UInt64Array::from(vec![1, u64::MAX]));
-    let error = encode(&[column("k", DataType::UInt64)], &[array]).expect_err("too large");
-    assert!(error.message().contains("row 1: 18446744073709551615 is too large for key column `k`"), "{error}");
+fn a_uint64_of_before_keeps_its_bytes_and_a_new_one_is_in_order() {
+    let numbers = shared(UInt64Array::from(vec![0, 1, i64::MAX as u64, 1 << 63, u64::MAX]));
+    let encoded = |column: KeyColumn| encode(&[column], std::slice::from_ref(&numbers)).expect("encodes");
+    let before = encoded(declared_before("k"));
+    assert_eq!(before.get(1), [0x80, 0, 0, 0, 0, 0, 0, 1]);
+    let decoded = decode(&[declared_before("k")], &mut before.iter()).expect("decodes");
+    assert_eq!(decoded[0].as_ref(), numbers.as_ref());
+    let new = encoded(column("k", DataType::UInt64));
+    assert_eq!((new.get(1), new.get(3)), (&[0, 0, 0, 0, 0, 0, 0, 1][..], &[0x80, 0, 0, 0, 0, 0, 0, 0][..]));
+    assert!(new.iter().is_sorted(), "the order of the bytes is the order of the numbers");
+    // What is written down says which of them it is.
+    let stored = serde_json::to_value(column("k", DataType::UInt64)).expect("plain data");
+    assert_eq!(stored, serde_json::json!({"name": "k", "type": "uint64", "unsigned": true}));
+    let stored = serde_json::to_value(declared_before("k")).expect("plain data");
+    assert_eq!(stored, serde_json::json!({"name": "k", "type": "uint64"}));
 }
 
 #[test]
@@ -101,7 +118,7 @@ fn placement_by_leading_columns_keeps_them_together() {
 }
 
 /// A composite key as plain values, ordered as the encoding must be.
-type Plain = (i64, String, Vec<u8>, bool, i32, [u8; 3]);
+type Plain = (i64, String, Vec<u8>, bool, i32, [u8; 3], u64);
 
 fn columns() -> Vec<KeyColumn> {
     vec![
@@ -111,6 +128,7 @@ fn columns() -> Vec<KeyColumn> {
         column("flag", DataType::Boolean),
         column("day", DataType::Date32),
         column("fixed", DataType::FixedSizeBinary(3)),
+        column("hash", DataType::UInt64),
     ]
 }
 
@@ -123,6 +141,7 @@ fn arrays(rows: &[Plain]) -> Vec<ArrayRef> {
         shared(BooleanArray::from(rows.iter().map(|row| row.3).collect::<Vec<_>>())),
         shared(Date32Array::from_iter_values(rows.iter().map(|row| row.4))),
         shared(fixed),
+        shared(UInt64Array::from_iter_values(rows.iter().map(|row| row.6))),
     ]
 }
 
@@ -130,7 +149,8 @@ fn plain() -> impl Strategy<Value = Plain> {
     let int = prop_oneof![any::<i64>(), -2..2_i64];
     let text = prop_oneof!["[\u{0}\u{1}ab\u{ff}]{0,3}", "\\PC{0,4}"];
     let bytes = proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(255), any::<u8>()], 0..4);
-    (int, text, bytes, any::<bool>(), any::<i32>(), any::<[u8; 3]>())
+    let hash = prop_oneof![any::<u64>(), (1 << 63) - 2..(1 << 63) + 2_u64, u64::MAX - 2..=u64::MAX, 0..3_u64];
+    (int, text, bytes, any::<bool>(), any::<i32>(), any::<[u8; 3]>(), hash)
 }
 
 proptest! {

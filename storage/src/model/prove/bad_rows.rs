@@ -12,11 +12,12 @@ pub const BAD_ROWS_REPORTED_MAX: usize = 1000;
 /// The most bad rows that the refusal of a batch lists.
 pub const BAD_ROWS_LISTED_MAX: usize = 100;
 
-/// The bad rows found so far.
+/// The bad rows found so far: at most one entry for a row and column, and one for every column of a row that is wrong.
 #[derive(Debug)]
 pub(super) struct BadRows {
     rows: usize,
-    marks: Option<BooleanBufferBuilder>,
+    /// The columns in which rows are bad, in the order in which they were found, and the rows of each.
+    columns: Vec<(String, BooleanBufferBuilder)>,
     listed: Vec<BadRow>,
     count: u64,
 }
@@ -24,46 +25,59 @@ pub(super) struct BadRows {
 impl BadRows {
     /// No row of `rows` is bad.
     pub(super) fn new(rows: usize) -> Self {
-        Self { rows, marks: None, listed: Vec::new(), count: 0 }
+        Self { rows, columns: Vec::new(), listed: Vec::new(), count: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Whether `row` was found bad before.
-    pub(super) fn is_bad(&self, row: usize) -> bool {
-        self.marks.as_ref().is_some_and(|marks| marks.get_bit(row))
+    /// Whether `row` was found bad in `column` before.
+    pub(super) fn is_bad(&self, row: usize, column: &str) -> bool {
+        self.columns.iter().any(|(known, marks)| known == column && marks.get_bit(row))
     }
 
-    /// Marks `rows`, in order, as bad in `column`. Call it once per column and kind of fault.
+    /// Marks `rows`, in order, as bad in `column`; the first reason for a row and column counts. Call it once per column
+    /// and kind of fault.
     pub(super) fn add(
         &mut self,
         column: &str,
         rows: impl Iterator<Item = usize>,
         mut reason: impl FnMut(usize) -> String,
     ) {
-        for (nth, row) in rows.enumerate() {
-            let marks = self.marks.get_or_insert_with(|| {
-                let mut marks = BooleanBufferBuilder::new(self.rows);
-                marks.append_n(self.rows, false);
-                marks
-            });
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return;
+        }
+        let place = self.columns.iter().position(|(known, _)| known == column).unwrap_or_else(|| {
+            let mut marks = BooleanBufferBuilder::new(self.rows);
+            marks.append_n(self.rows, false);
+            self.columns.push((column.to_owned(), marks));
+            self.columns.len() - 1
+        });
+        let marks = &mut self.columns[place].1;
+        let mut listed = 0;
+        for row in rows {
+            if marks.get_bit(row) {
+                continue;
+            }
             marks.set_bit(row, true);
             self.count += 1;
             // The first rows of every column are kept, so that the first rows of all columns are among them.
-            if nth < BAD_ROWS_REPORTED_MAX {
+            if listed < BAD_ROWS_REPORTED_MAX {
+                listed += 1;
                 self.listed.push(BadRow { row: row as u32, column: column.to_owned(), reason: reason(row) });
             }
         }
     }
 
-    /// The rows that are not bad; `None` if all are.
+    /// The rows that are not bad in any column; `None` if all are.
     pub(super) fn good_rows(&self) -> Option<BooleanBuffer> {
-        self.marks.as_ref().map(|marks| {
-            let marked = BooleanBuffer::new(arrow_buffer::Buffer::from(marks.as_slice()), 0, self.rows);
-            !&marked
-        })
+        let marked = |(_, marks): &(String, BooleanBufferBuilder)| {
+            BooleanBuffer::new(arrow_buffer::Buffer::from(marks.as_slice()), 0, self.rows)
+        };
+        let bad = self.columns.iter().map(marked).reduce(|left, right| &left | &right);
+        bad.map(|bad| !&bad)
     }
 
     /// The first bad rows by row, and how many there are.

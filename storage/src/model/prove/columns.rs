@@ -103,12 +103,18 @@ impl<'a> Roles<'a> {
                 ))),
                 None => Ok(Vec::new()),
             },
-            Verb::Retract { .. } if found.is_empty() => Ok(found),
             _ if found.len() == table.row_id.len() => Ok(found),
             _ => {
                 let missing = table.row_id.iter().find(|column| found.iter().all(|found| found.name != column.name));
                 let missing = missing.map_or("", |column| column.name.as_str());
-                Err(Error::invalid(format!("the batch lacks the column `{missing}`, a row id column")))
+                let mend = match &request.verb {
+                    Verb::Retract { features } if features.is_empty() => {
+                        "; where it is null a retract takes back a delete"
+                    }
+                    Verb::Retract { .. } => "; a retract that names features takes back cells of one identity",
+                    _ => "",
+                };
+                Err(Error::invalid(format!("the batch lacks the column `{missing}`, a row id column{mend}")))
             }
         }
     }
@@ -190,7 +196,7 @@ pub(super) fn cells(given: &Given<'_>, to: &DataType, bad: &mut BadRows) -> Resu
 
 /// Casts a key column, marking nulls and what does not fit.
 pub(super) fn key(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
-    let array = key_or_id(given, column, bad)?;
+    let array = cells(given, &column.data_type, bad)?;
     let misfit = |row: &usize| given.array.is_null(*row);
     if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
         // A misfit is a null after the cast; it has been marked with its own reason.
@@ -198,19 +204,6 @@ pub(super) fn key(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> R
         let null = |row: &usize| logical.as_ref().map_or_else(|| misfit(row), |logical| logical.is_null(*row));
         let rows: Vec<usize> = (!nulls.inner()).set_indices().filter(null).collect();
         bad.add(given.name, rows.into_iter(), |_| "a key is never null".to_owned());
-    }
-    Ok(array)
-}
-
-/// Casts a key or row id column, marking what does not fit and what cannot be encoded.
-fn key_or_id(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
-    let array = cells(given, &column.data_type, bad)?;
-    if column.data_type == DataType::UInt64 {
-        let values = array.as_primitive::<UInt64Type>();
-        let too_large = (0..values.len()).filter(|&row| values.is_valid(row) && values.value(row) > i64::MAX as u64);
-        bad.add(given.name, too_large, |row| {
-            format!("{} is too large: integer keys go up to {}", values.value(row), i64::MAX)
-        });
     }
     Ok(array)
 }
@@ -225,15 +218,21 @@ pub(super) fn check_key_lengths(what: &str, columns: &[KeyColumn], arrays: &[Arr
         }
     };
     let offsets: Vec<Vec<i32>> = arrays.iter().filter_map(lengths).collect();
-    let Some(last) = columns.last().filter(|_| !offsets.is_empty()) else { return };
+    if offsets.is_empty() {
+        return;
+    }
     // An escaped byte takes two; without counting zeros, half of the limit always fits.
     let rows = arrays.first().map_or(0, |array| array.len());
     let length = |row: usize| offsets.iter().map(|offsets| (offsets[row + 1] - offsets[row]) as usize).sum::<usize>();
     let long = (0..rows).filter(|&row| length(row) > KEY_BYTES_MAX / 2 && encoded_length(arrays, row) > KEY_BYTES_MAX);
     let long: Vec<usize> = long.collect();
-    bad.add(&last.name, long.into_iter(), |row| {
-        format!("the {what} has {} bytes, at most {KEY_BYTES_MAX} are allowed", encoded_length(arrays, row))
-    });
+    // Of several columns the longest is to blame.
+    let longest = |row: usize| (0..arrays.len()).max_by_key(|&at| encoded_length(&arrays[at..=at], row)).unwrap_or(0);
+    for (at, column) in columns.iter().enumerate() {
+        bad.add(&column.name, long.iter().copied().filter(|&row| longest(row) == at), |row| {
+            format!("the {what} has {} bytes, at most {KEY_BYTES_MAX} are allowed", encoded_length(arrays, row))
+        });
+    }
 }
 
 /// An upper bound, exact for text and bytes, of the encoded length of a row's key.
@@ -248,6 +247,23 @@ fn encoded_length(arrays: &[ArrayRef], row: usize) -> usize {
     arrays.iter().map(length).sum()
 }
 
+/// Casts a row id column, marking what does not fit and what would not be in order.
+fn row_id(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
+    let array = cells(given, &column.data_type, bad)?;
+    if column.data_type == DataType::UInt64 && !column.unsigned {
+        let values = array.as_primitive::<UInt64Type>();
+        let large = (0..values.len()).filter(|&row| values.is_valid(row) && values.value(row) > i64::MAX as u64);
+        bad.add(given.name, large, |row| {
+            format!(
+                "{} is too large: the table was declared when row ids went up to {}; declare a new table",
+                values.value(row),
+                i64::MAX
+            )
+        });
+    }
+    Ok(array)
+}
+
 /// The row id columns, cast, and which rows have a row id if not all.
 pub(super) fn row_ids(
     table: &Table,
@@ -259,19 +275,7 @@ pub(super) fn row_ids(
     if table.row_id.is_empty() || request.verb == Verb::Delete {
         return Ok((None, None));
     }
-    if roles.row_ids.is_empty() {
-        // A retract without row ids takes back deletes.
-        if !roles.retracted.is_empty() {
-            return Err(Error::invalid(format!(
-                "a retract that names features takes back cells of one identity, so it needs the row id column `{}`",
-                table.row_id[0].name
-            )));
-        }
-        let arrays =
-            table.row_id.iter().map(|column| arrow_array::new_null_array(&column.data_type, roles.rows)).collect();
-        return Ok((Some(arrays), Some(BooleanBuffer::new_unset(roles.rows))));
-    }
-    let arrays = roles.row_ids.iter().zip(&table.row_id).map(|(given, column)| key_or_id(given, column, bad));
+    let arrays = roles.row_ids.iter().zip(&table.row_id).map(|(given, column)| row_id(given, column, bad));
     let arrays = arrays.collect::<Result<Vec<_>>>()?;
     check_key_lengths("row id", &table.row_id, &arrays, bad);
     if arrays.iter().all(|array| array.null_count() == 0) {

@@ -36,7 +36,7 @@ pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) ->
     let mut last = EVENT_TIME_MIN;
     let (mut future, mut back) = (Vec::new(), Vec::new());
     for (row, &time) in times.iter().enumerate() {
-        if bad.is_bad(row) {
+        if bad.is_bad(row, given.name) {
             continue;
         }
         if time > now {
@@ -101,7 +101,7 @@ pub(super) fn check_future_skew(
     if ingest_times.is_none() && latest <= now.saturating_add(skew_max) {
         return;
     }
-    let late = |row: &usize| !bad.is_bad(*row) && event_times[*row] > known(*row).saturating_add(skew_max);
+    let late = |row: &usize| !bad.is_bad(*row, given.name) && event_times[*row] > known(*row).saturating_add(skew_max);
     let rows: Vec<usize> = (0..event_times.len()).filter(late).collect();
     bad.add(given.name, rows.into_iter(), |row| {
         format!(
