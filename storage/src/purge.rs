@@ -37,6 +37,7 @@ pub(crate) fn purge(
         }
         purge_dictionaries(engine, entity)?;
     }
+    engine.retired.confirm()?;
     let now = engine.clock.now();
     for receipt in entity.erasures.write().receipts.iter_mut() {
         if receipt.sequence <= sequence {
@@ -48,6 +49,10 @@ pub(crate) fn purge(
 }
 
 fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result<()> {
+    if engine.table(table.id).is_none() {
+        // It was dropped, and its files with it.
+        return Ok(());
+    }
     let erased = table.entity.erased(bucket);
     let view = table.view.load_full();
     let view = &view.buckets[bucket as usize];

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::error::{Error, Kind, Result};
 use crate::io::{Files, TEMPORARY, directory_of};
 use crate::manifest::NamedFile;
 
@@ -53,6 +54,16 @@ impl Retired {
     /// Those that only earlier manifests can name, for one that is durable now.
     pub fn take_unsure(&self) -> Vec<NamedFile> {
         std::mem::take(&mut self.left.lock().unsure).into_keys().collect()
+    }
+
+    /// Makes sure that none is left, also after a power loss.
+    pub fn confirm(&self) -> Result<()> {
+        self.remove([]);
+        let left = self.left.lock();
+        if let Some(name) = left.stuck.keys().cloned().chain(left.unsure.keys().map(|file| file.name())).next() {
+            return Err(Error::new(Kind::Io, format!("{name} is no longer used and could not be removed; try again")));
+        }
+        NamedFile::DIRECTORIES.iter().try_for_each(|directory| self.files.sync_directory(directory))
     }
 
     /// How many bytes they have together.

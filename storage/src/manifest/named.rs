@@ -17,6 +17,9 @@ pub enum NamedFile {
 }
 
 impl NamedFile {
+    /// Where they lie.
+    pub const DIRECTORIES: [&str; 3] = ["segments", "packs", "dictionaries"];
+
     /// From the data directory.
     pub fn name(self) -> String {
         match self {

@@ -1,6 +1,7 @@
 //! P2 and what else section 2 of the design promises about a log: fixed answers, sealing, producers, clocks,
 //! positions, retention and erase. Beside it, what its limits do (P8).
 
+mod drops;
 mod erase;
 mod fixed;
 mod limits;

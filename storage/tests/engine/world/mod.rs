@@ -25,6 +25,7 @@ use crate::oracle::Value;
 
 pub mod ask;
 pub mod data;
+pub mod hooked;
 pub mod keys;
 pub mod scan;
 
