@@ -41,6 +41,7 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
 }
 
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    #[expect(clippy::disallowed_methods, reason = "this is where threads of the engine are started")]
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
     spawned.map_err(|error| Error::new(Kind::Exhausted, format!("could not start the thread {name}: {error}")))
 }

@@ -71,6 +71,7 @@ impl Database {
         let (engine, committer) = recovery::open(options)?;
         let queue = Arc::new(Queue::default());
         let serving = Arc::clone(&queue);
+        #[expect(clippy::disallowed_methods, reason = "the log's thread answers when it ends")]
         let spawned = std::thread::Builder::new().name("firn-commit".to_owned()).spawn(move || committer.run(&serving));
         let committer =
             spawned.map_err(|error| Error::exhausted(format!("could not start the log's thread: {error}")))?;

@@ -1,5 +1,7 @@
 //! The last commit that reads see, and waiting for it.
 
+#![expect(clippy::disallowed_methods, reason = "the clock is for waiting only, never for an answer")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,8 @@
 //! either may be negative. A [`Sequence`] orders the commits of one log. The wall clock is read only through
 //! [`Clock`], so that a test can replace it.
 
+#![expect(clippy::disallowed_methods, reason = "this is the door to clocks")]
+
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -1,5 +1,7 @@
 //! A bound on how fast background work writes, so that it leaves the disk to reads and the log.
 
+#![expect(clippy::disallowed_methods, reason = "the clock is for slowing only, never for an answer")]
+
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 

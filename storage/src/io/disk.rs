@@ -6,6 +6,8 @@
 //! succeeds proves nothing. A full disk or too many open files is [`Kind::Exhausted`], anything else [`Kind::Io`];
 //! every message names the file.
 
+#![expect(clippy::disallowed_methods, reason = "this is the door to files")]
+
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};

@@ -2,6 +2,8 @@
 //!
 //! `FIRN_WRITE_FROZEN=1 cargo test -p firn-storage frozen` writes them, once per format.
 
+#![expect(clippy::disallowed_methods, reason = "the kept files are part of the tree")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
