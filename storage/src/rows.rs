@@ -158,7 +158,7 @@ pub struct Rows {
     pub places: Places,
     /// Kind per row; `None` if all rows are writes.
     pub kinds: Option<ScalarBuffer<u8>>,
-    /// Order-preserving encoded row id per row (`model/key.rs`), empty for the null row id of a tombstone; `None` if
+    /// Order-preserving encoded row id per row (`model/key/mod.rs`), empty for the null row id of a tombstone; `None` if
     /// the table has no row ids.
     pub row_ids: Option<RowIds>,
     /// Rows that retract named cells, in row order, with the features that each names; empty for most runs.

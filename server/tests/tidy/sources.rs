@@ -82,3 +82,16 @@ fn nothing_names_a_place_on_one_machine() {
     }
     none("a file names a place that only one machine has", &found);
 }
+
+#[test]
+fn a_module_with_children_is_a_folder() {
+    let sources = files(&[".rs"]);
+    let tests = test_files(&sources);
+    let is_beside = |file: &str| {
+        let folder = format!("{}/", file.trim_end_matches(".rs"));
+        sources.iter().any(|child| child.name.starts_with(&folder) && !tests.contains(&child.name))
+    };
+    let lone = sources.iter().filter(|file| !tests.contains(&file.name) && is_beside(&file.name));
+    let lone: Vec<_> = lone.map(|file| file.name.clone()).collect();
+    none("a module has children beside it; call it mod.rs and put it into their folder", &lone);
+}
