@@ -220,6 +220,12 @@ impl Database {
         compaction::compact_all(self.engine(), &tables)
     }
 
+    /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the
+    /// database without background work.
+    pub fn compact_once(&self) -> Result<bool> {
+        compaction::compact_once(self.engine())
+    }
+
     /// Counters.
     pub fn statistics(&self) -> &Statistics {
         &self.engine().statistics

@@ -16,6 +16,7 @@ pub mod erase;
 pub mod error;
 pub(crate) mod fixed_values;
 pub mod flush;
+pub mod horizon;
 pub mod ingest_clock;
 pub mod io;
 pub mod manifest;

@@ -8,6 +8,7 @@ use crate::compaction::merge::{Merge, RowFilter};
 use crate::edit::Outputs;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::horizon::Before;
 use crate::manifest::{NamedFile, SegmentEntry};
 use crate::run::Run;
 use crate::segment::{self, SegmentMeta};
@@ -30,7 +31,9 @@ impl Merged {
     /// As the manifest lists them for `bucket`. They are one group, for they do not overlap.
     pub(crate) fn entries(&self, bucket: u32) -> impl Iterator<Item = SegmentEntry> {
         let group = self.metas.first().map_or(0, |meta| meta.number);
-        self.metas.iter().map(move |meta| SegmentEntry { bucket, group, meta: meta.clone() })
+        let entry =
+            move |meta: &SegmentMeta| SegmentEntry { bucket, group, stayed: Before::default(), meta: meta.clone() };
+        self.metas.iter().map(entry)
     }
 }
 

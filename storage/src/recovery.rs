@@ -197,7 +197,7 @@ fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Re
         bucket.pack = Some(Arc::new(LatestPack::new(pack, dirty, entry.shape)));
     }
     let buckets = opened.into_iter().map(Arc::new).collect();
-    Ok(TableView { buckets, through: kept.flushed, horizon: kept.horizon })
+    Ok(TableView { buckets, through: kept.flushed, horizon: kept.horizon, edits: 1 })
 }
 
 /// The entities with rows in segments that are newer than the pack.

@@ -14,6 +14,8 @@ use roaring::RoaringBitmap;
 
 use crate::dictionary::Dictionary;
 use crate::erase::Erasures;
+use crate::horizon::Ages;
+pub use crate::horizon::Horizon;
 use crate::pack::Pack;
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
@@ -97,23 +99,6 @@ impl DirtySet {
     }
 }
 
-/// How far back a table may be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Horizon {
-    /// The least event bound.
-    pub events: Micros,
-    /// The least knowledge bound.
-    pub knowledge: Micros,
-    /// The least position.
-    pub sequence: Sequence,
-}
-
-impl Default for Horizon {
-    fn default() -> Self {
-        Self { events: i64::MIN, knowledge: i64::MIN, sequence: 0 }
-    }
-}
-
 /// One table at one moment.
 #[derive(Debug, Clone)]
 pub struct TableView {
@@ -123,13 +108,15 @@ pub struct TableView {
     pub through: Sequence,
     /// How far back the table may be asked.
     pub horizon: Horizon,
+    /// How often the view was replaced since the database was opened.
+    pub edits: u64,
 }
 
 impl TableView {
     /// An empty table of `buckets` buckets.
     pub fn empty(buckets: u32) -> Self {
         let buckets = (0..buckets).map(|_| Arc::new(BucketView::default())).collect();
-        Self { buckets, through: 0, horizon: Horizon::default() }
+        Self { buckets, through: 0, horizon: Horizon::default(), edits: 0 }
     }
 }
 
@@ -167,6 +154,23 @@ pub struct TableState {
     pub mixed: RwLock<HashSet<u32>>,
     /// The last commit when background work last looked, and since when it has been the last.
     pub quiet: Mutex<(Sequence, Micros)>,
+    /// What compaction saw when it last found nothing to do.
+    pub looked: Mutex<Looked>,
+    /// The ages of its segments, by number, once compaction asked for them.
+    pub ages: Mutex<HashMap<u64, Arc<Ages>>>,
+}
+
+/// What compaction saw of a table in which it found nothing to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Of the view.
+    pub edits: u64,
+    /// Of the whole schema.
+    pub schema_version: u64,
+    /// Whether the table was at rest: else there may be something to do although nothing else changed.
+    pub at_rest: bool,
+    /// When, by the monotonic clock.
+    pub at: Micros,
 }
 
 /// A table that was not written for so long is at rest: what reads gain by is done then, for the next writes may be far
@@ -185,6 +189,8 @@ impl TableState {
             size: Mutex::default(),
             mixed: RwLock::default(),
             quiet: Mutex::default(),
+            looked: Mutex::default(),
+            ages: Mutex::default(),
         }
     }
 
@@ -198,10 +204,24 @@ impl TableState {
         now - quiet.1 >= QUIET_MICROS
     }
 
+    /// The ages of the segment `run`, and of no segment that went.
+    pub fn ages_of(&self, run: &Run) -> Arc<Ages> {
+        let number = run.segment.expect("a run in a segment has its number");
+        let mut ages = self.ages.lock();
+        if !ages.contains_key(&number) {
+            let view = self.view.load();
+            let shown: HashSet<u64> =
+                view.buckets.iter().flat_map(|bucket| &bucket.segments).filter_map(|run| run.segment).collect();
+            ages.retain(|number, _| shown.contains(number));
+        }
+        Arc::clone(ages.entry(number).or_insert_with(|| Arc::new(Ages::of(&run.rows))))
+    }
+
     /// Replaces the view by what `change` makes of it.
     pub fn edit_view<T>(&self, change: impl FnOnce(&mut TableView) -> T) -> T {
         let _guard = self.edit.lock();
         let mut view = TableView::clone(&self.view.load());
+        view.edits += 1;
         let answer = change(&mut view);
         self.view.store(Arc::new(view));
         answer

@@ -9,14 +9,17 @@ pub mod plan;
 pub mod retention;
 pub mod throttle;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::horizon::{Before, Horizon};
 use crate::manifest::SegmentEntry;
-use crate::merging::{Merging, merge_runs};
+use crate::merging::{Merged, Merging, merge_runs};
 use crate::run::Run;
-use crate::view::{Horizon, TableState};
+use crate::time::Micros;
+use crate::view::{Looked, TableState};
 use merge::{KeepAll, RowFilter};
 use retention::Forgetting;
 use throttle::Throttle;
@@ -24,26 +27,72 @@ use throttle::Throttle;
 /// Does the most urgent piece of compaction of any table; whether there was one.
 pub(crate) fn compact_once(engine: &Arc<Engine>) -> Result<bool> {
     let _guard = engine.compacting.lock();
-    let tables = engine.tables();
-    let buckets = || {
-        tables.iter().flat_map(|table| (0..table.entity.dictionaries.len() as u32).map(move |bucket| (table, bucket)))
-    };
-    let behind = buckets().filter_map(|(table, bucket)| Some((pack::urgency(table, bucket, engine)?, table, bucket)));
+    let now = engine.clock.monotonic();
+    let looks: Vec<Look> = engine.tables().into_iter().filter_map(|table| Look::due(engine, table, now)).collect();
+    let buckets = looks.iter().flat_map(|look| buckets_of(&look.table).map(move |bucket| (&look.table, bucket)));
+    let behind = buckets.filter_map(|(table, bucket)| Some((pack::urgency(table, bucket, engine)?, table, bucket)));
     if let Some((_, table, bucket)) = behind.max_by_key(|(urgency, ..)| *urgency) {
         pack::build(engine, table, bucket)?;
         return Ok(true);
     }
-    let now = engine.clock.monotonic();
-    for (table, bucket) in buckets() {
-        let entries = entries_of(engine, table, bucket);
-        let at_rest = || plan::choose_at_rest(&entries).filter(|_| table.is_quiet(now));
-        if let Some(numbers) = plan::choose(&entries).or_else(at_rest) {
-            retention::raise_horizon(engine, table)?;
-            merge_segments(engine, table, bucket, &numbers)?;
+    for look in looks {
+        if look.merge(engine)? {
             return Ok(true);
         }
+        *look.table.looked.lock() = look.seen;
     }
     Ok(false)
+}
+
+fn buckets_of(table: &TableState) -> Range<u32> {
+    0..table.entity.dictionaries.len() as u32
+}
+
+/// How often a table that keeps its rows for a time only is looked at, µs: rows come to lie before its horizon although
+/// nothing changes.
+const RETENTION_LOOK_MICROS: Micros = 1_000_000;
+
+/// A table that may have something to do, and what was seen of it before that was looked for.
+struct Look {
+    table: Arc<TableState>,
+    seen: Looked,
+}
+
+impl Look {
+    /// Looks at `table` unless it is as it was when there was nothing to do.
+    fn due(engine: &Engine, table: Arc<TableState>, now: Micros) -> Option<Self> {
+        let schema_version = engine.versions.load().newest().schema_version;
+        let seen = Looked { edits: table.view.load().edits, schema_version, at_rest: table.is_quiet(now), at: now };
+        let before = *table.looked.lock();
+        let same = before == Looked { at: before.at, ..seen } && seen.at_rest;
+        let waits = same && (now - before.at < RETENTION_LOOK_MICROS || !has_retention(engine, &table));
+        (!waits).then_some(Self { table, seen })
+    }
+
+    /// Does one merge of the table; whether there was one to do.
+    fn merge(&self, engine: &Arc<Engine>) -> Result<bool> {
+        let table = &self.table;
+        let horizon = retention::horizon_now(engine, table);
+        for bucket in buckets_of(table) {
+            let entries = entries_of(engine, table, bucket);
+            let at_rest = || plan::choose_at_rest(&entries).filter(|_| self.seen.at_rest);
+            let to_forget = || retention::choose(table, bucket, horizon.as_ref()?, &entries);
+            if let Some(numbers) = plan::choose(&entries).or_else(at_rest).or_else(to_forget) {
+                if let Some(horizon) = horizon {
+                    retention::raise_to(engine, table, horizon)?;
+                }
+                merge_segments(engine, table, bucket, &numbers)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether rows of the table may be forgotten in time.
+fn has_retention(engine: &Engine, table: &TableState) -> bool {
+    let declared = engine.declaration(table.id);
+    declared.is_some_and(|table| table.keep_events.is_some() || table.keep_knowledge.is_some())
 }
 
 /// Merges all segments of every bucket of `tables` into as few as possible and builds fresh packs.
@@ -51,7 +100,7 @@ pub(crate) fn compact_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
     let _guard = engine.compacting.lock();
     for table in tables.iter().filter_map(|&id| engine.table(id)) {
         retention::raise_horizon(engine, &table)?;
-        for bucket in 0..table.entity.dictionaries.len() as u32 {
+        for bucket in buckets_of(&table) {
             let entries = entries_of(engine, &table, bucket);
             let groups: std::collections::BTreeSet<u64> = entries.iter().map(|entry| entry.group).collect();
             if groups.len() > 1 || purge_is_due(engine, &table, bucket) {
@@ -68,10 +117,8 @@ pub(crate) fn compact_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
 
 /// Whether segments of the bucket may hold what was erased, purged or forgotten.
 fn purge_is_due(engine: &Engine, table: &TableState, bucket: u32) -> bool {
-    let declared = engine.declaration(table.id);
-    let forgets = declared
-        .is_some_and(|table| table.keep_events.is_some() || table.keep_knowledge.is_some() || !table.purged.is_empty());
-    forgets || !table.entity.erased(bucket).is_empty()
+    let purges = engine.declaration(table.id).is_some_and(|table| !table.purged.is_empty());
+    purges || has_retention(engine, table) || !table.entity.erased(bucket).is_empty()
 }
 
 /// The segments of one bucket as the manifest lists them.
@@ -106,10 +153,16 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     engine.edit_manifest(outputs, |state| {
         // A table that was dropped meanwhile has no entry.
         let Some(listed) = state.tables.get_mut(&table.id) else { return };
-        let before = listed.segments.len();
-        listed.segments.retain(|entry| entry.bucket != bucket || !numbers.contains(&entry.meta.number));
-        assert_eq!(listed.segments.len() + numbers.len(), before, "views show what the manifest lists");
-        listed.segments.extend(merged.entries(bucket));
+        let (gone, kept): (Vec<SegmentEntry>, Vec<SegmentEntry>) = std::mem::take(&mut listed.segments)
+            .into_iter()
+            .partition(|entry| entry.bucket == bucket && numbers.contains(&entry.meta.number));
+        assert_eq!(gone.len(), numbers.len(), "views show what the manifest lists");
+        let mut others = kept.iter().filter(|entry| entry.bucket == bucket);
+        let whole = forgets && !others.any(|entry| entry.reaches_before(&view.horizon));
+        let stayed = if whole { stayed_in(&merged, &view.horizon) } else { shared_out(&gone, &merged) };
+        listed.segments = kept;
+        let entries = merged.entries(bucket).zip(stayed).map(|(entry, stayed)| SegmentEntry { stayed, ..entry });
+        listed.segments.extend(entries);
     })?;
     table.edit_view(|view| {
         let bucket = Arc::make_mut(&mut view.buckets[bucket as usize]);
@@ -120,4 +173,21 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     engine.statistics.compaction_bytes.add(bytes);
     engine.room.ring();
     Ok(())
+}
+
+/// The rows of each segment that stayed although they lie before `horizon`.
+fn stayed_in(merged: &Merged, horizon: &Horizon) -> Vec<Before> {
+    merged.runs.iter().map(|run| Before::of(&run.rows, horizon)).collect()
+}
+
+/// What stayed in `gone` before, as if it were first in what was made of them: only sums count.
+fn shared_out(gone: &[SegmentEntry], merged: &Merged) -> Vec<Before> {
+    let sum = |side: fn(&Before) -> u64| gone.iter().map(|entry| side(&entry.stayed)).sum::<u64>();
+    let mut left = Before { events: sum(|stayed| stayed.events), knowledge: sum(|stayed| stayed.knowledge) };
+    let mut take = |rows: u64| {
+        let taken = Before { events: left.events.min(rows), knowledge: left.knowledge.min(rows) };
+        left = Before { events: left.events - taken.events, knowledge: left.knowledge - taken.knowledge };
+        taken
+    };
+    merged.runs.iter().map(|run| take(u64::from(run.rows.len()))).collect()
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::horizon::Before;
 use crate::manifest::SegmentEntry;
 
 /// Groups of one tier that are merged together.
@@ -17,6 +18,30 @@ const TIER_BYTES: u64 = 1 << 20;
 /// A group takes smaller ones in, while writes rest, if together they are at least one in so many of its bytes: a row is
 /// written again only when what lies around it grew by as much.
 const REST_SHARE: u64 = 4;
+
+/// Segments are merged to forget once one in so many of their rows has come to lie before the horizon since the last
+/// such merge. Rows that had to stay then are not counted again, so each row is a reason once.
+const FORGET_SHARE: u64 = 4;
+
+/// A segment that a merge that forgets takes in: it reaches before the horizon, or has tombstones.
+#[derive(Debug)]
+pub struct Aged<'a> {
+    /// As the manifest lists it.
+    pub entry: &'a SegmentEntry,
+    /// About how many of its rows lie before the horizon.
+    pub before: Before,
+}
+
+/// The numbers of `segments`, which are all that a merge that forgets takes in, if there should be one.
+pub fn choose_to_forget(segments: &[Aged<'_>]) -> Option<Vec<u64>> {
+    let rows: u64 = segments.iter().map(|aged| u64::from(aged.entry.meta.rows)).sum();
+    let passed = |side: fn(&Before) -> u64| -> u64 {
+        segments.iter().map(|aged| side(&aged.before).saturating_sub(side(&aged.entry.stayed))).sum()
+    };
+    let passed = passed(|before| before.events).max(passed(|before| before.knowledge));
+    let due = passed > 0 && passed >= rows / FORGET_SHARE;
+    due.then(|| segments.iter().map(|aged| aged.entry.meta.number).collect())
+}
 
 /// The numbers of the segments to merge, if any should be.
 pub fn choose(segments: &[SegmentEntry]) -> Option<Vec<u64>> {
@@ -94,9 +119,46 @@ mod tests {
             sequence_max: 0,
             lead_max: 0,
         };
-        let entry =
-            |(number, size): (u64, &u64)| SegmentEntry { bucket: 0, group: number, meta: meta(number, size << 20) };
+        let entry = |(number, size): (u64, &u64)| SegmentEntry {
+            bucket: 0,
+            group: number,
+            stayed: Before::default(),
+            meta: meta(number, size << 20),
+        };
         (0..).zip(mebibytes).map(entry).collect()
+    }
+
+    /// Segments of `rows`, of which so many lie before the horizon and so many had to stay.
+    fn forgets(segments: &[(u32, u64, u64)]) -> bool {
+        let mut entries = entries(&vec![1; segments.len()]);
+        for (entry, (rows, _, stayed)) in entries.iter_mut().zip(segments) {
+            entry.meta.rows = *rows;
+            entry.stayed = Before { events: *stayed, knowledge: 0 };
+        }
+        let before = segments.iter().map(|(_, before, _)| Before { events: *before, knowledge: 0 });
+        let aged: Vec<Aged<'_>> = entries.iter().zip(before).map(|(entry, before)| Aged { entry, before }).collect();
+        choose_to_forget(&aged).is_some()
+    }
+
+    #[test]
+    fn segments_forget_once_a_quarter_of_their_rows_came_before_the_horizon() {
+        for (segments, due) in [
+            (&[][..], false),
+            (&[(100, 0, 0)], false),
+            (&[(100, 24, 0)], false),
+            (&[(100, 25, 0)], true),
+            // What had to stay is no reason again.
+            (&[(100, 100, 100)], false),
+            (&[(100, 90, 70)], false),
+            (&[(100, 95, 70)], true),
+            // Together, for what one holds may be superseded in the other.
+            (&[(1000, 900, 900), (100, 100, 0)], false),
+            (&[(1000, 900, 900), (400, 350, 0)], true),
+            // An estimate below what had to stay is none.
+            (&[(1000, 800, 900), (10, 0, 0)], false),
+        ] {
+            assert_eq!(forgets(segments), due, "{segments:?}");
+        }
     }
 
     #[test]

@@ -1,23 +1,29 @@
 //! Retention: what may be forgotten, and the horizon that says so first.
 //!
 //! The horizon is in the manifest, only rises, and rises before any byte goes. Behind it a row is dropped only if no
-//! bounds inside the horizon can pick any of its cells ([`Forgetting`]).
+//! bounds inside the horizon can pick any of its cells ([`Forgetting`]). That happens with every merge, and a merge
+//! happens for its sake once a quarter of the rows that it would read has come to lie before the horizon.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::merge::{MergedRow, RowFilter};
+use super::plan::{Aged, choose_to_forget};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::manifest::SegmentEntry;
 use crate::rows::RowKind;
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
 use crate::view::{Horizon, TableState};
 
-/// Raises the horizon of `table` to what its retention allows now. Returns it.
-pub(crate) fn raise_horizon(engine: &Engine, table: &TableState) -> Result<Horizon> {
+/// The horizon that the retention of `table` allows now, if it has any: never before the one it has.
+pub(crate) fn horizon_now(engine: &Engine, table: &TableState) -> Option<Horizon> {
     let before = table.view.load().horizon;
-    let Some(declared) = engine.declaration(table.id) else { return Ok(before) };
+    let declared = engine.declaration(table.id)?;
+    if declared.keep_events.is_none() && declared.keep_knowledge.is_none() {
+        return None;
+    }
     let now = engine.clock.now();
     let back = |keep: Option<i64>| keep.map_or(i64::MIN, |keep| now.saturating_sub(keep));
     let mut horizon = Horizon {
@@ -27,14 +33,43 @@ pub(crate) fn raise_horizon(engine: &Engine, table: &TableState) -> Result<Horiz
     };
     let known = known_sequence(table, horizon.knowledge);
     horizon.sequence = horizon.sequence.max(known);
-    if horizon == before {
-        return Ok(before);
+    Some(horizon)
+}
+
+/// Raises the horizon of `table` to what its retention allows now.
+pub(crate) fn raise_horizon(engine: &Engine, table: &TableState) -> Result<()> {
+    horizon_now(engine, table).map_or(Ok(()), |horizon| raise_to(engine, table, horizon))
+}
+
+/// Raises the horizon of `table`.
+pub(crate) fn raise_to(engine: &Engine, table: &TableState, horizon: Horizon) -> Result<()> {
+    if horizon == table.view.load().horizon {
+        return Ok(());
     }
     engine.edit_manifest(engine.outputs(), |state| {
         state.tables.entry(table.id).or_default().horizon = horizon;
     })?;
     table.edit_view(|view| view.horizon = horizon);
-    Ok(horizon)
+    Ok(())
+}
+
+/// The segments of `bucket` to merge so that what lies before `horizon` can be forgotten, if that is due. They are all
+/// that reach before it: what one holds may be superseded in another.
+pub(crate) fn choose(table: &TableState, bucket: u32, horizon: &Horizon, entries: &[SegmentEntry]) -> Option<Vec<u64>> {
+    let view = table.view.load();
+    let view = &view.buckets[bucket as usize];
+    let mut in_memory = view.memory.iter().chain(&view.frozen);
+    if in_memory.any(|run| run.rows.kinds.is_some()) {
+        // A tombstone that is in no segment yet may speak for any row: after the next flush.
+        return None;
+    }
+    let taken = entries.iter().filter(|entry| entry.reaches_before(horizon) || entry.meta.tombstones > 0);
+    let aged = taken.map(|entry| {
+        let run = view.segments.iter().find(|run| run.segment == Some(entry.meta.number))?;
+        Some(Aged { entry, before: table.ages_of(run).before(horizon) })
+    });
+    // A segment that is listed and not yet shown will be soon.
+    choose_to_forget(&aged.collect::<Option<Vec<_>>>()?)
 }
 
 /// The last commit of `table` that was known at `knowledge`.

@@ -72,7 +72,8 @@ fn find(dictionary: &Dictionary, keys: &[Vec<u8>]) -> Result<Vec<u32>> {
 
 /// A key of the family `width`: 0 has keys of all lengths.
 fn key_of(id: u32, width: usize) -> Vec<u8> {
-    let digits = u64::from(id + 1).wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
+    // Odd, so that no key is another one shifted by a byte: a search for its bytes would find them there.
+    let digits = u64::from(2 * id + 1).wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
     match width {
         0 => [&digits[..1 + id as usize % 8], &id.to_be_bytes(), &vec![b'x'; id as usize % 37]].concat(),
         8 => digits.to_vec(),

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::dictionary::DictionaryMeta;
 use crate::erase::ErasuresEntry;
+use crate::horizon::{Before, Horizon};
 use crate::model::catalog::{Entity, Table};
 use crate::pack::PackMeta;
 use crate::segment::SegmentMeta;
 use crate::time::{Micros, Sequence};
-use crate::view::Horizon;
 
 /// The whole of a manifest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -94,8 +94,18 @@ pub struct SegmentEntry {
     pub bucket: u32,
     /// Segments of one group came from one merge and do not overlap.
     pub group: u64,
+    /// Rows that stayed although they lay before the horizon, when all that reached before it was merged together.
+    #[serde(default, skip_serializing_if = "Before::is_empty")]
+    pub stayed: Before,
     /// The file.
     pub meta: SegmentMeta,
+}
+
+impl SegmentEntry {
+    /// Whether it has rows before `horizon`.
+    pub fn reaches_before(&self, horizon: &Horizon) -> bool {
+        self.meta.event_time_min <= horizon.events || self.meta.sequence_min <= horizon.sequence
+    }
 }
 
 /// A latest pack of a bucket.

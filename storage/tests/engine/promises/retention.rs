@@ -150,3 +150,63 @@ fn what_can_never_be_picked_again_leaves_the_disk() {
     world.reopen().unwrap();
     world.check(&Ask::latest(&world, 1)).unwrap();
 }
+
+/// Does what compaction does by itself until it finds nothing to do: how many merges that were.
+fn work_off(world: &World) -> u64 {
+    let merges = || world.database().statistics().compactions.get();
+    let before = merges();
+    // A table is at rest once it was looked at and nothing came for three seconds.
+    for _ in 0..2 {
+        while world.database().compact_once().unwrap() {
+            assert!(merges() - before < 10, "compaction finds no end");
+        }
+        world.clock.advance(4_000_000);
+    }
+    merges() - before
+}
+
+fn segment_rows(world: &World) -> u64 {
+    let status = world.database().status();
+    status["tables"][0]["rows"].as_u64().expect("a status has rows")
+}
+
+#[test]
+fn what_lies_before_the_horizon_is_forgotten_by_itself_and_then_left_alone() {
+    for what in [&["keep_events"][..], &["keep_events", "keep_knowledge"]] {
+        let mut world = world();
+        for what in what {
+            world.alter(0, &json!({"set": {"retention": {*what: "20s"}}}), |_| {}).unwrap();
+        }
+        let row = |entity: usize, event: i64| sent(entity, event, vec![Some(Value::Int(event.into())), None]);
+        let rows = (0..200).flat_map(|event| (0..10).map(move |entity| row(entity, event))).collect();
+        world.apply(&batch(Deed::Write { columns: vec![0], nulls_absent: false }, rows)).unwrap();
+        world.flush(None).unwrap();
+        assert_eq!((work_off(&world), segment_rows(&world)), (0, 2000), "nothing lies before the horizon");
+        world.clock.advance(KEEP * 10);
+        assert!(work_off(&world) > 0, "{what:?}: nothing is forgotten");
+        assert_eq!(segment_rows(&world), 10, "{what:?}: the newest row of each entity stays, and nothing else");
+        world.check(&Ask::latest(&world, 10)).unwrap();
+        for _ in 0..3 {
+            world.clock.advance(KEEP * 10);
+            assert_eq!(work_off(&world), 0, "{what:?}: rows that must stay are no reason to merge again");
+            world.reopen().unwrap();
+        }
+        world.check(&Ask::latest(&world, 10)).unwrap();
+    }
+}
+
+#[test]
+fn rows_beside_tombstones_in_memory_wait_for_them_before_they_are_forgotten() {
+    let mut world = world();
+    world.alter(0, &json!({"set": {"retention": {"keep_events": "20s"}}}), |_| {}).unwrap();
+    let rows = (0..100).map(|event| sent(0, event, vec![Some(Value::Int(event.into())), None])).collect();
+    world.apply(&batch(Deed::Write { columns: vec![0], nulls_absent: false }, rows)).unwrap();
+    world.flush(None).unwrap();
+    world.apply(&batch(Deed::Retract, vec![sent(0, 99, vec![])])).unwrap();
+    world.clock.advance(KEEP * 10);
+    assert_eq!(work_off(&world), 0, "the retract is not in a segment");
+    world.flush(None).unwrap();
+    assert!(work_off(&world) > 0);
+    assert_eq!(work_off(&world), 0, "the tombstone keeps all, and is no reason to merge again");
+    world.check(&Ask::latest(&world, 1)).unwrap();
+}
