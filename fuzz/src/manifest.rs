@@ -34,10 +34,10 @@ fn alone(payload: &[u8]) -> Verdict {
         Ok(None) => panic!("the manifest is there"),
         Ok(Some(manifest)) => {
             let files: Arc<dyn Files> = Arc::new(Simulated::new());
-            let state = serde_json::to_value(&manifest.state).expect("a manifest is plain data");
-            Manifest::create(Arc::clone(&files), manifest.state).expect("an empty disk");
+            let state = serde_json::to_value(&*manifest.state).expect("a manifest is plain data");
+            Manifest::create(Arc::clone(&files), (*manifest.state).clone()).expect("an empty disk");
             let again = Manifest::open(files).expect("it was written").expect("it was written");
-            assert_eq!(serde_json::to_value(&again.state).expect("a manifest is plain data"), state);
+            assert_eq!(serde_json::to_value(&*again.state).expect("a manifest is plain data"), state);
             Verdict::Accepted
         }
         Err(error) => {

@@ -60,8 +60,8 @@ pub struct Options {
 
 const MIB: u64 = 1 << 20;
 
-/// One block in a second: closing the database waits for no more than that.
-pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+/// The least rate of background work: one block of a file in a second. A lower one would never get through.
+pub const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 impl Options {
     /// The defaults for the data directory `directory`.
@@ -111,11 +111,16 @@ impl Options {
                 return Err(Error::invalid(format!("setting {name} is {value}; it must be from {least} to {most}")));
             }
         }
-        if self.scrub_bytes_per_second != 0 && self.scrub_bytes_per_second < SCRUB_BYTES_PER_SECOND_MIN {
-            return Err(Error::invalid(format!(
-                "setting scrub_bytes_per_second is {}; it must be at least {SCRUB_BYTES_PER_SECOND_MIN}, or 0 for no scrub",
-                self.scrub_bytes_per_second
-            )));
+        let rates = [
+            ("scrub_bytes_per_second", self.scrub_bytes_per_second, "no scrub"),
+            ("compaction_bytes_per_second", self.compaction_bytes_per_second, "no limit"),
+        ];
+        for (name, rate, none) in rates {
+            if rate != 0 && rate < BYTES_PER_SECOND_MIN {
+                return Err(Error::invalid(format!(
+                    "setting {name} is {rate}; it must be at least {BYTES_PER_SECOND_MIN}, or 0 for {none}"
+                )));
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! of a merge, an older pack, all that belongs to a dropped table. What the outputs were for may be shown once
 //! [`Engine::edit_manifest`] has returned, and nothing may fail between: open files before.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
@@ -55,7 +56,7 @@ impl Engine {
     pub(crate) fn edit_manifest(&self, outputs: Outputs<'_>, change: impl FnOnce(&mut ManifestState)) -> Result<()> {
         self.poison.check()?;
         let mut manifest = self.manifest.lock();
-        let mut state = manifest.state.clone();
+        let mut state = ManifestState::clone(&manifest.state);
         change(&mut state);
         self.complete(&mut state);
         let (before, named) = (manifest.state.files(), state.files());
@@ -65,6 +66,7 @@ impl Engine {
             }
             return Err(unwritten.error);
         }
+        self.listed.store(Arc::clone(&manifest.state));
         // What an earlier failed edit left is known to be nobody's only while no later one can fail.
         let unsure = self.retired.take_unsure();
         drop(manifest);
@@ -88,12 +90,9 @@ impl Engine {
     /// Lets the files of dropped tables and entities go, if the manifest still names any.
     pub(crate) fn forget_dropped(&self) -> Result<()> {
         let registry = self.registry.load_full();
-        let is_left = {
-            let manifest = self.manifest.lock();
-            let state = &manifest.state;
-            !state.tables.keys().all(|id| registry.tables.contains_key(id))
-                || !state.entities.keys().all(|id| registry.entities.contains_key(id))
-        };
+        let listed = self.listed.load();
+        let is_left = !listed.tables.keys().all(|id| registry.tables.contains_key(id))
+            || !listed.entities.keys().all(|id| registry.entities.contains_key(id));
         if is_left { self.edit_manifest(self.outputs(), |_| {}) } else { Ok(()) }
     }
 }

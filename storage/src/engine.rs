@@ -11,7 +11,7 @@ use crate::config::Options;
 use crate::error::{Error, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestState};
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
 use crate::published::Published;
@@ -57,6 +57,8 @@ pub struct Engine {
     pub registry: ArcSwap<Registry>,
     /// The manifest; locked while it changes.
     pub manifest: Mutex<Manifest>,
+    /// What the manifest says, for those who only read it: nobody waits for its file.
+    pub listed: ArcSwap<ManifestState>,
     /// The next number for a file.
     pub next_number: AtomicU64,
     /// Tells this database from every other.
@@ -172,12 +174,11 @@ impl Engine {
 
     /// Whether reads of a bucket of `table` meet `groups_max` segments that overlap. Those that one merge wrote do not.
     fn is_crowded(&self, table: &TableState, groups_max: usize) -> bool {
-        // The manifest may be locked while it is written, so it is asked only when it matters.
         if table.view.load().buckets.iter().all(|bucket| bucket.segments.len() < groups_max) {
             return false;
         }
-        let manifest = self.manifest.lock();
-        let listed = manifest.state.tables.get(&table.id).map(|table| table.segments.as_slice()).unwrap_or_default();
+        let listed = self.listed.load();
+        let listed = listed.tables.get(&table.id).map(|table| table.segments.as_slice()).unwrap_or_default();
         let groups: BTreeSet<(u32, u64)> = listed.iter().map(|entry| (entry.bucket, entry.group)).collect();
         let mut of_bucket: HashMap<u32, usize> = HashMap::new();
         groups.iter().for_each(|(bucket, _)| *of_bucket.entry(*bucket).or_default() += 1);

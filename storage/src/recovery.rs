@@ -72,6 +72,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         registry: ArcSwap::from_pointee(registry),
         next_number: AtomicU64::new(next_number(&files, &state)?),
         database: state.database,
+        listed: ArcSwap::new(Arc::clone(&manifest.state)),
         manifest: Mutex::new(manifest),
         statistics: Statistics::default(),
         work: Signal::default(),

@@ -52,7 +52,7 @@ pub fn repair(files: &Arc<dyn Files>, clock: &dyn Clock, drop_damaged: bool) -> 
         let copy = copy_aside(files, &manifest.file_name())?;
         repairing.done.set_aside.push(copy);
     }
-    let mut state = manifest.state.clone();
+    let mut state = ManifestState::clone(&manifest.state);
     state.next_number = next_number(files, &state)?;
     for (part, file) in &survey.broken {
         if repairing.part(*part, file, &mut state, clock)? {

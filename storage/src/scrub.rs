@@ -5,6 +5,7 @@
 //! counts and logs what it finds and changes nothing. It does not read the log, which is short-lived and read whole at
 //! every opening.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,13 @@ use crate::compaction::throttle::Throttle;
 use crate::dictionary::DictionaryMeta;
 use crate::dictionary::salvage;
 use crate::engine::Engine;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{ManifestState, NamedFile};
 use crate::pack::{self, PackMeta};
 use crate::segment::{self, SegmentMeta};
 
 /// A round begins at most this often: a small database is not read again and again.
 const ROUND_MIN: Duration = Duration::from_secs(3600);
-/// How long the thread sleeps at a time.
-const NAP: Duration = Duration::from_millis(200);
 
 /// A file that the manifest names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,14 @@ enum Named {
 }
 
 impl Named {
+    fn named(&self) -> NamedFile {
+        match self {
+            Self::Segment(meta) => NamedFile::Segment(meta.number),
+            Self::Pack(meta) => NamedFile::Pack(meta.number),
+            Self::Dictionary(meta) => NamedFile::Dictionary(meta.number),
+        }
+    }
+
     fn blocks(&self, engine: &Engine) -> Result<BlockList> {
         let files = engine.files.as_ref();
         match self {
@@ -44,62 +52,82 @@ impl Named {
 /// Scrubs until the database closes.
 pub(crate) fn run(engine: &Arc<Engine>) {
     while !engine.is_closing() {
-        round(engine);
-        let mut rested = Duration::ZERO;
-        while rested < ROUND_MIN && !engine.is_closing() {
-            std::thread::sleep(NAP);
-            rested += NAP;
-        }
+        Round::new(engine).read();
+        engine.sleep(ROUND_MIN);
     }
 }
 
-/// Reads every file once.
-fn round(engine: &Arc<Engine>) {
-    let throttle = Throttle::new(engine.options.scrub_bytes_per_second);
-    for file in named(engine) {
-        if engine.is_closing() {
-            return;
-        }
-        // A file that was merged away meanwhile may be gone.
-        if named(engine).contains(&file) {
-            scrub(engine, &file, &throttle);
-        }
-    }
-    engine.statistics.scrubs.add(1);
+/// One reading of every file.
+struct Round<'a> {
+    engine: &'a Engine,
+    throttle: Throttle,
+    /// The manifest when it was last asked, and the files that it names.
+    named: (Arc<ManifestState>, HashSet<NamedFile>),
 }
 
-/// Reads `file` and counts its damage.
-fn scrub(engine: &Arc<Engine>, file: &Named, throttle: &Throttle) {
-    let found = |error: crate::error::Error| {
+impl<'a> Round<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        let listed = engine.listed.load_full();
+        let files = listed.files();
+        Self { engine, throttle: Throttle::new(engine.options.scrub_bytes_per_second), named: (listed, files) }
+    }
+
+    /// Reads every file once.
+    fn read(mut self) {
+        for file in all_named(&self.named.0) {
+            if self.engine.is_closing() {
+                return;
+            }
+            // A file that was merged away meanwhile may be gone.
+            if self.is_named(&file) {
+                self.scrub(&file);
+            }
+        }
+        self.engine.statistics.scrubs.add(1);
+    }
+
+    fn is_named(&mut self, file: &Named) -> bool {
+        let listed = self.engine.listed.load_full();
+        if !Arc::ptr_eq(&listed, &self.named.0) {
+            let files = listed.files();
+            self.named = (listed, files);
+        }
+        self.named.1.contains(&file.named())
+    }
+
+    /// Reads `file` and counts its damage.
+    fn scrub(&mut self, file: &Named) {
+        let blocks = match file.blocks(self.engine) {
+            Ok(blocks) => blocks,
+            Err(error) => return self.found(file, &error),
+        };
+        let mut buffer = Vec::new();
+        for block in 0..blocks.len() {
+            if self.engine.is_closing() {
+                return;
+            }
+            match blocks.check(self.engine.files.as_ref(), block, &mut buffer) {
+                Ok(bytes) => self.engine.statistics.scrub_bytes.add(bytes),
+                Err(error) => self.found(file, &error),
+            }
+            self.engine.sleep(self.throttle.spend(buffer.len() as u64));
+        }
+    }
+
+    fn found(&mut self, file: &Named, error: &Error) {
         let about_bytes = matches!(error.kind(), Kind::Corrupt | Kind::Io);
-        if about_bytes && named(engine).contains(file) {
-            engine.statistics.scrub_damages.add(1);
+        if about_bytes && self.is_named(file) {
+            self.engine.statistics.scrub_damages.add(1);
             let name = error.place().map(|place| place.file.clone());
             tracing::error!(file = name, %error, "the scrub found damage");
         }
-    };
-    let blocks = match file.blocks(engine) {
-        Ok(blocks) => blocks,
-        Err(error) => return found(error),
-    };
-    let mut buffer = Vec::new();
-    for block in 0..blocks.len() {
-        if engine.is_closing() {
-            return;
-        }
-        match blocks.check(engine.files.as_ref(), block, &mut buffer) {
-            Ok(bytes) => engine.statistics.scrub_bytes.add(bytes),
-            Err(error) => found(error),
-        }
-        throttle.spend(buffer.len() as u64);
     }
 }
 
-/// All files that the manifest names now.
-fn named(engine: &Engine) -> Vec<Named> {
-    let manifest = engine.manifest.lock();
-    let tables = manifest.state.tables.values();
-    let entities = manifest.state.entities.values();
+/// All files that `state` names.
+fn all_named(state: &ManifestState) -> Vec<Named> {
+    let tables = state.tables.values();
+    let entities = state.entities.values();
     let segments = tables.clone().flat_map(|table| &table.segments).map(|entry| Named::Segment(entry.meta.clone()));
     let packs = tables.flat_map(|table| &table.packs).map(|entry| Named::Pack(entry.meta.clone()));
     let dictionaries = entities.flat_map(|entity| entity.dictionaries.iter().flatten()).cloned().map(Named::Dictionary);

@@ -78,8 +78,8 @@ fn table_status(engine: &Engine, table: &Arc<TableState>) -> Value {
     let packs = view.buckets.iter().filter(|bucket| bucket.pack.is_some()).count();
     let entities: u64 = table.entity.dictionaries.iter().map(|dictionary| u64::from(dictionary.len())).sum();
     let bytes: u64 = {
-        let manifest = engine.manifest.lock();
-        let kept = manifest.state.tables.get(&table.id);
+        let listed = engine.listed.load();
+        let kept = listed.tables.get(&table.id);
         kept.map_or(0, |kept| kept.segments.iter().map(|entry| entry.meta.length).sum())
     };
     let size = *table.size.lock();

@@ -123,8 +123,8 @@ fn purge_is_due(engine: &Engine, table: &TableState, bucket: u32) -> bool {
 
 /// The segments of one bucket as the manifest lists them.
 pub(crate) fn entries_of(engine: &Engine, table: &TableState, bucket: u32) -> Vec<SegmentEntry> {
-    let manifest = engine.manifest.lock();
-    let listed = manifest.state.tables.get(&table.id).map(|table| table.segments.as_slice()).unwrap_or_default();
+    let listed = engine.listed.load();
+    let listed = listed.tables.get(&table.id).map(|table| table.segments.as_slice()).unwrap_or_default();
     listed.iter().filter(|entry| entry.bucket == bucket).cloned().collect()
 }
 
@@ -147,7 +147,8 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
     let forgetting = Forgetting { runs: &runs, horizon: view.horizon };
     let filter: &dyn RowFilter = if forgets { &forgetting } else { &KeepAll };
     let outputs = engine.outputs();
-    let merging = Merging { runs: &runs, erased: &erased, filter, throttle: &|bytes| throttle.spend(bytes) };
+    let merging =
+        Merging { runs: &runs, erased: &erased, filter, throttle: &|bytes| engine.sleep(throttle.spend(bytes)) };
     let merged = merge_runs(engine, table, &outputs, &merging)?;
     let bytes = merged.bytes();
     engine.edit_manifest(outputs, |state| {

@@ -9,25 +9,53 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Throttle {
     bytes_per_second: u64,
-    start: Instant,
-    spent: Cell<u64>,
+    /// When everything that was spent is paid for.
+    paid: Cell<Instant>,
 }
+
+/// What was not spent is kept for so long: after a rest there is no long burst.
+const CREDIT: Duration = Duration::from_secs(1);
 
 impl Throttle {
     /// At most `bytes_per_second`; 0 is unlimited.
     pub fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, start: Instant::now(), spent: Cell::new(0) }
+        Self { bytes_per_second, paid: Cell::new(Instant::now()) }
     }
 
-    /// Counts `bytes` and sleeps until the rate allows them.
-    pub fn spend(&self, bytes: u64) {
+    /// Counts `bytes`; how long to sleep before more are spent.
+    pub fn spend(&self, bytes: u64) -> Duration {
         if self.bytes_per_second == 0 {
-            return;
+            return Duration::ZERO;
         }
-        self.spent.set(self.spent.get() + bytes);
-        let due = Duration::from_secs_f64(self.spent.get() as f64 / self.bytes_per_second as f64);
-        if let Some(ahead) = due.checked_sub(self.start.elapsed()) {
-            std::thread::sleep(ahead);
-        }
+        self.spend_at(Instant::now(), bytes)
+    }
+
+    fn spend_at(&self, now: Instant, bytes: u64) -> Duration {
+        let credit = now.checked_sub(CREDIT).unwrap_or(now);
+        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        self.paid.set(self.paid.get().max(credit) + cost);
+        self.paid.get().saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_holds_and_a_rest_is_worth_a_second() {
+        let throttle = Throttle::new(100);
+        let start = throttle.paid.get();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(throttle.spend_at(at(0), 50), Duration::from_millis(500));
+        assert_eq!(throttle.spend_at(at(0), 100), Duration::from_millis(1500));
+        assert_eq!(throttle.spend_at(at(2), 50), Duration::ZERO);
+        assert_eq!(throttle.spend_at(at(1000), 100), Duration::ZERO);
+        assert_eq!(throttle.spend_at(at(1000), 100), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn without_a_rate_nothing_waits() {
+        assert_eq!(Throttle::new(0).spend(u64::MAX), Duration::ZERO);
     }
 }

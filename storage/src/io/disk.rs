@@ -1,7 +1,7 @@
 //! The real directory.
 //!
-//! Guarantees: one process at a time (an exclusive lock on the file `lock`), a directory closed to other users
-//! (mode 0700), files created only where there is none, names made durable by syncing their directory. A failed
+//! Guarantees: one process at a time (an exclusive lock on the file `lock`), a directory in which no other user may
+//! write (made with mode 0700), files of mode 0600, created only where there is none, names made durable by syncing their directory. A failed
 //! fsync is [`Kind::Poisoned`]: the kernel may have dropped the pages that it could not write, so a second try that
 //! succeeds proves nothing. A full disk or too many open files is [`Kind::Exhausted`], anything else [`Kind::Io`];
 //! every message names the file.
@@ -10,7 +10,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use arrow_buffer::Buffer;
@@ -60,6 +60,7 @@ impl Disk {
     pub fn open(root: impl Into<PathBuf>, map: bool, maps_max: u64) -> Result<Self> {
         let root = root.into();
         create_root(&root)?;
+        check_root(&root)?;
         let lock = lock(&root)?;
         let map = map && !is_remote(&root);
         Ok(Self { root, map, maps: Maps::new(maps_max), _lock: lock })
@@ -212,6 +213,22 @@ fn create_root(root: &Path) -> Result<()> {
         create_one(path).map_err(|error| failed(&name, "create the directory", &error))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         sync_path(path).and_then(|()| sync_path(parent))?;
+    }
+    Ok(())
+}
+
+/// Refuses a data directory in which others may write, for they could put another database there, and warns of one that
+/// they may look into: its files are the owner's alone, but not their names.
+fn check_root(root: &Path) -> Result<()> {
+    let name = root.display().to_string();
+    let mode = std::fs::metadata(root).map_err(|error| failed(&name, "look at", &error))?.permissions().mode();
+    let shown = format!("the data directory {name} has mode {:04o}", mode & 0o7777);
+    if mode & 0o022 != 0 {
+        let message = format!("{shown}: other users may write in it; close it to them with `chmod 700 {name}`");
+        return Err(Error::new(Kind::Precondition, message));
+    }
+    if mode & 0o055 != 0 {
+        tracing::warn!("{shown}: other users may look into it; close it to them with `chmod 700 {name}`");
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub struct Manifest {
     /// The last number that was tried.
     tried: u64,
     /// What the file holds.
-    pub state: ManifestState,
+    pub state: Arc<ManifestState>,
 }
 
 /// A manifest that could not be made durable.
@@ -52,7 +52,7 @@ impl Manifest {
     /// The first manifest of a new database.
     pub fn create(files: Arc<dyn Files>, state: ManifestState) -> Result<Self> {
         files.create_directory(DIRECTORY)?;
-        let mut manifest = Self { files, number: 0, tried: 0, state: ManifestState::default() };
+        let mut manifest = Self { files, number: 0, tried: 0, state: Arc::default() };
         manifest.write(state)?;
         Ok(manifest)
     }
@@ -62,7 +62,7 @@ impl Manifest {
         let numbers = numbers(&files)?;
         let Some(&number) = numbers.last() else { return Ok(None) };
         let state = read(&files, number)?;
-        Ok(Some(Self { files, number, tried: number, state }))
+        Ok(Some(Self { files, number, tried: number, state: Arc::new(state) }))
     }
 
     /// Makes `state` durable as the next manifest and removes those before. After an error the manifest is what it was.
@@ -78,7 +78,7 @@ impl Manifest {
         });
         let published = staged.map_err(surely_not)?.publish();
         published.map_err(|error| Unwritten { error, may_be_there: true })?;
-        (self.number, self.state) = (number, state);
+        (self.number, self.state) = (number, Arc::new(state));
         // A manifest that stays behind is removed after the next one, or at the next open.
         let _ = self.sweep();
         Ok(())

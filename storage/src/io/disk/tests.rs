@@ -113,6 +113,23 @@ fn one_process_at_a_time() {
 }
 
 #[test]
+fn a_directory_in_which_others_may_write_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |mode| {
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        Disk::open(folder.path(), true, 4).map(drop)
+    };
+    for mode in [0o720, 0o702, 0o777] {
+        let error = open(mode).unwrap_err();
+        assert_eq!(error.kind(), Kind::Precondition);
+        assert!(error.message().contains("chmod 700"), "{error}");
+    }
+    for mode in [0o755, 0o750, 0o700] {
+        open(mode).unwrap();
+    }
+}
+
+#[test]
 fn maps_are_bounded() {
     for map in [true, false] {
         let folder = tempfile::tempdir().unwrap();
