@@ -81,7 +81,8 @@ impl Engine {
         // A version that is staged but not yet durable waits for the next manifest.
         let published = self.published.sequence();
         let versions = self.versions.load();
-        state.versions = versions.entries().iter().filter(|entry| entry.sequence <= published).cloned().collect();
+        let known = state.versions.last().map_or(0, |entry| entry.schema_version);
+        state.versions.extend(versions.after(known).take_while(|entry| entry.sequence <= published).cloned());
         let registry = self.registry.load();
         state.tables.retain(|id, _| registry.tables.contains_key(id));
         state.entities.retain(|id, _| registry.entities.contains_key(id));

@@ -172,14 +172,13 @@ fn open_states(files: &Arc<dyn Files>, state: &ManifestState, versions: &Version
 }
 
 fn note_all_widened(registry: &Registry, versions: &Versions) -> Result<()> {
-    let mut before = Versions::default();
-    for entry in versions.entries() {
+    for entry in versions.after(1) {
+        let before = versions.at(entry.schema_version - 1)?;
         for table in &entry.tables {
             if let Some(state) = registry.tables.get(&table.id) {
-                note_widened(state, &before, table);
+                note_widened(state, before, table);
             }
         }
-        before.apply(entry.clone())?;
     }
     Ok(())
 }
@@ -305,8 +304,9 @@ impl Replayed<'_> {
         if entry.schema_version <= versions.newest().schema_version {
             return Ok(());
         }
+        let entry = Arc::new(entry);
         let mut next = Versions::clone(&versions);
-        next.apply(entry.clone())?;
+        next.apply(Arc::clone(&entry))?;
         apply_version(self.engine, next, &entry)
     }
 

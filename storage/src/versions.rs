@@ -1,56 +1,68 @@
 //! The schema through time: every version that was, so that a request may pin one.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::manifest::VersionEntry;
-use crate::model::catalog::{Catalog, Entity, Table};
+use crate::model::catalog::{Catalog, Table};
 use crate::model::types::can_widen;
 use crate::time::Sequence;
 
-/// All schema versions, oldest first. Version 0 is the empty schema.
-#[derive(Debug, Clone)]
+/// All schema versions, oldest first. Version 0 is the empty schema. A clone shares all but the last few of them, so
+/// that a change costs as much after many versions as after none.
+#[derive(Debug, Clone, Default)]
 pub struct Versions {
-    catalogs: Vec<Arc<Catalog>>,
-    entries: Vec<VersionEntry>,
+    /// The newest schema.
+    newest: Arc<Catalog>,
+    /// The versions from 1 on, [`CHUNK`] in each chunk but the last.
+    chunks: Vec<Arc<Vec<Version>>>,
 }
 
-impl Default for Versions {
-    fn default() -> Self {
-        Self { catalogs: vec![Arc::new(Catalog::default())], entries: Vec::new() }
-    }
+/// Versions that are copied at most when one is added.
+const CHUNK: usize = 64;
+
+/// One schema version.
+#[derive(Debug, Clone)]
+struct Version {
+    entry: Arc<VersionEntry>,
+    catalog: Arc<Catalog>,
 }
 
 impl Versions {
     /// Replays `entries`, which a manifest or the WAL kept.
-    pub fn replay(entries: &[VersionEntry]) -> Result<Self> {
+    pub fn replay(entries: &[Arc<VersionEntry>]) -> Result<Self> {
         let mut versions = Self::default();
-        entries.iter().try_for_each(|entry| versions.apply(entry.clone()))?;
+        entries.iter().try_for_each(|entry| versions.apply(Arc::clone(entry)))?;
         Ok(versions)
     }
 
     /// The newest schema.
     pub fn newest(&self) -> &Arc<Catalog> {
-        self.catalogs.last().expect("version 0 always exists")
+        &self.newest
     }
 
     /// The schema `version`.
     pub fn at(&self, version: u64) -> Result<&Arc<Catalog>> {
-        let known = self.catalogs.get(version as usize).filter(|_| version > 0);
-        known.ok_or_else(|| {
+        let known = version.checked_sub(1).and_then(|index| self.version(index as usize));
+        known.map(|version| &version.catalog).ok_or_else(|| {
             let newest = self.newest().schema_version;
             Error::invalid(format!("schema version {version} does not exist; versions go from 1 to {newest}"))
         })
     }
 
-    /// What changed in each version.
-    pub fn entries(&self) -> &[VersionEntry] {
-        &self.entries
+    fn version(&self, index: usize) -> Option<&Version> {
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+    }
+
+    /// What changed in each version after `version`.
+    pub fn after(&self, version: u64) -> impl Iterator<Item = &Arc<VersionEntry>> {
+        (version as usize..).map_while(|index| self.version(index)).map(|version| &version.entry)
     }
 
     /// Adds a version.
-    pub fn apply(&mut self, entry: VersionEntry) -> Result<()> {
-        let before = self.newest();
+    pub fn apply(&mut self, entry: Arc<VersionEntry>) -> Result<()> {
+        let before = &self.newest;
         if entry.schema_version != before.schema_version + 1 {
             let (version, last) = (entry.schema_version, before.schema_version);
             return Err(corrupt(format!("schema version {version} follows version {last}")));
@@ -62,25 +74,32 @@ impl Versions {
         catalog.tables.retain(|table| !entry.dropped_tables.contains(&table.id));
         for entity in &entry.entities {
             match catalog.entities.iter_mut().find(|known| known.id == entity.id) {
-                Some(known) => *known = Arc::new(entity.clone()),
-                None => catalog.entities.push(Arc::new(entity.clone())),
+                Some(known) => *known = Arc::clone(entity),
+                None => catalog.entities.push(Arc::clone(entity)),
             }
         }
         for table in &entry.tables {
             check_types(before, table)?;
             match catalog.tables.iter_mut().find(|known| known.id == table.id) {
-                Some(known) => *known = Arc::new(table.clone()),
-                None => catalog.tables.push(Arc::new(table.clone())),
+                Some(known) => *known = Arc::clone(table),
+                None => catalog.tables.push(Arc::clone(table)),
             }
         }
-        let sound = entry.entities.iter().try_for_each(Entity::check);
+        let sound = entry.entities.iter().try_for_each(|entity| entity.check());
         let sound = sound.and_then(|()| entry.tables.iter().try_for_each(|table| table.check(&catalog)));
         sound.map_err(|error| corrupt(format!("schema version {} makes no sense: {error}", entry.schema_version)))?;
-        if let Some(left) = catalog.tables.iter().find(|table| catalog.entity_by_id(table.entity).is_none()) {
+        let entities: HashSet<u32> = catalog.entities.iter().map(|entity| entity.id).collect();
+        if let Some(left) = catalog.tables.iter().find(|table| !entities.contains(&table.entity)) {
             return Err(corrupt(format!("table `{}` has no entity", left.name)));
         }
-        self.catalogs.push(Arc::new(catalog));
-        self.entries.push(entry);
+        let catalog = Arc::new(catalog);
+        self.newest = Arc::clone(&catalog);
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Arc::default());
+        }
+        let last = self.chunks.last_mut().expect("one was pushed if there was none");
+        Arc::make_mut(last).push(Version { entry, catalog });
+        assert!(self.version(self.newest.schema_version as usize - 1).is_some(), "versions are in their places");
         Ok(())
     }
 }
@@ -108,19 +127,19 @@ fn corrupt(what: String) -> Error {
 
 /// What `after` changed against `before`, as the commit `sequence`.
 pub fn difference(before: &Catalog, after: &Catalog, sequence: Sequence) -> VersionEntry {
-    let entities = after.entities.iter().filter(|new| !before.entities.contains(new));
-    let tables = after.tables.iter().filter(|new| !before.tables.contains(new));
-    let dropped_entities = before.entities.iter().filter(|old| !after.entities.iter().any(|new| new.id == old.id));
-    let dropped_tables = before.tables.iter().filter(|old| !after.tables.iter().any(|new| new.id == old.id));
-    VersionEntry {
-        schema_version: after.schema_version,
-        sequence,
-        next_id: after.next_id,
-        entities: entities.map(|entity| Entity::clone(entity)).collect(),
-        tables: tables.map(|table| Table::clone(table)).collect(),
-        dropped_entities: dropped_entities.map(|entity| entity.id).collect(),
-        dropped_tables: dropped_tables.map(|table| table.id).collect(),
-    }
+    let (entities, dropped_entities) = changed(&before.entities, &after.entities, |entity| entity.id);
+    let (tables, dropped_tables) = changed(&before.tables, &after.tables, |table| table.id);
+    let (schema_version, next_id) = (after.schema_version, after.next_id);
+    VersionEntry { schema_version, sequence, next_id, entities, tables, dropped_entities, dropped_tables }
+}
+
+/// What is new or different in `after`, and the ids of what is only in `before`.
+fn changed<T: PartialEq>(before: &[Arc<T>], after: &[Arc<T>], id: fn(&T) -> u32) -> (Vec<Arc<T>>, Vec<u32>) {
+    let mut known: BTreeMap<u32, &Arc<T>> = before.iter().map(|old| (id(old), old)).collect();
+    // What a change leaves alone is shared, so that most need not be compared.
+    let same = |old: Option<&Arc<T>>, new: &Arc<T>| old.is_some_and(|old| Arc::ptr_eq(old, new) || old == new);
+    let changed = after.iter().filter(|new| !same(known.remove(&id(new)), new)).cloned().collect();
+    (changed, known.into_keys().collect())
 }
 
 #[cfg(test)]
@@ -131,7 +150,7 @@ mod tests {
 
     fn replayed(entries: serde_json::Value) -> Result<Versions> {
         let entries: Vec<VersionEntry> = serde_json::from_value(entries).expect("entries of the right form");
-        Versions::replay(&entries)
+        Versions::replay(&entries.into_iter().map(Arc::new).collect::<Vec<_>>())
     }
 
     fn entry(
@@ -184,5 +203,23 @@ mod tests {
             assert_eq!(error.kind(), Kind::Corrupt);
             assert!(error.message().contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn a_change_copies_no_more_versions_than_a_few() {
+        let count = 10 * CHUNK as u64 + 7;
+        let mut entries = vec![entry(1, &[entity(4)], &[], &[])];
+        entries.extend((2..=count).map(|version| entry(version, &[], &[table(1)], &[])));
+        let before = replayed(json!(entries)).expect("a sound schema");
+        let mut after = before.clone();
+        after.apply(Arc::new(serde_json::from_value(entry(count + 1, &[], &[], &[])).unwrap())).unwrap();
+        let shared = before.chunks.iter().zip(&after.chunks).filter(|(old, new)| Arc::ptr_eq(old, new));
+        assert_eq!(shared.count(), 10);
+        assert_eq!(after.after(count - 1).map(|entry| entry.schema_version).collect::<Vec<_>>(), [count, count + 1]);
+        for version in [1, 2, count] {
+            assert!(Arc::ptr_eq(before.at(version).unwrap(), after.at(version).unwrap()));
+        }
+        assert_eq!(before.newest().schema_version, count, "whoever holds the versions before keeps them");
+        assert!(after.at(0).is_err() && after.at(count + 2).is_err());
     }
 }

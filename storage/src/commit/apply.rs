@@ -90,11 +90,11 @@ impl Committer {
 
 impl Committer {
     /// Lets readers see the schema version `entry`, which is durable, and answers the newest.
-    fn apply_change(&self, entry: Option<&VersionEntry>) -> Result<Arc<Catalog>> {
+    fn apply_change(&self, entry: Option<&Arc<VersionEntry>>) -> Result<Arc<Catalog>> {
         let versions = self.engine.versions.load();
         let Some(entry) = entry else { return Ok(Arc::clone(versions.newest())) };
         let mut versions = Versions::clone(&versions);
-        versions.apply(entry.clone())?;
+        versions.apply(Arc::clone(entry))?;
         let catalog = Arc::clone(versions.newest());
         apply_version(&self.engine, versions, entry)?;
         Ok(catalog)
@@ -185,7 +185,7 @@ pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) 
     }
     for table in &entry.tables {
         match registry.tables.get(&table.id) {
-            Some(state) => note_widened(state, &engine.versions.load(), table),
+            Some(state) => note_widened(state, engine.versions.load().newest(), table),
             None => {
                 let entity = Arc::clone(&registry.entities[&table.entity]);
                 let view = TableView::empty(entity.dictionaries.len() as u32);
@@ -201,8 +201,8 @@ pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) 
 }
 
 /// Remembers which features of `table` were stored with another type before.
-pub fn note_widened(state: &TableState, before: &Versions, table: &crate::model::catalog::Table) {
-    let Some(old) = before.newest().table_by_id(table.id) else { return };
+pub fn note_widened(state: &TableState, before: &Catalog, table: &crate::model::catalog::Table) {
+    let Some(old) = before.table_by_id(table.id) else { return };
     for feature in &table.features {
         let widened =
             old.features.iter().any(|known| known.id == feature.id && known.stored_type() != feature.stored_type());

@@ -108,7 +108,7 @@ pub(super) enum StagedAlone {
     },
     /// Without an entry nothing changes, but the answer waits for the versions that it builds on.
     Change {
-        entry: Option<VersionEntry>,
+        entry: Option<Arc<VersionEntry>>,
         done: Option<Done<Arc<Catalog>>>,
     },
     Erase {
@@ -285,15 +285,15 @@ impl Committer {
     }
 
     /// Gives a schema change its place in the log; the schema counts for the rest of the group at once.
-    fn place_change(&mut self, change: &Change) -> Result<Option<VersionEntry>> {
+    fn place_change(&mut self, change: &Change) -> Result<Option<Arc<VersionEntry>>> {
         self.check_open()?;
         let Some(after) = change.apply(self.versions.newest())? else { return Ok(None) };
         let sequence = self.sequence + 1;
-        let entry = difference(self.versions.newest(), &after, sequence);
+        let entry = Arc::new(difference(self.versions.newest(), &after, sequence));
         let mut next = Versions::clone(&self.versions);
-        next.apply(entry.clone())?;
+        next.apply(Arc::clone(&entry))?;
         let ingest_time = self.assign(sequence)?;
-        let payload = serde_json::to_vec(&entry).expect("a schema version is plain data");
+        let payload = serde_json::to_vec(&*entry).expect("a schema version is plain data");
         self.append(&Record {
             kind: record::VERSION,
             first: sequence,

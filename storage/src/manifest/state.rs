@@ -1,13 +1,14 @@
 //! What a manifest holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::DictionaryMeta;
 use crate::erase::ErasuresEntry;
 use crate::horizon::{Before, Horizon};
-use crate::model::catalog::{Entity, Table};
+use crate::model::catalog::{Entity, Table, shared_list};
 use crate::pack::PackMeta;
 use crate::segment::SegmentMeta;
 use crate::time::{Micros, Sequence};
@@ -27,7 +28,8 @@ pub struct ManifestState {
     /// The last ingest time when the manifest was written.
     pub ingest_time: Micros,
     /// The schema, one entry per version.
-    pub versions: Vec<VersionEntry>,
+    #[serde(with = "shared_list")]
+    pub versions: Vec<Arc<VersionEntry>>,
     /// Per entity.
     pub entities: BTreeMap<u32, EntityManifest>,
     /// Per table.
@@ -45,9 +47,11 @@ pub struct VersionEntry {
     /// The next number for an entity or a table.
     pub next_id: u32,
     /// Entities that are new or changed.
-    pub entities: Vec<Entity>,
+    #[serde(with = "shared_list")]
+    pub entities: Vec<Arc<Entity>>,
     /// Tables that are new or changed.
-    pub tables: Vec<Table>,
+    #[serde(with = "shared_list")]
+    pub tables: Vec<Arc<Table>>,
     /// Entities that were dropped.
     pub dropped_entities: Vec<u32>,
     /// Tables that were dropped.

@@ -278,16 +278,16 @@ impl Feature {
 }
 
 /// Lists of shared values as plain lists.
-mod shared_list {
+pub(crate) mod shared_list {
     use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<T: Serialize, S: Serializer>(list: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(list: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(list.iter().map(AsRef::as_ref))
     }
 
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<Arc<T>>, D::Error> {
         Ok(Vec::<T>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
