@@ -1,4 +1,4 @@
-//! Files of checked blocks: any bytes as a dictionary or a pack of a database.
+//! Files of checked blocks: any bytes as a dictionary, a pack or older schema versions of a database.
 //!
 //! The first byte chooses which file of the sample the rest takes the place of; the manifest is told its length and
 //! checksum. The database opens, and answers every entity or refuses, or says which file is wrong.
@@ -16,7 +16,10 @@ use crate::manifest::{name, newest};
 use crate::sample::{NOW, everything, options, sample};
 use crate::{Verdict, names, seal};
 
-/// A dictionary or a pack of the sample.
+/// The letters of files of schema versions.
+const VERSIONS: [u8; 4] = *b"VERS";
+
+/// A dictionary, a pack or schema versions of the sample.
 struct Held {
     name: String,
     number: u64,
@@ -28,6 +31,7 @@ fn held() -> Vec<Held> {
         let (letters, number) = match name.split_once('/')? {
             ("dictionaries", file) => (*b"DICT", file.strip_suffix(".dictionary")?),
             ("packs", file) => (*b"PACK", file.strip_suffix(".pack")?),
+            ("versions", file) => (VERSIONS, file.strip_suffix(".versions")?),
             _ => return None,
         };
         Some(Held { name: name.clone(), number: number.parse().ok()?, letters })
@@ -50,6 +54,11 @@ pub(crate) fn run(bytes: &[u8]) -> Verdict {
     });
     match told {
         Ok(_) => Verdict::Accepted,
+        // A schema that fits no other file may be told by any of them.
+        Err(error) if file.letters == VERSIONS => {
+            assert!(!error.message().is_empty());
+            Verdict::Refused
+        }
         Err(error) => {
             assert!(matches!(error.kind(), Kind::Corrupt | Kind::Precondition), "{error:?}");
             // A key that is none is found by whoever decodes it, far from its file.

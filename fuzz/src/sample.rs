@@ -58,6 +58,11 @@ fn make() -> Sample {
     let young = disk.copy();
 
     let database = Database::open(options(&disk)).expect("it was closed");
+    // So many versions that some get a file of their own.
+    for version in 0..8 {
+        let described = json!({"table": "flights", "set": {"description": format!("version {version}")}});
+        change(&database, "alter_table", &described);
+    }
     database.compact(None).expect("a healthy disk");
     fill(&database, 40);
     database.flush(None).expect("a healthy disk");

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::manifest::{ManifestState, NamedFile};
+use crate::versions;
 
 /// Files that are written for one edit of the manifest. Dropped before the edit is tried, they are removed.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Engine {
         let mut manifest = self.manifest.lock();
         let mut state = ManifestState::clone(&manifest.state);
         change(&mut state);
-        self.complete(&mut state);
+        self.complete(&mut state, &outputs)?;
         let (before, named) = (manifest.state.files(), state.files());
         if let Err(unwritten) = manifest.write(state) {
             if unwritten.may_be_there {
@@ -76,16 +77,21 @@ impl Engine {
     }
 
     /// Fills in what every manifest says beside its change: what only the log and memory knew until now.
-    fn complete(&self, state: &mut ManifestState) {
-        state.next_number = self.next_number.load(Ordering::SeqCst);
+    fn complete(&self, state: &mut ManifestState, outputs: &Outputs<'_>) -> Result<()> {
         // A version that is staged but not yet durable waits for the next manifest.
         let published = self.published.sequence();
         let versions = self.versions.load();
         let known = state.versions.last().map_or(0, |entry| entry.schema_version);
         state.versions.extend(versions.after(known).take_while(|entry| entry.sequence <= published).cloned());
+        if versions::is_heavy(&state.versions) {
+            let number = outputs.number(NamedFile::Versions);
+            versions::put_aside(&self.files, &versions, (&mut state.version_files, &mut state.versions), number)?;
+        }
+        state.next_number = self.next_number.load(Ordering::SeqCst);
         let registry = self.registry.load();
         state.tables.retain(|id, _| registry.tables.contains_key(id));
         state.entities.retain(|id, _| registry.entities.contains_key(id));
+        Ok(())
     }
 
     /// Lets the files of dropped tables and entities go, if the manifest still names any.

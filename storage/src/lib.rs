@@ -1,5 +1,6 @@
 //! FirnDB's storage engine: versioned feature columns, read now, at any past moment, and as they were known then.
 
+mod annex;
 pub mod background;
 mod block_list;
 pub mod blocks;

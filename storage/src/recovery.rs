@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
-use crate::manifest::{EntityManifest, Manifest, ManifestState, NamedFile, TableManifest, VersionEntry};
+use crate::manifest::{EntityManifest, Manifest, ManifestState, NamedFile, TableManifest};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::pack::Pack;
@@ -29,12 +29,9 @@ use crate::retired::Retired;
 use crate::segment;
 use crate::statistics::Statistics;
 use crate::time::{Micros, Sequence, SystemClock};
-use crate::versions::Versions;
+use crate::versions::{VersionEntry, Versions};
 use crate::view::{BucketView, DirtySet, EntityState, LatestPack, TableState, TableView};
 use crate::wal::{Record, Wal};
-
-/// The folders that hold published files, each file named by its number.
-const FOLDERS: [(&str, &str); 3] = [("segments", ".segment"), ("packs", ".pack"), ("dictionaries", ".dictionary")];
 
 /// Opens the database of `options`: the shared state and the log's writer.
 pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
@@ -53,7 +50,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     manifest.sweep()?;
     let state = manifest.state.clone();
     sweep(&files, &state)?;
-    let versions = Versions::replay(&state.versions).map_err(|error| manifest.damaged(&error))?;
+    let versions = manifest.versions()?;
     let registry = open_states(&files, &state, &versions).map_err(|error| match error.kind() {
         // Nobody asked for anything yet, so what cannot be is in the manifest; other errors name their file.
         Kind::Invalid => manifest.damaged(&error),
@@ -94,7 +91,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
 
 /// The first manifest of a new database. Other files without a manifest are a database that lost it.
 fn create(files: &Arc<dyn Files>) -> Result<Manifest> {
-    for (folder, _) in FOLDERS {
+    for (folder, _) in NamedFile::FOLDERS {
         if files.list(folder)?.iter().any(|name| !name.ends_with(".tmp")) {
             return Err(Error::new(
                 Kind::Corrupt,
@@ -123,7 +120,7 @@ fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
 pub(crate) fn unnamed(files: &Arc<dyn Files>, state: &ManifestState) -> Result<Vec<String>> {
     let named: HashSet<String> = state.files().into_iter().map(NamedFile::name).collect();
     let mut unnamed = Vec::new();
-    for (folder, _) in FOLDERS {
+    for (folder, _) in NamedFile::FOLDERS {
         let paths = files.list(folder)?.into_iter().map(|name| format!("{folder}/{name}"));
         unnamed.extend(paths.filter(|path| !named.contains(path)));
     }
@@ -137,7 +134,7 @@ pub(crate) fn unnamed(files: &Arc<dyn Files>, state: &ManifestState) -> Result<V
 /// A number above every file's.
 pub(crate) fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Result<u64> {
     let mut next = state.next_number;
-    for (folder, ending) in FOLDERS.iter().chain(&[("wal", ".wal")]) {
+    for (folder, ending) in NamedFile::FOLDERS.iter().chain(&[("wal", ".wal")]) {
         for name in files.list(folder)? {
             let number = name.strip_suffix(ending).and_then(|name| name.parse::<u64>().ok());
             next = next.max(number.map_or(0, |number| number + 1));

@@ -82,7 +82,7 @@ impl Repairing<'_> {
     /// Mends one part in `state`; whether it could be.
     fn part(&mut self, part: Part, file: &str, state: &mut ManifestState, clock: &dyn Clock) -> Result<bool> {
         match part {
-            Part::Manifest => return Ok(false),
+            Part::Manifest | Part::Versions => return Ok(false),
             Part::Ceiling => {
                 let copy = copy_aside(self.files, CEILING)?;
                 self.done.set_aside.push(copy);

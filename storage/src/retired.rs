@@ -63,7 +63,7 @@ impl Retired {
         if let Some(name) = left.stuck.keys().cloned().chain(left.unsure.keys().map(|file| file.name())).next() {
             return Err(Error::new(Kind::Io, format!("{name} is no longer used and could not be removed; try again")));
         }
-        NamedFile::DIRECTORIES.iter().try_for_each(|directory| self.files.sync_directory(directory))
+        NamedFile::FOLDERS.iter().try_for_each(|(folder, _)| self.files.sync_directory(folder))
     }
 
     /// How many bytes they have together.

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::manifest::{ManifestState, NamedFile};
 use crate::pack::{self, PackMeta};
 use crate::segment::{self, SegmentMeta};
+use crate::versions::VersionFile;
 
 /// A round begins at most this often: a small database is not read again and again.
 const ROUND_MIN: Duration = Duration::from_secs(3600);
@@ -28,6 +29,7 @@ enum Named {
     Segment(SegmentMeta),
     Pack(PackMeta),
     Dictionary(DictionaryMeta),
+    Versions(VersionFile),
 }
 
 impl Named {
@@ -36,6 +38,7 @@ impl Named {
             Self::Segment(meta) => NamedFile::Segment(meta.number),
             Self::Pack(meta) => NamedFile::Pack(meta.number),
             Self::Dictionary(meta) => NamedFile::Dictionary(meta.number),
+            Self::Versions(file) => NamedFile::Versions(file.file.number),
         }
     }
 
@@ -45,6 +48,7 @@ impl Named {
             Self::Segment(meta) => segment::block_list(files, meta),
             Self::Pack(meta) => pack::block_list(files, meta),
             Self::Dictionary(meta) => salvage::block_list(files, meta),
+            Self::Versions(file) => file.block_list(files),
         }
     }
 }
@@ -131,5 +135,6 @@ fn all_named(state: &ManifestState) -> Vec<Named> {
     let segments = tables.clone().flat_map(|table| &table.segments).map(|entry| Named::Segment(entry.meta.clone()));
     let packs = tables.flat_map(|table| &table.packs).map(|entry| Named::Pack(entry.meta.clone()));
     let dictionaries = entities.flat_map(|entity| entity.dictionaries.iter().flatten()).cloned().map(Named::Dictionary);
-    segments.chain(packs).chain(dictionaries).collect()
+    let versions = state.version_files.iter().cloned().map(Named::Versions);
+    segments.chain(packs).chain(dictionaries).chain(versions).collect()
 }

@@ -9,7 +9,7 @@ use crate::tree::none;
 const CRATES: [&str; 5] = ["benches/src/", "client/src/", "fuzz/src/", "server/src/", "storage/src/"];
 
 /// Modules that are still part of a circle. The list only shrinks.
-const STANDING: [&str; 41] = [
+const STANDING: [&str; 40] = [
     "server/src/listener.rs",
     "server/src/service/exchange.rs",
     "server/src/service/get.rs",
@@ -49,7 +49,6 @@ const STANDING: [&str; 41] = [
     "storage/src/read/scan.rs",
     "storage/src/read/snapshot.rs",
     "storage/src/retired.rs",
-    "storage/src/versions.rs",
     "storage/src/view.rs",
 ];
 

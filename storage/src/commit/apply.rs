@@ -9,12 +9,11 @@ use crate::dictionary::{Dictionary, UNKNOWN};
 use crate::engine::{Engine, Registry};
 use crate::erase::apply_erase;
 use crate::error::Result;
-use crate::manifest::VersionEntry;
 use crate::memtable::{BatchSteps, Piece, push, run_of};
 use crate::model::catalog::{Catalog, Entity};
 use crate::position::Position;
 use crate::run::Run;
-use crate::versions::Versions;
+use crate::versions::{VersionEntry, Versions};
 use crate::view::{EntityState, TableState, TableView};
 
 /// Answers a job after its group was published.

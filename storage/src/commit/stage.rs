@@ -6,7 +6,6 @@ use super::{Committed, Committer, Done, Fence, record};
 use crate::engine::Engine;
 use crate::erase::ErasePlan;
 use crate::error::{Error, Result};
-use crate::manifest::VersionEntry;
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::model::catalog::Catalog;
@@ -14,7 +13,7 @@ use crate::model::declare::Change;
 use crate::model::key;
 use crate::run::Chunk;
 use crate::time::{Micros, Sequence};
-use crate::versions::{Versions, difference};
+use crate::versions::{VersionEntry, Versions, difference};
 use crate::view::TableState;
 use crate::wal::{RECORD_BYTES_MAX, Record};
 

@@ -10,11 +10,12 @@ mod state;
 use std::sync::Arc;
 
 use crate::checksum::checksum64;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::io::{Files, HUGE_BYTES, TEMPORARY, stage};
+use crate::versions::Versions;
 
 pub use named::NamedFile;
-pub use state::{EntityManifest, ManifestState, PackEntry, SegmentEntry, TableManifest, VersionEntry};
+pub use state::{EntityManifest, ManifestState, PackEntry, SegmentEntry, TableManifest};
 
 const DIRECTORY: &str = "manifest";
 const ENDING: &str = ".manifest";
@@ -82,6 +83,15 @@ impl Manifest {
         // A manifest that stays behind is removed after the next one, or at the next open.
         let _ = self.sweep();
         Ok(())
+    }
+
+    /// The schema, all versions. An error names the file that is wrong.
+    pub fn versions(&self) -> Result<Versions> {
+        let versions = Versions::read(&self.files, &self.state.version_files, &self.state.versions);
+        versions.map_err(|error| match error.place() {
+            None if error.kind() == Kind::Corrupt => self.damaged(&error),
+            _ => error,
+        })
     }
 
     /// The error about a manifest whose bytes are whole, but whose content cannot be.

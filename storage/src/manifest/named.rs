@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::ManifestState;
-use crate::{dictionary, pack, segment};
+use crate::{dictionary, pack, segment, versions};
 
 /// A published file. Numbers are given once, whatever the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,11 +14,14 @@ pub enum NamedFile {
     Pack(u64),
     /// A part of a dictionary.
     Dictionary(u64),
+    /// Schema versions.
+    Versions(u64),
 }
 
 impl NamedFile {
-    /// Where they lie.
-    pub const DIRECTORIES: [&str; 3] = ["segments", "packs", "dictionaries"];
+    /// The folders in which they lie, and how the names in each end.
+    pub const FOLDERS: [(&str, &str); 4] =
+        [("segments", ".segment"), ("packs", ".pack"), ("dictionaries", ".dictionary"), ("versions", ".versions")];
 
     /// From the data directory.
     pub fn name(self) -> String {
@@ -26,6 +29,7 @@ impl NamedFile {
             Self::Segment(number) => segment::file_name(number),
             Self::Pack(number) => pack::file_name(number),
             Self::Dictionary(number) => dictionary::file_name(number),
+            Self::Versions(number) => versions::file_name(number),
         }
     }
 }
@@ -42,6 +46,7 @@ impl ManifestState {
             let metas = entity.dictionaries.iter().flatten();
             named.extend(metas.map(|meta| NamedFile::Dictionary(meta.number)));
         }
+        named.extend(self.version_files.iter().map(|file| NamedFile::Versions(file.file.number)));
         named
     }
 }

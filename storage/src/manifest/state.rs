@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::dictionary::DictionaryMeta;
 use crate::erase::ErasuresEntry;
 use crate::horizon::{Before, Horizon};
-use crate::model::catalog::{Entity, Table, shared_list};
+use crate::model::catalog::shared_list;
 use crate::pack::PackMeta;
 use crate::segment::SegmentMeta;
 use crate::time::{Micros, Sequence};
+use crate::versions::{VersionEntry, VersionFile};
 
 /// The whole of a manifest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -27,35 +28,16 @@ pub struct ManifestState {
     pub sequence: Sequence,
     /// The last ingest time when the manifest was written.
     pub ingest_time: Micros,
-    /// The schema, one entry per version.
+    /// Older schema versions, in files of their own.
+    #[serde(default)]
+    pub version_files: Vec<VersionFile>,
+    /// The newest schema versions: those after the files.
     #[serde(with = "shared_list")]
     pub versions: Vec<Arc<VersionEntry>>,
     /// Per entity.
     pub entities: BTreeMap<u32, EntityManifest>,
     /// Per table.
     pub tables: BTreeMap<u32, TableManifest>,
-}
-
-/// What one schema version changed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VersionEntry {
-    /// The schema version.
-    pub schema_version: u64,
-    /// The commit that made it.
-    pub sequence: Sequence,
-    /// The next number for an entity or a table.
-    pub next_id: u32,
-    /// Entities that are new or changed.
-    #[serde(with = "shared_list")]
-    pub entities: Vec<Arc<Entity>>,
-    /// Tables that are new or changed.
-    #[serde(with = "shared_list")]
-    pub tables: Vec<Arc<Table>>,
-    /// Entities that were dropped.
-    pub dropped_entities: Vec<u32>,
-    /// Tables that were dropped.
-    pub dropped_tables: Vec<u32>,
 }
 
 /// What is kept of an entity.

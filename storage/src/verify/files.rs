@@ -39,6 +39,23 @@ fn damages(files: &Arc<dyn Files>, blocks: Result<BlockList>, sense: impl FnOnce
 }
 
 impl Survey {
+    /// Reads the files of schema versions; whether all are whole. Without them no other file has a meaning.
+    pub(super) fn version_files(&mut self, files: &Arc<dyn Files>, state: &ManifestState) -> Result<bool> {
+        let before = self.broken.len();
+        for file in &state.version_files {
+            let name = file.name();
+            let found = damages(files, file.block_list(files.as_ref()), || file.read(files).map(drop));
+            self.read(found.bytes);
+            if !found.errors.is_empty() {
+                self.broken.push((Part::Versions, name.clone()));
+            }
+            let lost = "everything: the schema versions in it say what was declared";
+            let mend = format!("restore {name} from a copy: a file never changes, so any copy of it will do");
+            found.errors.iter().try_for_each(|error| self.damage(&name, error, lost, &mend))?;
+        }
+        Ok(self.broken.len() == before)
+    }
+
     /// Reads all files that the manifest names.
     pub(super) fn published(
         &mut self,

@@ -15,7 +15,6 @@ use crate::ingest_clock::{self, CEILING};
 use crate::io::{DAMAGED, Files};
 use crate::manifest::Manifest;
 use crate::recovery::unnamed;
-use crate::versions::Versions;
 use crate::wal;
 
 /// Something that does not check.
@@ -56,6 +55,8 @@ pub fn verify(files: &Arc<dyn Files>) -> Result<Report> {
 pub(crate) enum Part {
     /// The manifest.
     Manifest,
+    /// Schema versions.
+    Versions,
     /// The ceiling of answered times.
     Ceiling,
     /// The log; `cut` says that commits are lost.
@@ -84,10 +85,13 @@ impl Survey {
     pub(crate) fn of(files: &Arc<dyn Files>) -> Result<Self> {
         let mut survey = Self::default();
         let Some(manifest) = survey.manifest(files)? else { return Ok(survey) };
-        let versions = match Versions::replay(&manifest.state.versions) {
+        if !survey.version_files(files, &manifest.state)? {
+            return Ok(survey);
+        }
+        let versions = match manifest.versions() {
             Ok(versions) => versions,
             Err(error) => {
-                survey.lost_manifest(&Error::corrupt(&manifest.file_name(), 0, &error))?;
+                survey.lost_manifest(&error)?;
                 return Ok(survey);
             }
         };

@@ -92,6 +92,10 @@ fn prepared() -> World {
     let mut world = World::new(setting, KeyShape::Number).expect("a new world");
     let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
     world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
+    // Many versions, so that some get a file of their own.
+    for version in 0..9 {
+        world.alter(0, &json!({"set": {"description": version.to_string()}}), |_| {}).expect("a change");
+    }
     world
 }
 

@@ -116,3 +116,37 @@ fn a_pinned_schema_version_keeps_names_types_defaults_and_max_ages() {
     unknown.point.schema_version = Some(1_000_000);
     assert!(world.ask(&unknown).is_err(), "a schema version that never was");
 }
+
+#[test]
+fn many_schema_versions_leave_the_manifest_small_and_are_all_there_again() {
+    let mut world = world();
+    let manifest = |world: &World| {
+        let names = world.files.names();
+        let name = names.iter().rev().find(|name| name.starts_with("manifest/")).expect("there is one").clone();
+        world.files.content(&name).len()
+    };
+    let version_files = |world: &World| world.files.names().iter().filter(|name| name.starts_with("versions/")).count();
+    world.apply(&row(0, 1, 1)).unwrap();
+    world.flush(None).unwrap();
+    let before = manifest(&world);
+    for number in 0..600 {
+        world.alter(0, &json!({"set": {"description": format!("the description {number}")}}), |_| {}).unwrap();
+        if number % 7 == 0 {
+            world.flush(None).unwrap();
+            assert!(manifest(&world) < before + 20_000, "the manifest grows with the history of the schema");
+        }
+    }
+    assert!((1..=9).contains(&version_files(&world)), "{} files", version_files(&world));
+    let described = |world: &World, version: u64| {
+        let catalog = world.database().catalog_at(version).unwrap();
+        catalog.table("t").unwrap().description.clone()
+    };
+    for _ in 0..2 {
+        let newest = world.database().catalog().schema_version;
+        for back in [0, 1, 30, 599] {
+            assert_eq!(described(&world, newest - back), format!("the description {}", 599 - back));
+        }
+        world.crash(1).unwrap();
+    }
+    world.check(&Ask::latest(&world, 1)).unwrap();
+}

@@ -1,13 +1,42 @@
 //! The schema through time: every version that was, so that a request may pin one.
 
+mod file;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Kind, Result};
-use crate::manifest::VersionEntry;
-use crate::model::catalog::{Catalog, Table};
+use crate::io::Files;
+use crate::model::catalog::{Catalog, Entity, Table, shared_list};
 use crate::model::types::can_widen;
 use crate::time::Sequence;
+
+pub use file::{VersionFile, file_name};
+pub(crate) use file::{is_heavy, put_aside};
+
+/// What one schema version changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionEntry {
+    /// The schema version.
+    pub schema_version: u64,
+    /// The commit that made it.
+    pub sequence: Sequence,
+    /// The next number for an entity or a table.
+    pub next_id: u32,
+    /// Entities that are new or changed.
+    #[serde(with = "shared_list")]
+    pub entities: Vec<Arc<Entity>>,
+    /// Tables that are new or changed.
+    #[serde(with = "shared_list")]
+    pub tables: Vec<Arc<Table>>,
+    /// Entities that were dropped.
+    pub dropped_entities: Vec<u32>,
+    /// Tables that were dropped.
+    pub dropped_tables: Vec<u32>,
+}
 
 /// All schema versions, oldest first. Version 0 is the empty schema. A clone shares all but the last few of them, so
 /// that a change costs as much after many versions as after none.
@@ -30,10 +59,15 @@ struct Version {
 }
 
 impl Versions {
-    /// Replays `entries`, which a manifest or the WAL kept.
-    pub fn replay(entries: &[Arc<VersionEntry>]) -> Result<Self> {
+    /// Reads what a manifest lists: files of older versions, and the newest. An error about one of the files names it.
+    pub fn read(files: &Arc<dyn Files>, listed: &[VersionFile], newest: &[Arc<VersionEntry>]) -> Result<Self> {
         let mut versions = Self::default();
-        entries.iter().try_for_each(|entry| versions.apply(Arc::clone(entry)))?;
+        for file in listed {
+            for entry in file.read(files)? {
+                versions.apply(entry).map_err(|error| Error::corrupt(&file.name(), 0, &error))?;
+            }
+        }
+        newest.iter().try_for_each(|entry| versions.apply(Arc::clone(entry)))?;
         Ok(versions)
     }
 
@@ -150,7 +184,9 @@ mod tests {
 
     fn replayed(entries: serde_json::Value) -> Result<Versions> {
         let entries: Vec<VersionEntry> = serde_json::from_value(entries).expect("entries of the right form");
-        Versions::replay(&entries.into_iter().map(Arc::new).collect::<Vec<_>>())
+        let mut versions = Versions::default();
+        entries.into_iter().try_for_each(|entry| versions.apply(Arc::new(entry)))?;
+        Ok(versions)
     }
 
     fn entry(
