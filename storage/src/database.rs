@@ -252,12 +252,12 @@ impl Database {
     }
 
     fn position_of(&self, sequence: Sequence) -> Position {
-        Position::new(self.engine().database, sequence)
+        Position::new(self.engine().log, sequence)
     }
 
     /// Reads a position that this database answered.
     pub fn parse_position(&self, text: &str) -> Result<Position> {
-        Position::parse(self.engine().database, text)
+        Position::parse(self.engine().log, text)
     }
 
     /// Waits until `position` is published.

@@ -14,6 +14,7 @@ use crate::io::Files;
 use crate::manifest::{Manifest, ManifestState};
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
+use crate::position::Log;
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::moment::Present;
@@ -61,8 +62,8 @@ pub struct Engine {
     pub listed: ArcSwap<ManifestState>,
     /// The next number for a file.
     pub next_number: AtomicU64,
-    /// Tells this database from every other.
-    pub database: u64,
+    /// Whose sequences these are.
+    pub log: Log,
     /// Counters.
     pub statistics: Statistics,
     /// Wakes background work.
@@ -119,7 +120,7 @@ impl Engine {
     /// What decides the moments of reads.
     pub(crate) fn present(&self) -> Present<'_> {
         Present {
-            database: self.database,
+            log: self.log,
             clock: &self.clock,
             published: &self.published,
             states: self,

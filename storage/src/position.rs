@@ -5,17 +5,27 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::time::Sequence;
 
+/// Who gave a sequence: a database, in one epoch of its writers. Sequences of different logs are never compared, for
+/// what a lost epoch gave may be given again to other commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Log {
+    /// The random number of the database.
+    pub database: u64,
+    /// Grows with every writer that takes the database over; 0 as long as it has only one home.
+    pub epoch: u64,
+}
+
 /// A point in the log of one database: every commit up to it, and none after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    database: u64,
+    log: Log,
     sequence: Sequence,
 }
 
 impl Position {
-    /// The position after the commit `sequence` of the log of `database`.
-    pub fn new(database: u64, sequence: Sequence) -> Self {
-        Self { database, sequence }
+    /// The position after the commit `sequence` of `log`.
+    pub fn new(log: Log, sequence: Sequence) -> Self {
+        Self { log, sequence }
     }
 
     /// The last commit that is seen; 0 before the first.
@@ -23,41 +33,71 @@ impl Position {
         self.sequence
     }
 
-    /// Reads what [`Display`](fmt::Display) wrote for the same database.
-    pub fn parse(database: u64, text: &str) -> Result<Self> {
-        let unknown = || {
+    /// Reads what [`Display`](fmt::Display) wrote for the same log.
+    pub fn parse(log: Log, text: &str) -> Result<Self> {
+        let position = Self::read(text).filter(|position| position.log.database == log.database).ok_or_else(|| {
             Error::invalid(format!(
                 "position {text:?} is not one of this database; send back a read_position exactly as it was answered"
             ))
-        };
-        let (log, sequence) = text.split_once('-').ok_or_else(unknown)?;
-        let log = u64::from_str_radix(log, 16).map_err(|_| unknown())?;
-        let sequence = u64::from_str_radix(sequence, 16).map_err(|_| unknown())?;
-        let position = Self { database, sequence };
-        if log != database || position.to_string() != text {
-            return Err(unknown());
+        })?;
+        if position.log.epoch != log.epoch {
+            return Err(Error::invalid(format!(
+                "position {text:?} is of epoch {} of this database, which is now in epoch {}: commits of that epoch may have \
+                 been lost with its disk; read again without a position",
+                position.log.epoch, log.epoch
+            )));
         }
         Ok(position)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut numbers = text.split('-').map(|number| u64::from_str_radix(number, 16).ok());
+        let log = Log { database: numbers.next()??, epoch: numbers.next()?? };
+        let position = Self { log, sequence: numbers.next()?? };
+        // There is one spelling of each.
+        (position.to_string() == text).then_some(position)
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:x}", self.database, self.sequence)
+        write!(f, "{:016x}-{:x}-{:x}", self.log.database, self.log.epoch, self.sequence)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Position;
+    use super::{Log, Position};
 
     #[test]
     fn a_position_reads_back_and_another_databases_does_not() {
-        let position = Position::new(7, 300);
-        assert_eq!(Position::parse(7, &position.to_string()).unwrap(), position);
-        assert!(Position::parse(8, &position.to_string()).is_err());
-        for wrong in ["", "-", "7-12c", "0000000000000007-012c", "0000000000000007-12C", "now"] {
-            assert!(Position::parse(7, wrong).is_err(), "{wrong:?}");
+        let log = Log { database: 7, epoch: 0 };
+        let position = Position::new(log, 300);
+        assert_eq!(Position::parse(log, &position.to_string()).unwrap(), position);
+        assert!(Position::parse(Log { database: 8, epoch: 0 }, &position.to_string()).is_err());
+        for wrong in [
+            "",
+            "-",
+            "--",
+            "7-0-12c",
+            "0000000000000007-12c",
+            "0000000000000007-0-012c",
+            "0000000000000007-0-12C",
+            "0000000000000007-0-12c-0",
+            "0000000000000007-+0-12c",
+            "now",
+        ] {
+            assert!(Position::parse(log, wrong).unwrap_err().message().contains("not one of this database"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_position_of_another_epoch_is_refused_and_says_so() {
+        let (before, now) = (Log { database: 7, epoch: 1 }, Log { database: 7, epoch: 2 });
+        for (given, asked) in [(before, now), (now, before)] {
+            let error = Position::parse(asked, &Position::new(given, 300).to_string()).unwrap_err();
+            let said = format!("is of epoch {} of this database, which is now in epoch {}", given.epoch, asked.epoch);
+            assert!(error.message().contains(&said), "{error}");
         }
     }
 }

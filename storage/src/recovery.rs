@@ -22,6 +22,7 @@ use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::pack::Pack;
 use crate::poison::{Poison, Watched};
+use crate::position::Log;
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::block::SpareBlocks;
@@ -68,7 +69,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         versions: ArcSwap::from_pointee(versions),
         registry: ArcSwap::from_pointee(registry),
         next_number: AtomicU64::new(next_number(&files, &state)?),
-        database: state.database,
+        log: Log { database: state.database, epoch: 0 },
         listed: ArcSwap::new(Arc::clone(&manifest.state)),
         manifest: Mutex::new(manifest),
         statistics: Statistics::default(),

@@ -40,7 +40,7 @@ pub(crate) fn status(engine: &Engine) -> Value {
     let statistics = &engine.statistics;
     let tables: Vec<Value> = engine.tables().iter().map(|table| table_status(engine, table)).collect();
     json!({
-        "read_position": Position::new(engine.database, engine.published.sequence()).to_string(),
+        "read_position": Position::new(engine.log, engine.published.sequence()).to_string(),
         "schema_version": versions.newest().schema_version,
         "clock": engine.clock.now(),
         "tables": tables,

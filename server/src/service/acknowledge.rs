@@ -201,11 +201,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use firn_storage::error::Error;
+    use firn_storage::position::Log;
 
     use super::*;
 
+    const LOG: Log = Log { database: 1, epoch: 0 };
+
     fn committed(sequence: u64) -> EngineResult<Committed> {
-        Ok(Committed { position: Position::new(1, sequence), ingest_time: 0, rows: 1, duplicate: false })
+        Ok(Committed { position: Position::new(LOG, sequence), ingest_time: 0, rows: 1, duplicate: false })
     }
 
     fn refused(why: &str) -> EngineResult<Committed> {
@@ -221,7 +224,7 @@ mod tests {
         acknowledgements.settle(second, committed(5));
         acknowledgements.settle(first, committed(10));
         let Next::Acknowledge(pending) = acknowledgements.next().await else { panic!("two are settled") };
-        assert_eq!((pending.batches, pending.read_position), (4, Position::new(1, 10).to_string()));
+        assert_eq!((pending.batches, pending.read_position), (4, Position::new(LOG, 10).to_string()));
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ impl Committer {
             self.engine.published.publish(last.last);
         }
         let answer = |StagedWrite { prepared, last, ingest_time, done, .. }: StagedWrite| -> Answer {
-            let position = Position::new(self.engine.database, last);
+            let position = Position::new(self.engine.log, last);
             let rows = prepared.batch.keys.len() as u64;
             let committed = Committed { position, ingest_time, rows, duplicate: false };
             let result = result.clone();
@@ -57,8 +57,8 @@ impl Committer {
     /// Applies a staged job that is no write, unless the log is poisoned, and returns how to answer it.
     pub(super) fn apply_alone(&mut self, staged: StagedAlone) -> Answer {
         let poisoned = self.engine.poison.get().cloned();
-        let database = self.engine.database;
-        let position = |sequence| Position::new(database, sequence);
+        let log = self.engine.log;
+        let position = |sequence| Position::new(log, sequence);
         match staged {
             StagedAlone::Duplicate { ingest_time, done } => {
                 self.engine.statistics.duplicates.add(1);

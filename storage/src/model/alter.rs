@@ -7,64 +7,43 @@
 use std::sync::Arc;
 
 use arrow_schema::DataType;
-use serde_json::Value;
 
-use super::body::Body;
 use super::catalog::{Catalog, Feature, Table};
-use super::declare::fields::{parse_feature, parse_limit, parse_retention};
-use super::declare::{check_columns, check_table};
-use super::names::{MAX_FUTURE_SKEW_DEFAULT, RETIRED_MAX, check_column_name};
-use super::types::{can_widen, parse_type, print_type, stored_type};
+use super::declare::{FeatureDeclaration, check_columns, check_table};
+use super::names::{RETIRED_MAX, check_column_name};
+use super::setting::Setting;
+use super::types::{can_widen, print_type, stored_type};
 use super::value::one_from_json;
 use crate::error::{Error, Kind, Result};
 
 /// A change of one feature table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Alteration {
     /// The table.
     pub table: String,
-    add: Vec<Feature>,
-    widen: Vec<(String, DataType)>,
-    rename: Vec<(String, String)>,
-    retire: Vec<String>,
-    purge: bool,
-    set: Option<Value>,
+    /// New features.
+    pub add: Vec<FeatureDeclaration>,
+    /// Features and their wider types.
+    pub widen: Vec<(String, DataType)>,
+    /// Features and their new names.
+    pub rename: Vec<(String, String)>,
+    /// Features that are no longer read or written.
+    pub retire: Vec<String>,
+    /// Whether their bytes are removed too.
+    pub purge: bool,
+    /// What the table says of itself from now on.
+    pub set: Vec<Setting>,
 }
 
-const SETTABLE: [&str; 6] = ["max_age", "max_future_skew", "retention", "owner", "description", "tags"];
-
 impl Alteration {
-    pub(super) fn parse(body: &Value) -> Result<Self> {
-        let body = Body::new("alter_table", body, &["table", "add", "widen", "rename", "retire", "purge", "set"])?;
-        let add = body.list("add")?.iter().map(|value| parse_feature(value, 0)).collect::<Result<Vec<_>>>()?;
-        let widen = body.list("widen")?.iter().map(|value| {
-            let body = Body::new("widen", value, &["name", "type"])?;
-            let name = body.text("name")?.to_owned();
-            let to = body.text("type").and_then(parse_type).map_err(|error| error.at(format!("widen `{name}`")))?;
-            Ok((name, to))
-        });
-        let rename = match body.get("rename") {
-            None => Vec::new(),
-            Some(Value::Object(pairs)) => pairs.iter().map(parse_rename).collect::<Result<_>>()?,
-            Some(_) => return Err(body.wrong("rename", "an object of old names and new names")),
-        };
-        let set = body.get("set").cloned();
-        if let Some(set) = &set {
-            // The values are read against the table; that they can be read is checked here.
-            set_on(&mut Table::unnamed(), set)?;
-        }
-        let widen = widen.collect::<Result<Vec<_>>>()?;
-        let (retire, purge) = (body.texts("retire")?, body.flag("purge")?);
-        if purge && retire.is_empty() {
-            return Err(Error::invalid("purge removes the bytes of the features in `retire`, which names none"));
-        }
-        Ok(Self { table: body.text("table")?.to_owned(), add, widen, rename, retire, purge, set })
-    }
-
     pub(super) fn apply(&self, catalog: &mut Catalog) -> Result<bool> {
         let standing = catalog.table(&self.table)?.clone();
         let entity = catalog.entity_of(&standing).clone();
         let mut table = Table::clone(&standing);
+        if self.purge && self.retire.is_empty() {
+            return Err(Error::invalid("purge removes the bytes of the features in `retire`, which names none"));
+        }
+        self.rename.iter().try_for_each(|(_, to)| check_column_name("feature", to))?;
         // Each name is looked up before any is changed.
         let widened = self.widen.iter().map(|(name, to)| Ok((widened(&standing, name, to)?, to)));
         let widened = widened.collect::<Result<Vec<_>>>()?;
@@ -88,11 +67,9 @@ impl Alteration {
             let id = table.next_feature;
             table.next_feature =
                 id.checked_add(1).ok_or_else(|| Error::exhausted("all 2^32 ids of features are used up"))?;
-            table.features.push(Arc::new(Feature { id, ..feature.clone() }));
+            table.features.push(Arc::new(feature.feature(id)?));
         }
-        if let Some(set) = &self.set {
-            set_on(&mut table, set)?;
-        }
+        self.set.iter().try_for_each(|setting| setting.set_on(&mut table))?;
         check_table(&table)?;
         check_columns(&table, &entity)?;
         if table == *standing {
@@ -150,12 +127,6 @@ impl Alteration {
     }
 }
 
-fn parse_rename((from, to): (&String, &Value)) -> Result<(String, String)> {
-    let to = to.as_str().ok_or_else(|| Error::invalid(format!("rename gives `{from}` a new name, a string")))?;
-    check_column_name("feature", to)?;
-    Ok((from.clone(), to.to_owned()))
-}
-
 fn change_feature(table: &mut Table, id: u32, change: impl FnOnce(&mut Feature)) {
     if let Some(feature) = table.features.iter_mut().find(|feature| feature.id == id) {
         change(Arc::make_mut(feature));
@@ -178,59 +149,6 @@ fn widened(table: &Table, name: &str, to: &DataType) -> Result<u32> {
             .map_err(|error| error.at(format!("table `{}`: default of feature `{name}`", table.name)))?;
     }
     Ok(feature.id)
-}
-
-/// Changes what `set` names; null sets a field back to what it is when not declared.
-fn set_on(table: &mut Table, set: &Value) -> Result<()> {
-    let body = Body::new("set", set, &SETTABLE)?;
-    if body.has("max_age") {
-        table.max_age = parse_limit(&body, "max_age", None)?;
-    }
-    if body.has("max_future_skew") {
-        table.max_future_skew = parse_limit(&body, "max_future_skew", Some(MAX_FUTURE_SKEW_DEFAULT))?;
-    }
-    if body.has("retention") {
-        let standing =
-            if body.get("retention").is_none() { (None, None) } else { (table.keep_events, table.keep_knowledge) };
-        (table.keep_events, table.keep_knowledge) = parse_retention(&body, standing)?;
-    }
-    if body.has("owner") {
-        table.owner = body.optional_text("owner")?;
-    }
-    if body.has("description") {
-        table.description = body.optional_text("description")?;
-    }
-    if body.has("tags") {
-        table.tags = body.texts("tags")?;
-    }
-    Ok(())
-}
-
-impl Table {
-    /// A table with nothing in it, to try settings on.
-    fn unnamed() -> Self {
-        Self {
-            id: 0,
-            name: String::new(),
-            entity: 0,
-            event_time: String::new(),
-            row_id: Vec::new(),
-            features: Vec::new(),
-            retired: Vec::new(),
-            purged: Vec::new(),
-            max_age: None,
-            max_future_skew: None,
-            keep_events: None,
-            keep_knowledge: None,
-            rounding_floor: false,
-            owner: String::new(),
-            description: String::new(),
-            tags: Vec::new(),
-            sealed: false,
-            next_feature: 1,
-            shape: 0,
-        }
-    }
 }
 
 #[cfg(test)]

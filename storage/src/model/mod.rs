@@ -17,6 +17,7 @@ mod duration;
 pub mod key;
 pub mod names;
 pub mod prove;
+pub mod setting;
 #[cfg(test)]
 mod testing;
 pub mod types;

@@ -48,6 +48,30 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
     )))
 }
 
+/// What the names of the system's own tables, entities and producers start with.
+pub const SYSTEM_PREFIX: &str = "firn_";
+
+/// Refuses a name for a table or an entity that does not keep the rule or belongs to the system.
+pub fn check_thing_name(what: &str, name: &str) -> Result<()> {
+    check_name(what, name)?;
+    check_not_the_systems(what, name)
+}
+
+/// Refuses a name of a producer that belongs to the system. Otherwise it is any text.
+pub fn check_producer_name(name: &str) -> Result<()> {
+    check_not_the_systems("producer", name)
+}
+
+fn check_not_the_systems(what: &str, name: &str) -> Result<()> {
+    if !name.starts_with(SYSTEM_PREFIX) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(80).collect();
+    Err(Error::invalid(format!(
+        "`{shown}` is no {what} name: those that start with `{SYSTEM_PREFIX}` are kept for the database's own; choose another"
+    )))
+}
+
 /// Refuses a name for a column, of whatever role, that does not keep the rule or is taken.
 pub fn check_column_name(what: &str, name: &str) -> Result<()> {
     check_name(what, name)?;

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::{IngestClock, KNOWN_AT_AHEAD_MAX};
 use crate::model::catalog::Table;
 use crate::model::value::time_text;
-use crate::position::Position;
+use crate::position::{Log, Position};
 use crate::published::Published;
 use crate::time::{Micros, Sequence};
 
@@ -54,7 +54,8 @@ const CLOCK_STEP: Duration = Duration::from_millis(1);
 /// The parts of an open database that decide moments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Present<'a> {
-    pub(crate) database: u64,
+    /// Whose sequences are read.
+    pub(crate) log: Log,
     pub(crate) clock: &'a IngestClock,
     pub(crate) published: &'a Published,
     pub(crate) states: &'a dyn States,
@@ -114,7 +115,7 @@ impl Present<'_> {
     }
 
     fn position(&self, sequence: Sequence) -> Position {
-        Position::new(self.database, sequence)
+        Position::new(self.log, sequence)
     }
 
     /// Makes the knowledge bound final: nothing at or below it can be added once this returns. Answers the greatest

@@ -1,12 +1,13 @@
 //! Tests of `alter_table`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::error::Kind;
 use crate::model::declare::Change;
 use crate::model::declare::tests::{apply, refused, weather};
 use crate::model::describe::describe_table;
+use crate::model::names::MAX_FUTURE_SKEW_DEFAULT;
 
 fn alter(catalog: &Catalog, body: &Value) -> Catalog {
     apply(catalog, "alter_table", &with_table(body))

@@ -1,27 +1,29 @@
-//! Declarations: the JSON that makes and changes entities and feature tables.
+//! Declarations: what makes and changes entities and feature tables, as plain values that anything may build.
 //!
-//! [`Change::parse`] takes a request apart and checks everything that the request alone decides; [`Change::apply`] is a
-//! pure function from one catalog to the next and checks the rest. Neither touches data: a change takes effect when
-//! its commit is durable. Unknown fields are errors that name the field and the ones there are.
+//! A [`Change`] says what is meant; JSON (`declare/json.rs`) is one way to write it. [`Change::apply`] is a pure function
+//! from one catalog to the next and checks everything: names, types, limits, and what only the catalog knows. Neither
+//! touches data: a change takes effect when its commit is durable.
 
 use std::sync::Arc;
 
+use arrow_schema::DataType;
 use serde_json::Value;
 
 use super::alter::Alteration;
-use super::body::Body;
-use super::catalog::{Catalog, Entity, Table, listed};
+use super::beyond::beyond;
+use super::catalog::{Catalog, Entity, Feature, MaxAge, Table, listed};
 use super::describe;
-use super::key::KeyColumn;
+use super::key::{KeyColumn, KeyType};
 use super::names::{
-    BUCKETS_DEFAULT, BUCKETS_MAX, DESCRIPTION_BYTES_MAX, ENTITIES_MAX, FEATURES_MAX, MAX_FUTURE_SKEW_DEFAULT,
-    OWNER_BYTES_MAX, TABLES_MAX, check_column_name, check_length, check_name, check_tags,
+    BUCKETS_MAX, DEFAULT_BYTES_MAX, DESCRIPTION_BYTES_MAX, ENTITIES_MAX, FEATURES_MAX, KEY_COLUMNS_MAX,
+    OWNER_BYTES_MAX, TABLES_MAX, check_column_name, check_length, check_tags, check_thing_name,
 };
+use super::setting::Setting;
+use super::types::{print_type, stored_type};
+use super::value::{one_from_json, to_json};
 use crate::error::{Error, Kind, Result};
 
-pub(super) mod fields;
-
-use fields::{parse_feature, parse_key_columns, parse_limit, parse_retention};
+mod json;
 
 /// One change of the catalog.
 #[derive(Debug, Clone)]
@@ -56,8 +58,8 @@ pub struct EntityDeclaration {
     pub name: String,
     /// The key columns.
     pub key: Vec<KeyColumn>,
-    /// So many leading key columns decide the bucket.
-    pub bucket_by: usize,
+    /// The leading key columns that decide the bucket; empty for all.
+    pub bucket_by: Vec<String>,
     /// The number of buckets.
     pub buckets: u32,
     /// Whether an equal entity may already be there.
@@ -67,35 +69,47 @@ pub struct EntityDeclaration {
 /// The declaration of a feature table.
 #[derive(Debug, Clone)]
 pub struct TableDeclaration {
-    /// The table as it will be, without its ids.
-    pub table: Table,
+    /// The name.
+    pub name: String,
     /// The name of its entity.
     pub entity: String,
+    /// The event-time column.
+    pub event_time: String,
+    /// The row id columns; empty if it has none.
+    pub row_id: Vec<KeyColumn>,
+    /// The features, in their order.
+    pub features: Vec<FeatureDeclaration>,
+    /// Whether nanosecond event times are rounded down to microseconds.
+    pub rounding_floor: bool,
+    /// What else it says of itself.
+    pub settings: Vec<Setting>,
     /// Whether an equal table may already be there.
     pub if_not_exists: bool,
 }
 
-impl Change {
-    /// The change that the action of that name asks for in `body`.
-    pub fn parse(action: &str, body: &Value) -> Result<Self> {
-        let named =
-            |field: &str| -> Result<String> { Body::new(action, body, &[field])?.text(field).map(str::to_owned) };
-        match action {
-            "create_entity" => EntityDeclaration::parse(body).map(Self::CreateEntity),
-            "create_table" => TableDeclaration::parse(body).map(Box::new).map(Self::CreateTable),
-            "alter_table" => Alteration::parse(body).map(Box::new).map(Self::AlterTable),
-            "drop_table" => Ok(Self::DropTable { table: named("table")? }),
-            "drop_entity" => Ok(Self::DropEntity { entity: named("entity")? }),
-            "seal_table" => Ok(Self::Seal { table: named("table")? }),
-            _ => Err(Error::invalid(format!("`{action}` is no change of the schema"))),
-        }
-    }
+/// The declaration of a feature.
+#[derive(Debug, Clone)]
+pub struct FeatureDeclaration {
+    /// The name.
+    pub name: String,
+    /// The type, which readers get.
+    pub data_type: DataType,
+    /// How old a winning cell may be.
+    pub max_age: MaxAge,
+    /// What deleted, expired and never answer, as JSON; `None` is null.
+    pub default: Option<Value>,
+    /// What it is.
+    pub description: String,
+    /// Free words such as `pii`.
+    pub tags: Vec<String>,
+}
 
+impl Change {
     /// The name of the entity or table that changes.
     pub fn subject(&self) -> &str {
         match self {
             Self::CreateEntity(declaration) => &declaration.name,
-            Self::CreateTable(declaration) => &declaration.table.name,
+            Self::CreateTable(declaration) => &declaration.name,
             Self::AlterTable(alteration) => &alteration.table,
             Self::DropTable { table } | Self::Seal { table } => table,
             Self::DropEntity { entity } => entity,
@@ -173,35 +187,47 @@ fn take_id(catalog: &mut Catalog) -> Result<u32> {
     Ok(id)
 }
 
-impl EntityDeclaration {
-    fn parse(body: &Value) -> Result<Self> {
-        let body = Body::new("create_entity", body, &["entity", "key", "bucket_by", "buckets", "if_not_exists"])?;
-        let name = body.text("entity")?.to_owned();
-        check_name("entity", &name)?;
-        let key = parse_key_columns(&body, "key", "key column")?;
-        if key.is_empty() {
-            return Err(Error::invalid(format!("entity `{name}` needs at least one key column")));
+/// Refuses columns that no key or row id can have; `what` a column is goes into messages.
+fn check_key_columns(field: &str, what: &str, columns: &[KeyColumn]) -> Result<()> {
+    if columns.len() > KEY_COLUMNS_MAX {
+        let count = columns.len();
+        return Err(Error::invalid(format!("{field} has {count} columns, at most {KEY_COLUMNS_MAX} are allowed")));
+    }
+    for (place, column) in columns.iter().enumerate() {
+        let name = &column.name;
+        check_column_name(what, name)?;
+        if KeyType::of(&column.data_type).is_none() {
+            return Err(Error::invalid(format!(
+                "{what} `{name}` cannot be {}; it can be an int, utf8, binary, fixed_size_binary, date32 or bool",
+                print_type(&column.data_type)
+            )));
         }
-        let by = body.texts("bucket_by")?;
-        check_leading(&key, &by)?;
-        let bucket_by = if by.is_empty() { key.len() } else { by.len() };
-        let buckets = match body.get("buckets") {
-            None => BUCKETS_DEFAULT,
-            Some(value) => {
-                let buckets = value.as_u64().and_then(|buckets| u32::try_from(buckets).ok());
-                let buckets = buckets.filter(|buckets| (1..=BUCKETS_MAX).contains(buckets));
-                buckets.ok_or_else(|| {
-                    Error::invalid(format!("buckets is a whole number from 1 to {BUCKETS_MAX}, not {value}"))
-                })?
-            }
-        };
-        Ok(Self { name, key, bucket_by, buckets, if_not_exists: body.flag("if_not_exists")? })
+        if columns[..place].iter().any(|before| before.name == *name) {
+            return Err(Error::invalid(format!("the {what} `{name}` is declared twice")));
+        }
+    }
+    Ok(())
+}
+
+impl EntityDeclaration {
+    /// The entity as declared, with the number that `id` is.
+    fn entity(&self, id: u32) -> Result<Entity> {
+        check_thing_name("entity", &self.name)?;
+        check_key_columns("key", "key column", &self.key)?;
+        if self.key.is_empty() {
+            return Err(Error::invalid(format!("entity `{}` needs at least one key column", self.name)));
+        }
+        check_leading(&self.key, &self.bucket_by)?;
+        if !(1..=BUCKETS_MAX).contains(&self.buckets) {
+            let buckets = self.buckets;
+            return Err(Error::invalid(format!("buckets is a whole number from 1 to {BUCKETS_MAX}, not {buckets}")));
+        }
+        let bucket_by = if self.bucket_by.is_empty() { self.key.len() } else { self.bucket_by.len() };
+        Ok(Entity { id, name: self.name.clone(), key: self.key.clone(), bucket_by, buckets: self.buckets })
     }
 
     fn apply(&self, catalog: &mut Catalog) -> Result<bool> {
-        let id = catalog.next_id;
-        let (name, key) = (self.name.clone(), self.key.clone());
-        let entity = Entity { id, name, key, bucket_by: self.bucket_by, buckets: self.buckets };
+        let entity = self.entity(catalog.next_id)?;
         if let Ok(existing) = catalog.entity(&self.name) {
             let (declared, standing) = (describe::entity_declaration(&entity), describe::entity_declaration(existing));
             return already_there("entity", &self.name, self.if_not_exists, &declared, &standing);
@@ -231,78 +257,73 @@ fn already_there(what: &str, name: &str, if_not_exists: bool, declared: &Value, 
     }
 }
 
-const TABLE_FIELDS: [&str; 13] = [
-    "table",
-    "entity",
-    "event_time",
-    "row_id",
-    "features",
-    "max_age",
-    "max_future_skew",
-    "retention",
-    "event_time_rounding",
-    "owner",
-    "description",
-    "tags",
-    "if_not_exists",
-];
+impl FeatureDeclaration {
+    /// The feature as declared, with the number that `id` is.
+    pub(super) fn feature(&self, id: u32) -> Result<Feature> {
+        check_column_name("feature", &self.name)?;
+        let what = format!("feature `{}`", self.name);
+        let default = self.default.as_ref().map(|value| default_of(value, &what, &self.data_type)).transpose()?;
+        check_length(&format!("the description of {what}"), &self.description, DESCRIPTION_BYTES_MAX)?;
+        check_tags(&what, &self.tags)?;
+        Ok(Feature {
+            id,
+            name: self.name.clone(),
+            data_type: self.data_type.clone(),
+            max_age: self.max_age,
+            default,
+            description: self.description.clone(),
+            tags: self.tags.clone(),
+        })
+    }
+}
+
+/// A default in the one form that its value has, so that equal declarations are equal.
+fn default_of(value: &Value, what: &str, data_type: &DataType) -> Result<Value> {
+    let length = value.to_string().len();
+    if length > DEFAULT_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "the default of {what} has {length} bytes, at most {DEFAULT_BYTES_MAX} are allowed"
+        )));
+    }
+    let array = one_from_json(value, &stored_type(data_type)).and_then(|array| match beyond(&array) {
+        None => Ok(array),
+        Some(_) => Err(Error::invalid(format!("{value} is beyond {}", print_type(data_type)))),
+    });
+    array.and_then(|array| to_json(&array, 0)).map_err(|error| error.at(format!("default of {what}")))
+}
 
 impl TableDeclaration {
-    fn parse(body: &Value) -> Result<Self> {
-        let body = Body::new("create_table", body, &TABLE_FIELDS)?;
-        let name = body.text("table")?.to_owned();
-        check_name("table", &name)?;
-        let entity = body.text("entity")?.to_owned();
-        let event_time = body.text("event_time")?.to_owned();
-        check_column_name("event-time column", &event_time)?;
-        let row_id = parse_key_columns(&body, "row_id", "row id column")?;
-        let parsed = body.list("features")?.iter().enumerate();
-        let features = parsed.map(|(place, value)| parse_feature(value, place as u32 + 1).map(Arc::new));
+    /// The table as declared, of no entity yet.
+    fn table(&self) -> Result<Table> {
+        check_thing_name("table", &self.name)?;
+        check_column_name("event-time column", &self.event_time)?;
+        check_key_columns("row_id", "row id column", &self.row_id)?;
+        let features = self.features.iter().zip(1..).map(|(declared, id)| declared.feature(id).map(Arc::new));
         let features = features.collect::<Result<Vec<_>>>()?;
-        let rounding_floor = match body.get("event_time_rounding") {
-            None => false,
-            Some(value) if value.as_str() == Some("floor") => true,
-            Some(value) if value.as_str() == Some("none") => false,
-            Some(value) => {
-                return Err(Error::invalid(format!("event_time_rounding is \"floor\" or \"none\", not {value}")));
-            }
-        };
-        let (keep_events, keep_knowledge) = parse_retention(&body, (None, None))?;
-        let table = Table {
-            id: 0,
-            name,
-            entity: 0,
-            event_time,
-            row_id,
+        let mut table = Table {
+            name: self.name.clone(),
+            event_time: self.event_time.clone(),
+            row_id: self.row_id.clone(),
             next_feature: features.len() as u32 + 1,
             features,
-            retired: Vec::new(),
-            purged: Vec::new(),
-            max_age: parse_limit(&body, "max_age", None)?,
-            max_future_skew: parse_limit(&body, "max_future_skew", Some(MAX_FUTURE_SKEW_DEFAULT))?,
-            keep_events,
-            keep_knowledge,
-            rounding_floor,
-            owner: body.optional_text("owner")?,
-            description: body.optional_text("description")?,
-            tags: body.texts("tags")?,
-            sealed: false,
-            shape: 0,
+            rounding_floor: self.rounding_floor,
+            ..Table::unnamed()
         };
+        self.settings.iter().try_for_each(|setting| setting.set_on(&mut table))?;
         check_table(&table)?;
-        Ok(Self { table, entity, if_not_exists: body.flag("if_not_exists")? })
+        Ok(table)
     }
 
     fn apply(&self, catalog: &mut Catalog) -> Result<bool> {
+        let declared = self.table()?;
         let entity = catalog.entity(&self.entity)?.clone();
-        check_columns(&self.table, &entity)?;
-        let table =
-            Table { id: catalog.next_id, entity: entity.id, shape: catalog.schema_version, ..self.table.clone() };
-        if let Ok(existing) = catalog.table(&self.table.name) {
+        check_columns(&declared, &entity)?;
+        let table = Table { id: catalog.next_id, entity: entity.id, shape: catalog.schema_version, ..declared };
+        if let Ok(existing) = catalog.table(&self.name) {
             let standing_entity = catalog.entity_of(existing);
             let declared = describe::table_declaration(&table, &entity);
             let standing = describe::table_declaration(existing, standing_entity);
-            return already_there("table", &self.table.name, self.if_not_exists, &declared, &standing);
+            return already_there("table", &self.name, self.if_not_exists, &declared, &standing);
         }
         if catalog.tables.len() >= TABLES_MAX {
             return Err(Error::exhausted(format!("there are {TABLES_MAX} tables, no more are allowed")));
@@ -313,7 +334,7 @@ impl TableDeclaration {
     }
 }
 
-/// Checks what a table's own declaration decides.
+/// Checks what a table decides by itself.
 pub(super) fn check_table(table: &Table) -> Result<()> {
     let what = format!("table `{}`", table.name);
     if table.features.len() > FEATURES_MAX {

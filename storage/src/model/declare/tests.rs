@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::names::MAX_FUTURE_SKEW_DEFAULT;
 use crate::model::describe::{describe_entity, describe_table, list_entities, list_tables};
 
 /// A catalog with the entity `airport` and the table `weather`.
@@ -142,6 +143,7 @@ fn a_wrong_entity_is_refused() {
         (with(airport(), "entity", json!("")), "a name is 1 to 63"),
         (with(airport(), "entity", json!("a".repeat(64))), "a name is 1 to 63"),
         (with(airport(), "entity", json!("größe")), "lower-case letters"),
+        (with(airport(), "entity", json!("firn_user")), "`firn_user` is no entity name: those that start with `firn_`"),
         (key(json!([])), "needs at least one key column"),
         (key(json!("x")), "`key` of create_entity is an array, not a string"),
         (key(json!(many)), "key has 17 columns, at most 16 are allowed"),
@@ -196,6 +198,7 @@ fn a_wrong_table_is_refused() {
     let cases = [
         (table("colour", json!(1)), "create_table has no field `colour`; its fields are table, entity,"),
         (table("table", json!("weather!")), "`weather!` is no table name"),
+        (table("table", json!("firn_grants")), "are kept for the database's own; choose another"),
         (table("event_time", Value::Null), "create_table needs the field `event_time`"),
         (table("event_time", json!("ingest_time")), "`ingest_time` is no event-time column name"),
         (
@@ -355,4 +358,53 @@ fn drops_and_seals() {
         &json!({"entity": "airport"}),
     );
     assert!(empty.tables.is_empty() && empty.entities.is_empty());
+}
+
+#[test]
+fn a_declaration_that_is_built_is_the_one_that_is_written() {
+    let catalog = apply(&Catalog::default(), "create_entity", &airport());
+    let feature = |name: &str, data_type| FeatureDeclaration {
+        name: name.to_owned(),
+        data_type,
+        max_age: MaxAge::Table,
+        default: None,
+        description: String::new(),
+        tags: Vec::new(),
+    };
+    let temp = FeatureDeclaration {
+        max_age: MaxAge::Micros(10_800_000_000),
+        default: Some(json!(1.5)),
+        description: "°F".to_owned(),
+        tags: vec!["pii".to_owned()],
+        ..feature("temp", DataType::Float64)
+    };
+    let code = FeatureDeclaration { max_age: MaxAge::Unlimited, ..feature("code", DataType::Utf8) };
+    let declaration = TableDeclaration {
+        name: "weather".to_owned(),
+        entity: "airport".to_owned(),
+        event_time: "observed".to_owned(),
+        row_id: Vec::new(),
+        features: vec![temp, feature("wind", DataType::Int32), code],
+        rounding_floor: false,
+        settings: vec![
+            Setting::MaxAge(Some(21_600_000_000)),
+            Setting::MaxFutureSkew(Some(2 * MAX_FUTURE_SKEW_DEFAULT)),
+            Setting::KeepEvents(Some(2_592_000_000_000)),
+            Setting::Owner("ops".to_owned()),
+        ],
+        if_not_exists: false,
+    };
+    let built = Change::CreateTable(Box::new(declaration)).apply(&catalog).expect("a declaration").expect("it is new");
+    assert_eq!(built, weather());
+    let alteration = Alteration {
+        table: "weather".to_owned(),
+        add: vec![feature("gust", DataType::Float32)],
+        rename: vec![("wind".to_owned(), "breeze".to_owned())],
+        set: vec![Setting::KeepEvents(None)],
+        ..Alteration::default()
+    };
+    let altered = Change::AlterTable(Box::new(alteration)).apply(&built).expect("an alteration").expect("it changes");
+    let written = json!({"table": "weather", "add": [{"name": "gust", "type": "float32"}], "rename": {"wind": "breeze"},
+        "set": {"retention": {"keep_events": null}}});
+    assert_eq!(altered, apply(&built, "alter_table", &written));
 }
