@@ -87,7 +87,10 @@ mod tests {
             "0000000000000007-+0-12c",
             "now",
         ] {
-            assert!(Position::parse(log, wrong).unwrap_err().message().contains("not one of this database"), "{wrong:?}");
+            assert!(
+                Position::parse(log, wrong).unwrap_err().message().contains("not one of this database"),
+                "{wrong:?}"
+            );
         }
     }
 

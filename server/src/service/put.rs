@@ -12,6 +12,7 @@ use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{Command, ProducerStep, Put};
 use firn_storage::commit::Fence;
 use firn_storage::model::batch::Producer;
+use firn_storage::model::names::check_producer_name;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -212,6 +213,7 @@ impl Receiver {
         let call = put.verb.name();
         // An unknown table is refused before the first row.
         self.shared.database.catalog().table(&put.table).map_err(|error| from_error(&error))?;
+        put.producer.as_deref().map_or(Ok(()), check_producer_name).map_err(|error| from_error(&error))?;
         let open = Arc::new(self.shared.metrics.open(call));
         Ok(WriteStream {
             call,

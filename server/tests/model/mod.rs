@@ -171,3 +171,33 @@ async fn a_name_that_is_wrong_in_a_declaration_is_named() {
     assert!(error.message().contains("bucket_by: `orign` is no key column"), "{error}");
     assert!(error.message().contains("which is `origin`"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_the_system_and_positions_of_another_epoch_are_refused() {
+    let harness = Harness::start().await;
+    calls(&harness).await;
+    let key = json!([{"name":"origin","type":"utf8"}]);
+    let entity = harness.act("create_entity", json!({"entity":"firn_airport","key":key})).await.unwrap_err();
+    let table = json!({"table":"firn_calls","entity":"user","event_time":"at"});
+    let table = harness.act("create_table", table).await.unwrap_err();
+    let write = json!({"write":{"table":"calls","producer":"firn_loader"}});
+    let rows = batch(&[("user", ids(&[7])), ("at", times(&[1])), ("call", ids(&[1])), ("seconds", numbers(&[30]))]);
+    let producer = put(&harness, write, rows).await.unwrap_err();
+    for (error, name) in [(entity, "firn_airport"), (table, "firn_calls"), (producer, "firn_loader")] {
+        assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+        assert!(error.message().contains(&format!("`{name}` is no ")), "{error}");
+        assert!(error.message().contains("start with `firn_` are kept for the database's own"), "{error}");
+    }
+
+    let status = harness.act("status", json!({})).await.unwrap();
+    let position = status["read_position"].as_str().unwrap();
+    let parts: Vec<&str> = position.split('-').collect();
+    let look = |position: String| {
+        let named = json!({"user":[7]});
+        json!({"lookup":{"features":["calls.seconds"],"position":position,"entities":named}})
+    };
+    harness.get(&look(position.to_owned())).await.unwrap();
+    let error = harness.get(&look(format!("{}-1-{}", parts[0], parts[2]))).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("is of epoch 1 of this database, which is now in epoch 0"), "{error}");
+}

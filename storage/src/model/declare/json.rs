@@ -50,9 +50,10 @@ fn entity(body: &Value) -> Result<EntityDeclaration> {
     let body = Body::new("create_entity", body, &["entity", "key", "bucket_by", "buckets", "if_not_exists"])?;
     let buckets = match body.get("buckets") {
         None => BUCKETS_DEFAULT,
-        Some(value) => value.as_u64().and_then(|buckets| u32::try_from(buckets).ok()).ok_or_else(|| {
-            Error::invalid(format!("buckets is a whole number from 1 to {BUCKETS_MAX}, not {value}"))
-        })?,
+        Some(value) => value
+            .as_u64()
+            .and_then(|buckets| u32::try_from(buckets).ok())
+            .ok_or_else(|| Error::invalid(format!("buckets is a whole number from 1 to {BUCKETS_MAX}, not {value}")))?,
     };
     Ok(EntityDeclaration {
         name: body.text("entity")?.to_owned(),

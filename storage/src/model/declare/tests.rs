@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::names::MAX_FUTURE_SKEW_DEFAULT;
 use crate::model::describe::{describe_entity, describe_table, list_entities, list_tables};
+use crate::model::names::MAX_FUTURE_SKEW_DEFAULT;
 
 /// A catalog with the entity `airport` and the table `weather`.
 pub(crate) fn weather() -> Catalog {
