@@ -35,7 +35,7 @@ impl Change {
         let named =
             |field: &str| -> Result<String> { Body::new(action, body, &[field])?.text(field).map(str::to_owned) };
         match action {
-            "create_entity" => entity(body).map(Self::CreateEntity),
+            "create_entity" => entity(body).map(Box::new).map(Self::CreateEntity),
             "create_table" => table(body).map(Box::new).map(Self::CreateTable),
             "alter_table" => alteration(body).map(Box::new).map(Self::AlterTable),
             "drop_table" => Ok(Self::DropTable { table: named("table")? }),

@@ -29,7 +29,7 @@ mod json;
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Declares an entity.
-    CreateEntity(EntityDeclaration),
+    CreateEntity(Box<EntityDeclaration>),
     /// Declares a feature table.
     CreateTable(Box<TableDeclaration>),
     /// Changes a feature table.
