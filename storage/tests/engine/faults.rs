@@ -86,9 +86,13 @@ fn added(id: u32) -> Feature {
     Feature::plain(id, &format!("added{id}"), Type::Float64)
 }
 
+/// How these worlds are opened.
+fn setting() -> Setting {
+    Setting { segment_rows_max: 8, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() }
+}
+
 /// An empty table to work on.
-fn prepared() -> World {
-    let setting = Setting { segment_rows_max: 8, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
+pub(crate) fn prepared(setting: Setting) -> World {
     let mut world = World::new(setting, KeyShape::Number).expect("a new world");
     let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
     world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
@@ -114,7 +118,7 @@ impl Ledger {
     }
 
     /// Does `work`; the error, if there was one.
-    fn work(&mut self, world: &mut World, work: Work) -> Option<Error> {
+    pub(crate) fn work(&mut self, world: &mut World, work: Work) -> Option<Error> {
         world.clock.advance(10);
         let done = catch_unwind(AssertUnwindSafe(|| match work {
             Work::Write(number) | Work::Delete(number) => {
@@ -221,7 +225,7 @@ pub(crate) fn on_all_cores(trial: impl Fn(usize) -> bool + Sync) -> usize {
 }
 
 /// No file is there that the manifest does not name, and one manifest.
-fn no_orphans(world: &World) -> Outcome {
+pub(crate) fn no_orphans(world: &World) -> Outcome {
     let files: Arc<dyn Files> = Arc::new(world.files.clone());
     let report = verify(&files).map_err(|error| format!("{error:?}"))?;
     let manifests = world.files.names().into_iter().filter(|name| name.starts_with("manifest/")).count();
@@ -236,7 +240,7 @@ fn no_orphans(world: &World) -> Outcome {
 
 /// Lets the `call`-th file call of the workload fail; returns whether the workload ended before that call.
 fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
-    let mut world = prepared();
+    let mut world = prepared(setting());
     let mut ledger = Ledger::default();
     let begun = world.files.calls();
     if sticky {
@@ -328,7 +332,7 @@ pub(crate) fn report(failures: Vec<String>) {
 
 #[test]
 fn a_failing_call_while_opening_is_an_error_and_the_next_opening_works() {
-    let mut world = prepared();
+    let mut world = prepared(setting());
     let mut ledger = Ledger::default();
     for work in WORKLOAD {
         assert!(ledger.work(&mut world, work).is_none(), "{work:?} failed on a healthy disk");
@@ -361,7 +365,7 @@ fn acknowledged_writes_survive_power_loss_at_every_call() {
     let failures = Mutex::new(Vec::new());
     let seeds = 8;
     on_all_cores(|number| {
-        let mut world = prepared();
+        let mut world = prepared(setting());
         let mut ledger = Ledger::default();
         let begun = world.files.calls();
         let call = (number / seeds) as u64 + 1;
@@ -383,7 +387,7 @@ fn acknowledged_writes_survive_power_loss_at_every_call() {
 
 /// A directory with every kind of file and the ledger of what it holds: closed cleanly, or as power loss finds it.
 pub(crate) fn whole_directory(closed: bool) -> (World, Ledger) {
-    let mut world = prepared();
+    let mut world = prepared(setting());
     let mut ledger = Ledger::default();
     for work in WORKLOAD {
         assert!(ledger.work(&mut world, work).is_none(), "{work:?} failed on a healthy disk");

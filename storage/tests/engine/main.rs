@@ -5,6 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test binary: nothing uses it but itself")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at what must not happen")]
 
+mod busy;
 mod faults;
 mod histories;
 mod kill;

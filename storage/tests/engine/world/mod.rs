@@ -53,11 +53,13 @@ pub struct Setting {
     pub segment_rows_max: u32,
     pub wal_bytes_max: u64,
     pub start: Micros,
+    /// Whether flush, compaction and scrub run by themselves, at the least occasion.
+    pub busy: bool,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { real: false, map: true, segment_rows_max: 1 << 20, wal_bytes_max: 1 << 24, start: 0 }
+        Self { real: false, map: true, segment_rows_max: 1 << 20, wal_bytes_max: 1 << 24, start: 0, busy: false }
     }
 }
 
@@ -113,7 +115,10 @@ impl World {
         options.files = Some(self.door());
         options.clock = Some(Arc::clone(&self.clock) as Arc<dyn Clock>);
         options.map = self.setting.map;
-        options.background = false;
+        options.background = self.setting.busy;
+        if self.setting.busy {
+            options.flush_bytes_max = 512;
+        }
         options.reader_threads = 2;
         options.segment_rows_max = self.setting.segment_rows_max;
         options.wal_bytes_max = self.setting.wal_bytes_max;
