@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -156,6 +156,8 @@ pub struct TableState {
     pub quiet: Mutex<(Sequence, Micros)>,
     /// What compaction saw when it last found nothing to do.
     pub looked: Mutex<Looked>,
+    /// Until when compaction passes over the table, because it failed there, by the monotonic clock.
+    pub failed_until: AtomicI64,
     /// The ages of its segments, by number, once compaction asked for them.
     pub ages: Mutex<HashMap<u64, Arc<Ages>>>,
 }
@@ -190,6 +192,7 @@ impl TableState {
             mixed: RwLock::default(),
             quiet: Mutex::default(),
             looked: Mutex::default(),
+            failed_until: AtomicI64::new(i64::MIN),
             ages: Mutex::default(),
         }
     }

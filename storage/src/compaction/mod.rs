@@ -11,6 +11,7 @@ pub mod throttle;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -32,16 +33,24 @@ pub(crate) fn compact_once(engine: &Arc<Engine>) -> Result<bool> {
     let buckets = looks.iter().flat_map(|look| buckets_of(&look.table).map(move |bucket| (&look.table, bucket)));
     let behind = buckets.filter_map(|(table, bucket)| Some((pack::urgency(table, bucket, engine)?, table, bucket)));
     if let Some((_, table, bucket)) = behind.max_by_key(|(urgency, ..)| *urgency) {
-        pack::build(engine, table, bucket)?;
-        return Ok(true);
+        return pass_over(table, now, pack::build(engine, table, bucket)).map(|()| true);
     }
     for look in looks {
-        if look.merge(engine)? {
+        if pass_over(&look.table, now, look.merge(engine))? {
             return Ok(true);
         }
         *look.table.looked.lock() = look.seen;
     }
     Ok(false)
+}
+
+/// How long a table in which compaction failed is passed over, µs, so that one with damaged bytes does not keep all
+/// others from being compacted.
+const FAILED_REST_MICROS: Micros = 10_000_000;
+
+/// Notes that compaction failed in `table`, if it did.
+fn pass_over<T>(table: &TableState, now: Micros, outcome: Result<T>) -> Result<T> {
+    outcome.inspect_err(|_| table.failed_until.store(now.saturating_add(FAILED_REST_MICROS), Ordering::Relaxed))
 }
 
 fn buckets_of(table: &TableState) -> Range<u32> {
@@ -65,6 +74,9 @@ impl Look {
         let seen = Looked { edits: table.view.load().edits, schema_version, at_rest: table.is_quiet(now), at: now };
         let before = *table.looked.lock();
         let same = before == Looked { at: before.at, ..seen } && seen.at_rest;
+        if now < table.failed_until.load(Ordering::Relaxed) {
+            return None;
+        }
         let waits = same && (now - before.at < RETENTION_LOOK_MICROS || !has_retention(engine, &table));
         (!waits).then_some(Self { table, seen })
     }

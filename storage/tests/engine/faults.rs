@@ -469,6 +469,43 @@ fn a_damaged_log_that_was_not_closed_loses_at_most_its_torn_end() {
 }
 
 #[test]
+fn damage_in_one_table_keeps_no_other_from_compaction() {
+    let mut world = prepared(setting());
+    let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
+    world.create_table("u", false, Shape { features, ..Shape::default() }).expect("a table");
+    for number in 1..=4 {
+        let mut batch = batch(Work::Write(number)).expect("a write has a batch");
+        // Long enough that some blocks of its segment hold nothing but its text.
+        batch.rows[0].cells[1] = Some(Value::Text("a long text ".repeat(20_000)));
+        world.apply(&batch).unwrap();
+        world.flush(None).unwrap();
+        world.apply(&Batch { table: 1, ..batch }).unwrap();
+        world.flush(None).unwrap();
+    }
+    world.close().unwrap();
+    let names = world.files.names();
+    let first = names.iter().find(|name| name.starts_with("segments/")).expect("there are segments");
+    world.files.flip(first, world.files.content(first).len() / 2);
+    world.open().unwrap();
+    let segments = |world: &World, table: usize| world.database().status()["tables"][table]["segments"].clone();
+    let before = (segments(&world, 0), segments(&world, 1));
+    let mut errors = 0;
+    for _ in 0..20 {
+        match world.database().compact_once() {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+                errors += 1;
+            }
+        }
+    }
+    assert_eq!(errors, 1, "a table in which compaction failed is passed over for a while");
+    assert_eq!(segments(&world, 0), before.0);
+    assert!(segments(&world, 1).as_u64() < before.1.as_u64(), "the other table was not compacted");
+    no_orphans(&world).unwrap();
+}
+
+#[test]
 fn a_missing_file_is_an_error_and_never_a_wrong_answer() {
     let (world, ledger) = whole_directory(true);
     for name in world.files.names() {
