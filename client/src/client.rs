@@ -1,5 +1,7 @@
 //! The client: one short method for each thing that FirnDB does.
 
+use std::collections::BTreeMap;
+
 use arrow_array::RecordBatch;
 use arrow_flight::{Action, Ticket};
 use arrow_schema::SchemaRef;
@@ -11,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::exchange::{self, Answered, Answers, Requests};
 use crate::retry::Retry;
 use crate::scan::{self, Parts};
-use crate::wire::{Command, Erase, Join, Lookup, ProducerStep, Put, Scan, TableName};
+use crate::wire::{Command, Erase, Join, Lookup, ProducerStep, Producers, ProducersOf, Put, Scan, TableName};
 use crate::write::{Writer, Written};
 
 /// A connection to FirnDB. Clones share it.
@@ -105,6 +107,24 @@ impl Client {
     /// Merges segments, of one table or of all.
     pub async fn compact(&self, table: Option<&str>) -> Result<Value> {
         self.ask("compact", table).await
+    }
+
+    /// The last number of each producer of a table whose batch is durable and readable.
+    pub async fn producers(&self, table: &str) -> Result<BTreeMap<String, u64>> {
+        self.numbers(ProducersOf { table: table.to_owned(), producer: None }).await
+    }
+
+    /// The last number of one producer of a table, from which it goes on; `None` if it has sent nothing.
+    pub async fn producer(&self, table: &str, producer: &str) -> Result<Option<u64>> {
+        let asked = ProducersOf { table: table.to_owned(), producer: Some(producer.to_owned()) };
+        Ok(self.numbers(asked).await?.get(producer).copied())
+    }
+
+    async fn numbers(&self, asked: ProducersOf) -> Result<BTreeMap<String, u64>> {
+        let answer = self.action("producers", &asked.encode()).await?;
+        let answer: Producers = serde_json::from_value(answer)
+            .map_err(|error| Error::unreadable(format!("the answer of `producers` does not read: {error}")))?;
+        Ok(answer.producers)
     }
 
     /// Removes every row of entities for good and answers the receipt.

@@ -1,5 +1,6 @@
 //! The database: every door that a server or an embedder uses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
@@ -224,6 +225,18 @@ impl Database {
     /// database without background work.
     pub fn compact_once(&self) -> Result<bool> {
         compaction::compact_once(self.engine())
+    }
+
+    /// The last number of each producer of a table whose batch is durable and readable: where each may go on.
+    pub fn producers(&self, catalog: &Catalog, table: &str) -> Result<BTreeMap<String, u64>> {
+        let state = self.engine().table_state(catalog.table(table)?)?;
+        Ok(state.producers.lock().clone())
+    }
+
+    /// [`Database::producers`] of one producer; `None` if it has sent nothing.
+    pub fn producer(&self, catalog: &Catalog, table: &str, producer: &str) -> Result<Option<u64>> {
+        let state = self.engine().table_state(catalog.table(table)?)?;
+        Ok(state.producers.lock().get(producer).copied())
     }
 
     /// Counters.

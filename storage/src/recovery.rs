@@ -85,6 +85,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         options,
     });
     let committer = replay(&engine, &state)?;
+    committer.show_producers();
     // The log may have dropped what the manifest still names.
     engine.forget_dropped()?;
     Ok((engine, committer))

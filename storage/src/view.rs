@@ -4,7 +4,7 @@
 //! loads it once and holds it for the read. A view may already hold rows after the reader's position: the position
 //! hides them, so that views of several tables agree.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -158,6 +158,8 @@ pub struct TableState {
     pub looked: Mutex<Looked>,
     /// Until when compaction passes over the table, because it failed there, by the monotonic clock.
     pub failed_until: AtomicI64,
+    /// The last number of each producer whose batch is durable and readable.
+    pub producers: Mutex<BTreeMap<String, u64>>,
     /// The ages of its segments, by number, once compaction asked for them.
     pub ages: Mutex<HashMap<u64, Arc<Ages>>>,
 }
@@ -194,6 +196,7 @@ impl TableState {
             looked: Mutex::default(),
             failed_until: AtomicI64::new(i64::MIN),
             ages: Mutex::default(),
+            producers: Mutex::default(),
         }
     }
 
@@ -218,6 +221,15 @@ impl TableState {
             ages.retain(|number, _| shown.contains(number));
         }
         Arc::clone(ages.entry(number).or_insert_with(|| Arc::new(Ages::of(&run.rows))))
+    }
+
+    /// Lets readers see that `producer` has come to the number `seq`.
+    pub fn show_producer(&self, producer: &str, seq: u64) {
+        let mut producers = self.producers.lock();
+        match producers.get_mut(producer) {
+            Some(last) => *last = seq,
+            None => drop(producers.insert(producer.to_owned(), seq)),
+        }
     }
 
     /// Replaces the view by what `change` makes of it.

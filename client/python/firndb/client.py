@@ -177,6 +177,10 @@ class Client:
         """The full declaration of a table, with ``schema_version`` and ``sealed``."""
         return self._action("describe_table", {"table": table})
 
+    def producers(self, table: str) -> dict[str, int]:
+        """The last number of each producer of a table whose batch is durable and readable: where each goes on."""
+        return self._action("producers", {"table": table})["producers"]
+
     # Rows
 
     def write(

@@ -34,6 +34,7 @@ impl Committer {
                 let rows: usize = writes.iter().map(|write| write.prepared.batch.keys.len()).sum();
                 self.engine.statistics.rows.add(rows as u64);
                 self.engine.statistics.batches.add(writes.len() as u64);
+                writes.iter().for_each(|write| show_producer(&write.prepared));
             }
         }
         let full =
@@ -87,7 +88,22 @@ impl Committer {
     }
 }
 
+/// Lets readers see the number of a producer's batch, which is durable.
+fn show_producer(prepared: &Prepared) {
+    if let Some(producer) = &prepared.batch.producer {
+        prepared.table.show_producer(&producer.name, producer.seq);
+    }
+}
+
 impl Committer {
+    /// Lets readers see the numbers of all producers that recovery found.
+    pub(crate) fn show_producers(&self) {
+        for (id, log) in &self.tables {
+            let Some(table) = self.engine.table(*id) else { continue };
+            log.producers.iter().for_each(|(name, seq)| table.show_producer(name, *seq));
+        }
+    }
+
     /// Lets readers see the schema version `entry`, which is durable, and answers the newest.
     fn apply_change(&self, entry: Option<&Arc<VersionEntry>>) -> Result<Arc<Catalog>> {
         let versions = self.engine.versions.load();

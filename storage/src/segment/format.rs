@@ -88,6 +88,9 @@ pub(crate) enum SectionKind {
     /// Of each of several features, the same bytes: for each row their values of fixed width, side by side; count is the
     /// number of rows, aux where the feature's value starts in its row.
     Strip = 38,
+    /// Of the tests: what a newer FirnDB may add and this one may leave out.
+    #[cfg(test)]
+    Hint = 200,
 }
 
 impl SectionKind {
@@ -119,6 +122,16 @@ impl SectionKind {
         ]
     };
 
+    /// Whether answers without such a section would be wrong, so that a reader must know it. An accelerator is not
+    /// required: a FirnDB that does not know its kind reads the file without it.
+    pub(crate) const fn is_required(self) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Hint => false,
+            _ => true,
+        }
+    }
+
     fn from_number(number: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u16 == number)
     }
@@ -129,6 +142,8 @@ impl SectionKind {
 pub(crate) struct Section {
     /// What it holds.
     pub(crate) kind: SectionKind,
+    /// Whether a reader that does not know the kind must refuse the file.
+    pub(crate) required: bool,
     /// Whose it is, for kinds that are of a feature.
     pub(crate) feature: u32,
     /// Number of values, where the length does not say it.
@@ -209,7 +224,7 @@ impl Footer {
         put(&mut to, &[self.sections.len() as u32]);
         for section in &self.sections {
             put(&mut to, &[section.kind as u16, 0]);
-            put(&mut to, &[REQUIRED, section.feature, section.count, section.aux, 0]);
+            put(&mut to, &[u32::from(section.required) * REQUIRED, section.feature, section.count, section.aux, 0]);
             put(&mut to, &[section.offset, section.length]);
         }
         let fields = self.features.iter().map(|(feature, of)| Field::new(feature.to_string(), of.clone(), true));
@@ -303,9 +318,10 @@ fn decode_section(reader: &mut Reader<'_>, covered: u64) -> Result<Option<Sectio
         Some((kind, version, flags, feature, count, aux, reader.u64()?, reader.u64()?))
     };
     let (number, version, flags, feature, count, aux, offset, length) = numbers().ok_or(SHORT)?;
+    let required = flags & REQUIRED != 0;
     let kind = SectionKind::from_number(number).filter(|_| version == 0);
     let Some(kind) = kind else {
-        if flags & REQUIRED != 0 {
+        if required {
             return Err(Refused::Newer(format!("a section of kind {number}, version {version}")));
         }
         return Ok(None);
@@ -314,7 +330,7 @@ fn decode_section(reader: &mut Reader<'_>, covered: u64) -> Result<Option<Sectio
     if offset % ALIGNMENT != 0 || offset < HEADER_BYTES || end.is_none() {
         return Err(Refused::Damaged("a section lies outside of the file"));
     }
-    Ok(Some(Section { kind, feature, count, aux, offset, length }))
+    Ok(Some(Section { kind, required, feature, count, aux, offset, length }))
 }
 
 /// What Arrow reads as a schema; `None` where it panics, which it does at types that it does not know, whatever stands

@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use super::format::{Footer, SectionKind, TAIL_BYTES, read_tail};
 use super::testing::{TestRow, disk, random, rows_of, run_of, sort};
+use super::writer::SegmentWriter;
 use super::{SegmentMeta, describe, file_name, open};
 use crate::compaction::merge::{KeepAll, Merge};
 use crate::io::Files;
@@ -22,6 +23,8 @@ use crate::rows::RowKind;
 /// The files, and how their rows are made.
 const FROZEN: [(&str, fn(i64) -> TestRow); 2] = [("1-dense.segment", dense), ("1-sparse.segment", sparse)];
 const ROWS: i64 = 600;
+/// The sparse rows with a section beside them that no FirnDB of format 1 knows and that none needs.
+const OPTIONAL: &str = "1-optional.segment";
 
 /// One row per entity, each with every cell: a strip, wide values, and strings.
 fn dense(at: i64) -> TestRow {
@@ -103,16 +106,73 @@ fn written(rows: &[TestRow]) -> Vec<u8> {
     memory.content(&file_name(7))
 }
 
+/// The footer of a segment.
+fn footer_of(bytes: &[u8]) -> Footer {
+    let tail = bytes.len() - TAIL_BYTES as usize;
+    let (length, _) = read_tail(&bytes[tail..]).expect("a tail");
+    let start = tail - length as usize;
+    Footer::decode(&bytes[start..tail], start as u64).expect("a sound footer")
+}
+
+/// The segment in `bytes` as a newer FirnDB might have written it: with one more section, that may be left out.
+fn with_hint(bytes: &[u8]) -> Vec<u8> {
+    let footer = footer_of(bytes);
+    let memory = disk();
+    let files: Arc<dyn Files> = Arc::new(memory.clone());
+    let written = crate::io::publish(&files, &file_name(7), |file| {
+        let mut writer = SegmentWriter::new(file, 7, &|_| {});
+        footer.features.iter().for_each(|(feature, data_type)| writer.feature(*feature, data_type.clone()));
+        for sections in footer.sections.chunk_by(|left, right| left.offset == right.offset) {
+            let first = sections[0];
+            writer.begin(first.kind, first.feature)?;
+            writer.append_bytes(&bytes[first.offset as usize..(first.offset + first.length) as usize])?;
+            match first.kind {
+                SectionKind::Strip => {
+                    writer.end_strip(first.count, sections.iter().map(|section| (section.feature, section.aux)));
+                }
+                _ => writer.end(first.count, first.aux),
+            }
+        }
+        writer.section(SectionKind::Hint, 0, &[1_u64, 2, 3])?;
+        writer.finish(footer.meta, footer.steps).map(drop)
+    });
+    written.expect("a sound disk");
+    memory.content(&file_name(7))
+}
+
+/// The rows of a segment, once it is verified.
+fn read(bytes: &[u8]) -> Vec<TestRow> {
+    let memory = disk();
+    memory.plant(&file_name(7), bytes);
+    let files: Arc<dyn Files> = Arc::new(memory);
+    let meta: SegmentMeta = describe(&files, 7).expect("a sound file");
+    let run = open(&files, &meta).expect("a sound file");
+    super::verify(&run, &meta, u32::MAX).expect("a sound file");
+    rows_of(&run).expect("a sound file")
+}
+
+#[test]
+fn an_optional_section_that_nobody_knows_is_left_out() {
+    let bytes = with_hint(&frozen("1-sparse.segment"));
+    keep(OPTIONAL, &bytes);
+    assert!(bytes == frozen(OPTIONAL), "another file is written");
+    assert_eq!(footer_of(&bytes).sections.len(), footer_of(&frozen("1-sparse.segment")).sections.len());
+    assert_eq!(read(&frozen(OPTIONAL)), rows(sparse));
+}
+
 #[test]
 fn what_format_1_wrote_is_read() {
     for (name, make) in FROZEN {
-        let memory = disk();
-        memory.plant(&file_name(7), &frozen(name));
-        let files: Arc<dyn Files> = Arc::new(memory);
-        let meta: SegmentMeta = describe(&files, 7).expect("a sound file");
-        let run = open(&files, &meta).expect("a sound file");
-        super::verify(&run, &meta, u32::MAX).expect("a sound file");
-        assert_eq!(rows_of(&run).expect("a sound file"), rows(make), "{name}");
+        assert_eq!(read(&frozen(name)), rows(make), "{name}");
+    }
+}
+
+/// Writes a file into the tree if that is asked for.
+fn keep(name: &str, bytes: &[u8]) {
+    if std::env::var_os("FIRN_WRITE_FROZEN").is_some() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/frozen");
+        std::fs::create_dir_all(&directory).expect("a directory of the tree");
+        std::fs::write(directory.join(name), bytes).expect("a file of the tree");
     }
 }
 
@@ -120,11 +180,7 @@ fn what_format_1_wrote_is_read() {
 fn format_1_is_what_is_written() {
     for (name, make) in FROZEN {
         let bytes = written(&rows(make));
-        if std::env::var_os("FIRN_WRITE_FROZEN").is_some() {
-            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/frozen");
-            std::fs::create_dir_all(&directory).expect("a directory of the tree");
-            std::fs::write(directory.join(name), &bytes).expect("a file of the tree");
-        }
+        keep(name, &bytes);
         assert!(
             bytes == frozen(name),
             "{name}: another file is written; a new format needs a new number and a new file"
@@ -137,11 +193,7 @@ fn format_1_is_what_is_written() {
 fn frozen_files_have_every_section() {
     let mut kinds = BTreeSet::new();
     for (name, _) in FROZEN {
-        let bytes = frozen(name);
-        let tail = bytes.len() - TAIL_BYTES as usize;
-        let (length, _) = read_tail(&bytes[tail..]).expect("a tail");
-        let start = tail - length as usize;
-        let footer = Footer::decode(&bytes[start..tail], start as u64).expect("a sound footer");
+        let footer = footer_of(&frozen(name));
         kinds.extend(footer.sections.iter().map(|section| section.kind));
     }
     assert_eq!(kinds, SectionKind::ALL.into_iter().collect());

@@ -45,7 +45,8 @@ impl<'a> SegmentWriter<'a> {
         let zeros = [0; 64];
         self.append_bytes(&zeros[..padding(self.offset)])?;
         let offset = self.offset;
-        self.sections.push(Section { kind, feature, count: 0, aux: 0, offset, length: 0 });
+        let required = kind.is_required();
+        self.sections.push(Section { kind, required, feature, count: 0, aux: 0, offset, length: 0 });
         Ok(())
     }
 

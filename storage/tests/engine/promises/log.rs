@@ -35,6 +35,15 @@ fn producers_are_applied_exactly_once_across_restarts() {
         world.apply(&write).unwrap();
         refused(world.send(&produced(number + 1, Some(number - 1))), Kind::Precondition, &[&number.to_string()]);
         refused(world.send(&produced(number + 1, None)), Kind::Precondition, &[&number.to_string()]);
+        // Who resumes asks where to go on.
+        let (database, catalog) = (world.database(), world.database().catalog());
+        assert_eq!(database.producer(&catalog, "t", "p").unwrap(), Some(number));
+        assert_eq!(
+            database.producers(&catalog, "t").unwrap().into_iter().collect::<Vec<_>>(),
+            [("p".to_owned(), number)]
+        );
+        assert_eq!(database.producer(&catalog, "t", "q").unwrap(), None);
+        refused(database.producers(&catalog, "nothing"), Kind::NotFound, &["nothing"]);
         previous = Some(number);
     }
     let other = Batch { producer: Some(("q".to_owned(), 1, Some(7))), ..row(0, 1, 1) };
