@@ -10,15 +10,16 @@ use std::sync::Arc;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{Action, FlightDescriptor, Ticket};
 use firn_client::wire::{Acknowledgement, Answer, Command, Erase, ProducerStep, TableName};
+use firn_server::access::Rights;
 use firn_server::config::{Config, Limits};
 use firn_server::metrics::Metrics;
-use firn_server::service::{Firn, Shared};
-use firn_server::shutdown::Shutdown;
+use firn_server::service::{Firn, Resources};
 use firn_storage::database::Database;
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::declare::Change;
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Response, Status};
 
 use crate::Verdict;
@@ -117,7 +118,7 @@ fn declares(action: &str, body: &Value, standing: &Catalog) -> bool {
 struct Served {
     firn: Firn,
     runtime: tokio::runtime::Runtime,
-    _shutdown: Shutdown,
+    _serving: DropGuard,
 }
 
 thread_local! {
@@ -143,10 +144,11 @@ impl Served {
         // A bound a moment ahead waits for the clock, so it must move.
         options.clock = None;
         let database = Database::open(options.clone()).expect("the sample opens");
-        let (shutdown, told) = Shutdown::new();
-        let shared = Shared::new(database, Arc::new(limits()), Arc::new(Metrics::new()), told, &options);
+        let stopping = CancellationToken::new();
+        let (limits, metrics) = (Arc::new(limits()), Arc::new(Metrics::new()));
+        let resources = Resources::new(database, &options, Rights::all(), limits, metrics, stopping.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { firn: Firn::new(Arc::new(shared)), runtime, _shutdown: shutdown }
+        Self { firn: Firn::new(Arc::new(resources)), runtime, _serving: stopping.drop_guard() }
     }
 
     fn ask(&self, bytes: &[u8], command: bool) {

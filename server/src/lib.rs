@@ -3,8 +3,10 @@
 //! [`Server::start`] serves in-process (tests, the demo, benches); the binary `firn` is a command line over it. The
 //! server holds no state of its own: it reads commands (`firn_client::wire`), asks the engine, and frames answers.
 
+pub mod access;
 pub mod command;
 pub mod config;
+pub mod connection;
 pub mod delivery;
 pub mod demo;
 pub mod framing;
@@ -14,8 +16,8 @@ pub mod metrics;
 pub mod monitor;
 mod print;
 pub mod service;
-pub mod serving;
-pub mod shutdown;
+pub mod serving_thread;
+pub mod signals;
 pub mod status;
 mod transfer;
 
@@ -27,15 +29,16 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use firn_storage::database::Database;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic_health::ServingStatus;
 
+use access::Rights;
 use config::Config;
 use delivery::{Delivered, Deliveries};
 use metrics::Metrics;
 use monitor::Monitor;
-use service::{Firn, Shared};
-use serving::{Doors, ServingThread};
-use shutdown::Shutdown;
+use service::{Firn, Resources};
+use serving_thread::{Doors, ServingThread};
 
 /// HTTP/2 window of a stream and of a connection: the default of 64 KiB limits throughput.
 const WINDOW_BYTES: u32 = 8 << 20;
@@ -48,7 +51,8 @@ pub struct Server {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     database: Database,
-    shutdown: Shutdown,
+    /// Stops the server when it is dropped.
+    serving: DropGuard,
     monitor: Arc<Monitor>,
     wait_max: std::time::Duration,
     threads: Vec<ServingThread>,
@@ -69,10 +73,15 @@ impl Server {
 
     /// Serves `database`, which is closed when the server stops.
     pub async fn serve(config: Config, database: Database) -> Result<Self, String> {
+        Self::serve_callers(config, database, Rights::all()).await
+    }
+
+    /// [`Server::serve`] for callers who have `rights`.
+    async fn serve_callers(config: Config, database: Database, rights: Rights) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let registry = metrics.registry(&database);
         let monitor = Arc::new(Monitor { registry, serving: AtomicBool::new(false), database: database.clone() });
-        let (shutdown, told) = Shutdown::new();
+        let stopping = CancellationToken::new();
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (mut metrics_address, mut monitoring) = (None, None);
@@ -83,9 +92,15 @@ impl Server {
         }
 
         let limits = Arc::new(config.limits);
-        let shared =
-            Shared::new(database.clone(), Arc::clone(&limits), Arc::clone(&metrics), told.clone(), &config.storage);
-        let flight = FlightServiceServer::new(Firn::new(Arc::new(shared)))
+        let resources = Resources::new(
+            database.clone(),
+            &config.storage,
+            rights,
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+            stopping.clone(),
+        );
+        let flight = FlightServiceServer::new(Firn::new(Arc::new(resources)))
             .max_decoding_message_size(limits.message_bytes_max)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
@@ -104,9 +119,9 @@ impl Server {
                 .http2_keepalive_timeout(Some(limits.keepalive_timeout))
                 .add_service(health_service.clone())
                 .add_service(Delivered::new(flight.clone(), Arc::clone(&deliveries)));
-            let mut ending = told.clone();
+            let ending = stopping.clone();
             ServingThread::start(number, |connections| async move {
-                if let Err(error) = router.serve_with_incoming_shutdown(connections, ending.wait()).await {
+                if let Err(error) = router.serve_with_incoming_shutdown(connections, ending.cancelled()).await {
                     tracing::warn!("serving ended with an error: {error}");
                 }
             })
@@ -114,8 +129,9 @@ impl Server {
         let threads = (0..limits.serving_threads).map(start).collect::<Result<Vec<_>, _>>()?;
         let doors = Doors::new(&threads);
         let (connections_max, greeting_wait) = (limits.connections_max, limits.keepalive_timeout);
+        let until = stopping.clone();
         let accepting = tokio::spawn(async move {
-            listener::accept(listener, doors, connections_max, greeting_wait, metrics, told).await;
+            listener::accept(listener, doors, connections_max, greeting_wait, metrics, until).await;
             for name in ["", SERVICE_NAME] {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
@@ -127,7 +143,7 @@ impl Server {
             address,
             metrics_address,
             database,
-            shutdown,
+            serving: stopping.drop_guard(),
             monitor,
             wait_max,
             threads,
@@ -160,7 +176,7 @@ impl Server {
     /// Stops accepting, finishes what was accepted, and closes the database.
     pub async fn stop(mut self) -> Result<(), String> {
         self.monitor.serving.store(false, Ordering::Relaxed);
-        self.shutdown.begin();
+        drop(self.serving);
         let ended = futures::future::join_all(self.threads.iter_mut().map(ServingThread::ended));
         if tokio::time::timeout(self.wait_max, ended).await.is_err() {
             tracing::warn!("requests still ran after {:?} (shutdown-wait-max) and were cut off", self.wait_max);

@@ -45,6 +45,11 @@ pub fn exhausted(message: impl AsRef<str>) -> Status {
     new(Code::ResourceExhausted, message.as_ref())
 }
 
+/// The caller may not do this.
+pub fn denied(message: impl AsRef<str>) -> Status {
+    new(Code::PermissionDenied, message.as_ref())
+}
+
 /// Not now.
 pub fn unavailable(message: impl AsRef<str>) -> Status {
     new(Code::Unavailable, message.as_ref())

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::runtime::block_on;
 use crate::config::{Config, SETTINGS, Setting};
-use crate::shutdown::Signals;
+use crate::signals::Signals;
 use crate::{Server, logging};
 
 /// The command and one flag per setting, under the settings' headings.

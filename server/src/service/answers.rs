@@ -19,7 +19,8 @@ use super::chunks::{Answered, Asked, Chunk, Chunks, Reading};
 use super::convert;
 use super::moment::Moment;
 use super::outgoing::Outgoing;
-use super::shared::{MemoryPermit, Shared};
+use super::resources::granted::Granted;
+use super::resources::MemoryPermit;
 use crate::status::{self, from_error, invalid};
 
 /// A lookup or a join, read but not yet planned.
@@ -48,7 +49,7 @@ struct Leaving {
 
 /// The answering side of one stream.
 pub(super) struct Answering {
-    shared: Arc<Shared>,
+    granted: Granted,
     question: Question,
     reading: Arc<Reading>,
     moment: Moment,
@@ -63,22 +64,22 @@ pub(super) struct Answering {
 
 impl Answering {
     /// Plans `question` over requests with `schema`; the first message out is the schema of the answers.
-    pub(super) fn new(shared: Arc<Shared>, question: Question, schema: &Schema) -> Result<Self, Status> {
-        let message_bytes = shared.message_bytes(question.options.max_message_bytes)?;
+    pub(super) fn new(granted: Granted, question: Question, schema: &Schema) -> Result<Self, Status> {
+        let message_bytes = granted.resources().message_bytes(question.options.max_message_bytes)?;
         let request =
             convert::point_request(&question.features, &question.as_of, &question.known_at, &question.options)?;
-        let at_least = convert::at_least(&shared.database, &question.options, &shared.limits)?;
-        let plan = Arc::new(shared.database.plan(&request, schema).map_err(|error| from_error(&error))?);
+        let at_least = convert::at_least(granted.database(), &question.options, &granted.resources().limits)?;
+        let plan = Arc::new(granted.database().plan(&request, schema).map_err(|error| from_error(&error))?);
         let is_join = question.call == "join";
         let joined = is_join.then(|| joined(schema, plan.schema())).transpose()?;
         let outgoing = Outgoing::new(joined.as_ref().unwrap_or(plan.schema()).clone(), message_bytes);
         let waits = request.as_of != read::Bound::Latest || request.known_at != read::Bound::Latest;
-        let moment = Moment::new(&shared, &plan, at_least, is_join, waits);
+        let moment = Moment::new(&granted, &plan, at_least, is_join, waits);
         let row_bytes = Reading::row_bytes(plan.schema());
-        let reading = Arc::new(Reading { shared: Arc::clone(&shared), plan, joined, row_bytes });
+        let reading = Arc::new(Reading { granted: granted.clone(), plan, joined, row_bytes });
         let chunks = Chunks::new(&reading);
         Ok(Self {
-            shared,
+            granted,
             question,
             reading,
             moment,
@@ -187,7 +188,7 @@ impl Answering {
     /// Counts the chunk whose last message has been taken.
     fn left(&mut self) {
         if let Some(Leaving { last: true, rows, started, .. }) = self.leaving.take() {
-            self.shared.metrics.answered(self.question.call, 1, rows, started.elapsed());
+            self.granted.resources().metrics.answered(self.question.call, 1, rows, started.elapsed());
         }
     }
 
@@ -198,7 +199,7 @@ impl Answering {
         if !self.question.options.errors_in_band {
             return Err(status::new(status.code(), &format!("request {request}: {}", status.message())));
         }
-        self.shared.metrics.failed(self.question.call, status.code());
+        self.granted.resources().metrics.failed(self.question.call, status.code());
         self.failed = Some(request);
         self.chunks.give_up(request);
         let metadata = Answer { request, last: true, error: Some(status::in_band(&status)), ..Answer::default() };

@@ -16,7 +16,8 @@ use futures::{FutureExt, StreamExt};
 use tonic::{Code, Status};
 
 use super::moment::Pinned;
-use super::shared::{MemoryPermit, Pool, Shared};
+use super::resources::granted::Granted;
+use super::resources::{MemoryPermit, Pool};
 use crate::status::{self, from_error};
 
 /// An answer up to this size may be computed on the connection's own task.
@@ -24,7 +25,7 @@ const INLINE_BYTES_MAX: u64 = 1 << 20;
 
 /// How requests of one stream are read.
 pub(super) struct Reading {
-    pub shared: Arc<Shared>,
+    pub granted: Granted,
     pub plan: Arc<Plan>,
     /// The schema of a join's answers, which begin with the columns of the spine.
     pub joined: Option<SchemaRef>,
@@ -82,19 +83,19 @@ impl Reading {
     /// Whether the answer of `batch` is so small that the connection's task computes it.
     pub(super) fn is_small(&self, batch: &RecordBatch) -> bool {
         let rows = batch.num_rows();
-        rows <= self.shared.limits.inline_rows_max && rows as u64 * self.row_bytes <= INLINE_BYTES_MAX
+        rows <= self.granted.resources().limits.inline_rows_max && rows as u64 * self.row_bytes <= INLINE_BYTES_MAX
     }
 
     /// The answer of a small lookup, here and now.
     pub(super) fn answer(&self, snapshot: Snapshot, batch: &RecordBatch) -> EngineResult<Answered> {
-        let database = &self.shared.database;
+        let database = self.granted.database();
         let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
         let answer = database.answer(&self.plan, &snapshot, batch)?;
         Ok(Answered { answer, snapshot: Arc::new(snapshot), erased_since })
     }
 
     fn read(&self, snapshot: Arc<Snapshot>, batch: &RecordBatch) -> Result<Answered, Status> {
-        let database = &self.shared.database;
+        let database = self.granted.database();
         let erased_since = database.erased_since(&self.plan, &snapshot, batch).map_err(|error| from_error(&error))?;
         let features = database.read(&self.plan, &snapshot, batch).map_err(|error| from_error(&error))?;
         let answer = match &self.joined {
@@ -112,13 +113,13 @@ impl Reading {
     ) -> (Result<Answered, Status>, Option<MemoryPermit>) {
         let bytes = batch.num_rows() as u64 * self.row_bytes + batch.get_array_memory_size() as u64;
         // The snapshot first: whoever waits for a position holds no memory meanwhile.
-        let begun = async { Ok((snapshot.await?, self.shared.memory(bytes).await?)) };
+        let begun = async { Ok((snapshot.await?, self.granted.resources().memory(bytes).await?)) };
         let (snapshot, memory) = match begun.await {
             Ok(begun) => begun,
             Err(status) => return (Err(status), None),
         };
-        let shared = Arc::clone(&self.shared);
-        let outcome = shared.blocking(Pool::Readers, move || self.read(snapshot, &batch)).await;
+        let resources = Arc::clone(self.granted.resources());
+        let outcome = resources.blocking(Pool::Readers, move || self.read(snapshot, &batch)).await;
         (outcome, Some(memory))
     }
 }
@@ -131,7 +132,7 @@ impl Chunks {
 
     /// Whether another request may be given.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_none() && self.begun.len() < self.reading.shared.limits.stream_requests_max
+        self.waiting.is_none() && self.begun.len() < self.reading.granted.resources().limits.stream_requests_max
     }
 
     /// Whether everything given has been answered.
@@ -165,7 +166,7 @@ impl Chunks {
 
     /// Begins as many chunks of the waiting request as the stream may.
     fn begin(&mut self) {
-        let limits = &self.reading.shared.limits;
+        let limits = &self.reading.granted.resources().limits;
         let chunk_rows = (limits.answer_chunk_bytes / self.reading.row_bytes).max(1024) as usize;
         while self.begun.len() < limits.stream_requests_max
             && let Some(mut waiting) = self.waiting.take()

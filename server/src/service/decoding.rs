@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::shared::{Pool, Shared};
+use super::resources::{Pool, Resources};
 use crate::framing::Decoder;
 use crate::status::invalid;
 
@@ -15,15 +15,15 @@ const INLINE_BYTES_MAX: usize = 1 << 20;
 
 /// The decoder of a stream.
 pub(super) struct Decoding {
-    shared: Arc<Shared>,
+    resources: Arc<Resources>,
     /// None while it works on another thread, and after it was lost there.
     decoder: Option<Decoder>,
 }
 
 impl Decoding {
     /// At the start of a stream.
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { decoder: Some(Decoder::new(Arc::clone(&shared.limits))), shared: Arc::clone(shared) }
+    pub(super) fn new(resources: &Arc<Resources>) -> Self {
+        Self { decoder: Some(Decoder::new(Arc::clone(&resources.limits))), resources: Arc::clone(resources) }
     }
 
     /// Runs `work`, which decodes messages whose bodies have `bytes` together.
@@ -37,7 +37,7 @@ impl Decoding {
             return work(self.decoder.as_mut().ok_or_else(failed)?);
         }
         let mut decoder = self.decoder.take().ok_or_else(failed)?;
-        let working = self.shared.blocking(Pool::Readers, move || {
+        let working = self.resources.blocking(Pool::Readers, move || {
             let worked = work(&mut decoder);
             Ok((decoder, worked))
         });

@@ -4,7 +4,6 @@
 //! on one task without a hop. The transport polls only while the client takes what was sent: backpressure is the
 //! absence of polling.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
@@ -12,17 +11,15 @@ use arrow_flight::FlightData;
 use arrow_schema::SchemaRef;
 use firn_client::wire::Command;
 use futures::{Stream, StreamExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
-use super::Messages;
 use super::answers::{Answering, Question};
 use super::decoding::Decoding;
-use super::shared::Shared;
-use super::source::{Source, stream};
+use super::resources::granted::{Entry, Granted};
+use super::streams::{Messages, Source, stream};
+use crate::access::Method;
 use crate::framing::Decoded;
 use crate::metrics::{Metrics, OpenGuard};
-use crate::shutdown::Told;
 use crate::status::{invalid, unavailable};
 
 /// The error of a join that was left open for too long.
@@ -31,36 +28,32 @@ const SNAPSHOT_EXPIRED: &str = "the join's snapshot is older than snapshot-age-m
 
 /// One stream of requests and answers.
 struct Exchange {
-    shared: Arc<Shared>,
+    entry: Entry,
     input: Messages,
-    told: Told,
     decoding: Decoding,
-    question: Option<Question>,
+    /// What is asked, until the columns of the requests are known.
+    question: Option<(Granted, Question)>,
     answering: Option<Answering>,
     open: Option<OpenGuard>,
     call: &'static str,
     /// No further requests come: the client is done, or the stream ends with this error after what was asked before.
     ended: Option<Result<(), Status>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Serves a stream.
 pub(super) fn serve(
-    shared: Arc<Shared>,
+    entry: Entry,
     input: Messages,
-    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<FlightData, Status>> + Send {
     stream(Exchange {
-        told: shared.told.clone(),
-        decoding: Decoding::new(&shared),
-        shared,
+        decoding: Decoding::new(&entry.resources),
+        entry,
         input,
         question: None,
         answering: None,
         open: None,
         call: "exchange",
         ended: None,
-        _permit: permit,
     })
 }
 
@@ -110,7 +103,7 @@ impl Source for Exchange {
     }
 
     fn counted(&self) -> (&Metrics, &'static str) {
-        (&self.shared.metrics, self.call)
+        (&self.entry.resources.metrics, self.call)
     }
 }
 
@@ -131,7 +124,7 @@ impl Exchange {
             advanced = advanced => Event::Advanced(advanced),
             received = self.input.next(), if reading => Event::Received(received),
             () = until(expires), if reading => Event::Expired,
-            () = self.told.wait(), if reading => Event::ShuttingDown,
+            () = self.entry.stopping.cancelled(), if reading => Event::ShuttingDown,
         }
     }
 
@@ -154,16 +147,18 @@ impl Exchange {
         let command = command.ok_or_else(|| {
             invalid("the first message has no command; put {\"lookup\":{…}} or {\"join\":{…}} in its descriptor")
         })?;
-        let question = question(self.shared.command(command)?)?;
+        let question = question(self.entry.resources.command(command)?)?;
         self.call = question.call;
-        self.open = Some(self.shared.metrics.open(question.call));
-        self.question = Some(question);
+        let granted = self.entry.authorize(Method::DoExchange, question.call)?;
+        self.open = Some(self.entry.resources.metrics.open(question.call));
+        self.question = Some((granted, question));
         Ok(())
     }
 
     fn plan(&mut self, schema: &SchemaRef) -> Result<(), Status> {
-        let question = self.question.take().ok_or_else(|| invalid("the stream has a second schema"))?;
-        self.answering = Some(Answering::new(Arc::clone(&self.shared), question, schema)?);
+        let asked = self.question.take();
+        let (granted, question) = asked.ok_or_else(|| invalid("the stream has a second schema"))?;
+        self.answering = Some(Answering::new(granted, question, schema)?);
         Ok(())
     }
 

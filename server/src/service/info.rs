@@ -1,34 +1,35 @@
 //! GetFlightInfo, GetSchema, ListFlights: what there is to read, and the tickets to read it with.
 
-use std::sync::Arc;
-
 use arrow_array::RecordBatch;
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket};
 use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 use firn_client::wire::{Command, Lookup, Part, Put, Scan, Verb};
-use firn_storage::database::Database;
 use firn_storage::model::catalog::{Catalog, Table};
 use tonic::{Code, Status};
 
-use super::convert;
 use super::get::ENTITIES_MISSING;
-use super::shared::{Pool, Shared};
+use super::protocol::Protocol;
+use super::resources::granted::{Entry, Granted};
+use super::resources::Pool;
+use super::{convert, scan};
+use crate::access::Method;
 use crate::status::{from_error, invalid, new};
 
 /// Rows or bytes that are not known beforehand, as Flight says it.
 const UNKNOWN: i64 = -1;
 
 /// Answers GetFlightInfo.
-pub(super) async fn flight(shared: &Arc<Shared>, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
-    match read(shared, &descriptor)? {
-        Command::Scan(scan) => scan_flight(shared, scan, descriptor).await,
+pub(super) async fn flight(entry: &Entry, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+    match read(entry, &descriptor)? {
+        Command::Scan(scan) => scan_flight(entry, scan, descriptor).await,
         Command::Lookup(lookup) => {
+            let granted = entry.authorize(Method::GetFlightInfo, "lookup")?;
             if lookup.entities.is_none() {
                 return Err(invalid(ENTITIES_MISSING));
             }
-            let schema = lookup_schema(shared, &lookup)?;
+            let schema = lookup_schema(&granted, &lookup)?;
             let command = Command::Lookup(lookup).encode();
             info(&schema, Some(descriptor), vec![command])
         }
@@ -39,10 +40,12 @@ pub(super) async fn flight(shared: &Arc<Shared>, descriptor: FlightDescriptor) -
     }
 }
 
-async fn scan_flight(shared: &Arc<Shared>, mut scan: Scan, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
-    shared.message_bytes(scan.max_message_bytes)?;
-    let request = convert::scan_request(&scan, shared.limits.scan_parts)?;
-    let found = shared.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+async fn scan_flight(entry: &Entry, mut scan: Scan, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+    let granted = entry.authorize(Method::GetFlightInfo, scan::call(&scan))?;
+    let resources = granted.resources();
+    resources.message_bytes(scan.max_message_bytes)?;
+    let request = convert::scan_request(&scan, resources.limits.scan_parts)?;
+    let found = granted.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
     let snapshot = found.snapshot();
     scan.position = Some(snapshot.position().to_string());
     scan.clock = Some(snapshot.clock());
@@ -54,24 +57,27 @@ async fn scan_flight(shared: &Arc<Shared>, mut scan: Scan, descriptor: FlightDes
 }
 
 /// Answers GetSchema: of what a scan or a lookup answers, or of what a write takes.
-pub(super) async fn schema(shared: &Arc<Shared>, descriptor: FlightDescriptor) -> Result<SchemaResult, Status> {
-    let schema = match read(shared, &descriptor)? {
+pub(super) async fn schema(entry: &Entry, descriptor: FlightDescriptor) -> Result<SchemaResult, Status> {
+    let grant = |call| entry.authorize(Method::GetSchema, call);
+    let schema = match read(entry, &descriptor)? {
         Command::Scan(scan) => {
+            let granted = grant(scan::call(&scan))?;
             let request = convert::scan_request(&scan, 1)?;
-            let found = shared.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+            let found = granted.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
             Schema::clone(found.schema())
         }
-        Command::Lookup(lookup) => lookup_schema(shared, &lookup)?,
-        Command::Put(put) => write_schema(&shared.database.catalog(), &put)?,
+        Command::Lookup(lookup) => lookup_schema(&grant("lookup")?, &lookup)?,
+        Command::Put(put) => write_schema(&grant(put.verb.name())?.catalog(), &put)?,
         Command::Join(_) => return Err(invalid("the schema of a join begins with that of its spine")),
     };
     Ok(SchemaResult { schema: ipc(&schema)? })
 }
 
 /// Answers ListFlights: every table as a scan of its latest rows.
-pub(super) async fn list(shared: &Arc<Shared>) -> Result<Vec<FlightInfo>, Status> {
-    let listing = shared.engine(Pool::Waiters, |database: &Database| {
-        let catalog = database.catalog();
+pub(super) async fn list(entry: &Entry) -> Result<Vec<FlightInfo>, Status> {
+    let granted = entry.authorize(Method::ListFlights, "flights")?;
+    let catalog = granted.catalog();
+    let listing = granted.engine(Pool::Waiters, move |database| {
         let tables = catalog.tables.iter().map(|table| {
             let scan = Scan { table: table.name.clone(), ..Scan::default() };
             let request = convert::scan_request(&scan, 1)
@@ -87,24 +93,25 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Result<Vec<FlightInfo>, Status
 }
 
 /// The command of a descriptor; a path names a table to scan.
-fn read(shared: &Shared, descriptor: &FlightDescriptor) -> Result<Command, Status> {
+fn read(entry: &Entry, descriptor: &FlightDescriptor) -> Result<Command, Status> {
+    Protocol::of_descriptor(descriptor).native()?;
     match (descriptor.cmd.is_empty(), descriptor.path.as_slice()) {
-        (false, _) => shared.command(&descriptor.cmd),
+        (false, _) => entry.resources.command(&descriptor.cmd),
         (true, [table]) => Ok(Command::Scan(Scan { table: table.clone(), ..Scan::default() })),
         (true, _) => Err(invalid("give a path of one table, such as [\"weather\"], or a command {\"scan\":{…}}")),
     }
 }
 
-fn lookup_schema(shared: &Shared, lookup: &Lookup) -> Result<Schema, Status> {
+fn lookup_schema(granted: &Granted, lookup: &Lookup) -> Result<Schema, Status> {
     let request = convert::point_request(&lookup.features, &lookup.as_of, &lookup.known_at, &lookup.options)?;
-    let catalog = shared.database.catalog();
+    let catalog = granted.catalog();
     let schema = match &lookup.entities {
         Some(entities) => {
             Schema::clone(RecordBatch::schema_ref(&convert::entities_batch(&catalog, &lookup.features, entities)?))
         }
         None => convert::request_schema(&catalog, &lookup.features)?,
     };
-    let plan = shared.database.plan(&request, &schema).map_err(|error| from_error(&error))?;
+    let plan = granted.database().plan(&request, &schema).map_err(|error| from_error(&error))?;
     Ok(Schema::clone(plan.schema()))
 }
 

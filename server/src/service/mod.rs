@@ -8,7 +8,9 @@
 //! | DoAction, ListActions | `actions.rs` |
 //! | GetFlightInfo, GetSchema, ListFlights | `info.rs` |
 //!
-//! Commands are read by `firn_client::wire` and turned into the engine's requests by `convert.rs`.
+//! Every call enters by `resources/granted.rs`, which makes its caller and grants what it asks for, and is sorted by
+//! the protocol that it speaks (`protocol.rs`). Commands are read by `firn_client::wire` and turned into the engine's
+//! requests by `convert.rs`.
 
 mod acknowledge;
 mod actions;
@@ -21,13 +23,13 @@ mod get;
 mod info;
 mod moment;
 mod outgoing;
+mod protocol;
 mod put;
+mod resources;
 mod scan;
-mod shared;
-mod source;
+mod streams;
 mod submission;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
@@ -35,44 +37,59 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
     PollInfo, PutResult, SchemaResult, Ticket,
 };
-use futures::stream::{BoxStream, Peekable};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-pub use shared::Shared;
+pub use resources::Resources;
+pub use streams::Answers;
 
 use crate::framing::too_large;
 use crate::status::unimplemented;
-
-/// What a client sends on a stream; its first message can be looked at before it is taken.
-type Messages = Peekable<BoxStream<'static, Result<FlightData, Status>>>;
-
-/// A stream of answers.
-pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+use protocol::Protocol;
+use resources::granted::Entry;
+use streams::Messages;
 
 /// FirnDB over Arrow Flight.
 #[derive(Debug, Clone)]
 pub struct Firn {
-    shared: Arc<Shared>,
+    resources: Arc<Resources>,
 }
 
 impl Firn {
-    /// The service over `shared`.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    /// The service over `resources`.
+    pub fn new(resources: Arc<Resources>) -> Self {
+        Self { resources }
     }
 
-    /// What the client of `request` sends.
-    fn messages(&self, request: Request<Streaming<FlightData>>) -> Messages {
-        let limits = Arc::clone(&self.shared.limits);
-        request.into_inner().map_err(move |status| too_large(status, &limits)).boxed().peekable()
+    /// Lets a stream in, and serves it once its first message has come and says how.
+    fn enter_stream<T, S>(
+        &self,
+        request: Request<Streaming<FlightData>>,
+        serve: impl FnOnce(Entry, Messages) -> S + Send + 'static,
+    ) -> Result<Response<Answers<T>>, Status>
+    where
+        T: Send + 'static,
+        S: Stream<Item = Result<T, Status>> + Send + 'static,
+    {
+        let entry = self.resources.enter(&request)?;
+        let limits = Arc::clone(&self.resources.limits);
+        let messages = request.into_inner().map_err(move |status| too_large(status, &limits));
+        let mut messages = messages.boxed().peekable();
+        let serving = async move {
+            Protocol::of_stream(&mut messages, &entry.stopping).await.native()?;
+            Ok(serve(entry, messages))
+        };
+        Ok(Response::new(serving.try_flatten_stream().boxed()))
     }
 
     /// Counts a failure of a call that is not a stream.
     fn counted<T>(&self, call: &'static str, result: Result<T, Status>) -> Result<Response<T>, Status> {
-        result.map(Response::new).inspect_err(|status| self.shared.metrics.failed(call, status.code()))
+        result.map(Response::new).inspect_err(|status| self.resources.metrics.failed(call, status.code()))
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 #[tonic::async_trait]
 impl FlightService for Firn {
@@ -85,27 +102,24 @@ impl FlightService for Firn {
     type DoExchangeStream = Answers<FlightData>;
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let permit = self.shared.admit()?;
-        Ok(Response::new(put::serve(Arc::clone(&self.shared), self.messages(request), permit).boxed()))
+        self.enter_stream(request, put::serve)
     }
 
     async fn do_exchange(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        let permit = self.shared.admit()?;
-        Ok(Response::new(exchange::serve(Arc::clone(&self.shared), self.messages(request), permit).boxed()))
+        self.enter_stream(request, exchange::serve)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let permit = self.shared.admit()?;
-        let served = get::serve(Arc::clone(&self.shared), &request.into_inner().ticket, permit).await;
-        self.counted("get", served)
+        let entry = self.resources.enter(&request)?;
+        self.counted("get", get::serve(entry, &request.into_inner().ticket).await)
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let _permit = self.shared.admit()?;
-        let answered = actions::answer(&self.shared, request.into_inner()).await;
+        let entry = self.resources.enter(&request)?;
+        let answered = actions::answer(&entry, request.into_inner()).await;
         let once = answered.map(|answer| futures::stream::once(async move { Ok(answer) }).boxed());
         self.counted("action", once)
     }
@@ -115,18 +129,18 @@ impl FlightService for Firn {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let _permit = self.shared.admit()?;
-        self.counted("info", info::flight(&self.shared, request.into_inner()).await)
+        let entry = self.resources.enter(&request)?;
+        self.counted("info", info::flight(&entry, request.into_inner()).await)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let _permit = self.shared.admit()?;
-        self.counted("info", info::schema(&self.shared, request.into_inner()).await)
+        let entry = self.resources.enter(&request)?;
+        self.counted("info", info::schema(&entry, request.into_inner()).await)
     }
 
-    async fn list_flights(&self, _request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        let _permit = self.shared.admit()?;
-        let listed = info::list(&self.shared).await;
+    async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        let entry = self.resources.enter(&request)?;
+        let listed = info::list(&entry).await;
         self.counted("info", listed.map(|flights| futures::stream::iter(flights.into_iter().map(Ok)).boxed()))
     }
 

@@ -13,14 +13,15 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use tonic::Status;
 
-use super::shared::{Pool, Shared};
+use super::resources::granted::Granted;
+use super::resources::Pool;
 
 /// A snapshot that several chunks wait for.
 pub(super) type Pinned = SharedFuture<BoxFuture<'static, Result<Arc<Snapshot>, Status>>>;
 
 /// What decides the snapshots of one stream.
 pub(super) struct Moment {
-    shared: Arc<Shared>,
+    granted: Granted,
     plan: Arc<Plan>,
     /// The position to wait for, and how long; none once it was seen.
     at_least: Option<(Position, Duration)>,
@@ -35,14 +36,14 @@ pub(super) struct Moment {
 impl Moment {
     /// The moments of requests of `plan`, or their one moment.
     pub(super) fn new(
-        shared: &Arc<Shared>,
+        granted: &Granted,
         plan: &Arc<Plan>,
         at_least: Option<(Position, Duration)>,
         is_one: bool,
         waits: bool,
     ) -> Self {
-        let (shared, plan) = (Arc::clone(shared), Arc::clone(plan));
-        Self { shared, plan, at_least, is_one, waits, pinned: None, expires: None }
+        let (granted, plan) = (granted.clone(), Arc::clone(plan));
+        Self { granted, plan, at_least, is_one, waits, pinned: None, expires: None }
     }
 
     /// When the one snapshot may be used no more; it then holds up the removal of old segments.
@@ -55,7 +56,7 @@ impl Moment {
         if self.is_one || self.waits {
             return None;
         }
-        let database = &self.shared.database;
+        let database = self.granted.database();
         if let Some((position, _)) = &self.at_least {
             database.wait_for(position, Duration::ZERO).ok()?;
             self.at_least = None;
@@ -68,15 +69,15 @@ impl Moment {
         if let Some(pinned) = &self.pinned {
             return pinned.clone();
         }
-        let shared = Arc::clone(&self.shared);
+        let granted = self.granted.clone();
         let plan = Arc::clone(&self.plan);
         let first = batch.clone();
         // Kept for the next request, because this one may wait in vain.
         let at_least =
-            self.at_least.filter(|(position, _)| shared.database.wait_for(position, Duration::ZERO).is_err());
+            self.at_least.filter(|(position, _)| granted.database().wait_for(position, Duration::ZERO).is_err());
         let pinning = async move {
-            let _place = at_least.is_some().then(|| shared.wait_for_position()).transpose()?;
-            let pinned = shared.engine(Pool::Waiters, move |database| {
+            let _place = at_least.is_some().then(|| granted.resources().wait_for_position()).transpose()?;
+            let pinned = granted.engine(Pool::Waiters, move |database| {
                 if let Some((position, wait)) = at_least {
                     database.wait_for(&position, wait)?;
                 }
@@ -87,7 +88,7 @@ impl Moment {
         let pinned = pinning.boxed().shared();
         if self.is_one {
             self.pinned = Some(pinned.clone());
-            self.expires = Instant::now().checked_add(self.shared.snapshot_age_max);
+            self.expires = Instant::now().checked_add(self.granted.resources().snapshot_age_max);
         }
         pinned
     }

@@ -20,10 +20,12 @@ use tonic::Status;
 
 use super::acknowledge::{Acknowledgements, Next};
 use super::decoding::Decoding;
-use super::shared::{Pool, Shared};
-use super::source::{Source, stream};
+use super::resources::granted::Entry;
+use super::resources::{Pool, Resources};
+use super::streams::{Messages, Source, stream};
 use super::submission::{Submission, WriteStream};
-use super::{Messages, convert};
+use super::convert;
+use crate::access::Method;
 use crate::framing::Together;
 use crate::metrics::Metrics;
 use crate::status::{from_command, from_error, invalid, unavailable};
@@ -42,27 +44,26 @@ const BATCH_BYTES: u64 = 16 << 10;
 
 /// Serves a stream.
 pub(super) fn serve(
-    shared: Arc<Shared>,
+    entry: Entry,
     input: Messages,
-    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<PutResult, Status>> + Send {
+    let resources = Arc::clone(&entry.resources);
     let acknowledgements = Arc::new(Acknowledgements::default());
     let receiver = Receiver {
-        batches: Arc::new(Semaphore::new(shared.limits.stream_batches_max)),
-        bytes: shared.limits.stream_batch_bytes_max,
-        decoding: Decoding::new(&shared),
-        shared: Arc::clone(&shared),
+        batches: Arc::new(Semaphore::new(resources.limits.stream_batches_max)),
+        bytes: resources.limits.stream_batch_bytes_max,
+        decoding: Decoding::new(&resources),
+        entry,
         acknowledgements: Arc::clone(&acknowledgements),
         stream: None,
-        _permit: permit,
     };
     let receiving = StopOnDrop(tokio::spawn(receiver.run(input)).abort_handle());
-    stream(Acknowledging { shared, acknowledgements, _receiving: receiving })
+    stream(Acknowledging { resources, acknowledgements, _receiving: receiving })
 }
 
 /// What the client is sent.
 struct Acknowledging {
-    shared: Arc<Shared>,
+    resources: Arc<Resources>,
     acknowledgements: Arc<Acknowledgements>,
     _receiving: StopOnDrop,
 }
@@ -78,7 +79,7 @@ impl Source for Acknowledging {
     }
 
     fn counted(&self) -> (&Metrics, &'static str) {
-        (&self.shared.metrics, "write")
+        (&self.resources.metrics, "write")
     }
 }
 
@@ -115,13 +116,12 @@ impl Gathered {
 }
 
 struct Receiver {
-    shared: Arc<Shared>,
+    entry: Entry,
     acknowledgements: Arc<Acknowledgements>,
     decoding: Decoding,
     stream: Option<WriteStream>,
     batches: Arc<Semaphore>,
     bytes: u64,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Receiver {
@@ -152,10 +152,9 @@ impl Receiver {
     /// The next message, and the small ones behind it that have already come. A producer numbers each batch, so each
     /// goes by itself.
     async fn gather(&mut self, input: &mut Messages) -> Result<Option<Gathered>, Status> {
-        let mut told = self.shared.told.clone();
         let first = tokio::select! {
             first = input.next() => first.transpose()?,
-            () = told.wait() => {
+            () = self.entry.stopping.cancelled() => {
                 return Err(unavailable("the server is shutting down; what was acknowledged is stored"));
             }
         };
@@ -167,7 +166,7 @@ impl Receiver {
         let more = self.producer().is_none() && gathered.takes(&first);
         gathered.add(first);
         // A client that always has more must not keep the server from stopping.
-        while more && !self.shared.told.has_begun() {
+        while more && !self.entry.stopping.is_cancelled() {
             let fitting = |next: &Result<FlightData, Status>| next.as_ref().is_ok_and(|next| gathered.takes(next));
             let Some(Some(Ok(next))) = Pin::new(&mut *input).next_if(fitting).now_or_never() else { break };
             gathered.add(next);
@@ -202,7 +201,7 @@ impl Receiver {
             (true, [table]) => Put::write(table.clone()),
             (true, []) => return Err(invalid(missing)),
             (true, _) => return Err(invalid("a descriptor path names one table, such as [\"weather\"]")),
-            (false, _) => match self.shared.command(&descriptor.cmd)? {
+            (false, _) => match self.entry.resources.command(&descriptor.cmd)? {
                 Command::Put(put) => put,
                 other => {
                     let verb = other.verb();
@@ -211,12 +210,14 @@ impl Receiver {
             },
         };
         let call = put.verb.name();
+        let granted = self.entry.authorize(Method::DoPut, call)?;
         // An unknown table is refused before the first row.
-        self.shared.database.catalog().table(&put.table).map_err(|error| from_error(&error))?;
+        granted.catalog().table(&put.table).map_err(|error| from_error(&error))?;
         put.producer.as_deref().map_or(Ok(()), check_producer_name).map_err(|error| from_error(&error))?;
-        let open = Arc::new(self.shared.metrics.open(call));
+        let open = Arc::new(self.entry.resources.metrics.open(call));
         Ok(WriteStream {
             call,
+            granted,
             request: Arc::new(convert::write_request(&put)),
             producer: put.producer,
             fence: Fence::default(),
@@ -233,8 +234,6 @@ impl Receiver {
         }
         let small = batches.rows.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
         let submission = Submission {
-            database: self.shared.database.clone(),
-            metrics: Arc::clone(&self.shared.metrics),
             acknowledgements: Arc::clone(&self.acknowledgements),
             stream,
             step,
@@ -245,7 +244,7 @@ impl Receiver {
             submission.run();
             return Ok(());
         }
-        let running = self.shared.blocking(Pool::Readers, move || {
+        let running = self.entry.resources.blocking(Pool::Readers, move || {
             submission.run();
             Ok(())
         });
@@ -260,7 +259,7 @@ impl Receiver {
         let cells = rows.get_array_memory_size() as u64;
         let beside = rows.num_rows() as u64 * ROW_BYTES + lengths.len() as u64 * BATCH_BYTES;
         let bytes = cells + cells / 4 + beside;
-        Ok((place, self.shared.log_queue(bytes, self.bytes).await?))
+        Ok((place, self.entry.resources.log_queue(bytes, self.bytes).await?))
     }
 }
 

@@ -8,18 +8,19 @@ use arrow_flight::FlightData;
 use firn_client::wire::{Answer, Scan};
 use firn_storage::read::Batches;
 use futures::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::outgoing::Outgoing;
-use super::shared::{Pool, Shared};
-use super::source::{Source, stream};
-use super::{Answers, convert};
+use super::resources::granted::Entry;
+use super::resources::Pool;
+use super::streams::{Answers, Source, stream};
+use super::convert;
+use crate::access::Method;
 use crate::metrics::{Metrics, OpenGuard};
 use crate::status::{from_error, unavailable};
 
 struct Scanning {
-    shared: Arc<Shared>,
+    entry: Entry,
     scan: Arc<firn_storage::read::Scan>,
     parts: std::ops::Range<usize>,
     batches: Option<Batches>,
@@ -32,19 +33,16 @@ struct Scanning {
     rows: u64,
     started: Instant,
     _open: OpenGuard,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Serves a scan, or the part of it that its ticket names.
-pub(super) async fn serve(
-    shared: Arc<Shared>,
-    scan: Scan,
-    permit: OwnedSemaphorePermit,
-) -> Result<Answers<FlightData>, Status> {
-    let message_bytes = shared.message_bytes(scan.max_message_bytes)?;
+pub(super) async fn serve(entry: Entry, scan: Scan) -> Result<Answers<FlightData>, Status> {
+    let granted = entry.authorize(Method::DoGet, call(&scan))?;
+    let resources = granted.resources();
+    let message_bytes = resources.message_bytes(scan.max_message_bytes)?;
     let parts = scan.part.map_or(1, |part| part.parts as usize);
-    let request = convert::scan_request(&scan, parts.min(shared.limits.scan_parts.max(1)))?;
-    let found = shared.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+    let request = convert::scan_request(&scan, parts.min(resources.limits.scan_parts.max(1)))?;
+    let found = granted.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
     let parts = match scan.part {
         None => 0..found.parts(),
         // A ticket may name more parts than there are buckets; the surplus is empty.
@@ -64,9 +62,9 @@ pub(super) async fn serve(
         ..Answer::default()
     };
     let scanning = Scanning {
-        _open: shared.metrics.open("scan"),
+        _open: resources.metrics.open("scan"),
         scan: found,
-        shared,
+        entry,
         parts,
         batches: None,
         metadata,
@@ -75,9 +73,13 @@ pub(super) async fn serve(
         outgoing,
         rows: 0,
         started: Instant::now(),
-        _permit: permit,
     };
     Ok(stream(scanning).boxed())
+}
+
+/// The call that a scan is.
+pub(super) fn call(scan: &Scan) -> &'static str {
+    if scan.history { "history" } else { "scan" }
 }
 
 impl Source for Scanning {
@@ -89,7 +91,7 @@ impl Source for Scanning {
                 return Ok(Some(message));
             }
             if self.finished {
-                self.shared.metrics.answered("scan", 1, self.rows, self.started.elapsed());
+                self.entry.resources.metrics.answered("scan", 1, self.rows, self.started.elapsed());
                 return Ok(None);
             }
             let batch = match self.following.take() {
@@ -105,20 +107,20 @@ impl Source for Scanning {
     }
 
     fn counted(&self) -> (&Metrics, &'static str) {
-        (&self.shared.metrics, "scan")
+        (&self.entry.resources.metrics, "scan")
     }
 }
 
 impl Scanning {
     /// The next batch of any rows, or none at the end of the last part.
     async fn read(&mut self) -> Result<Option<RecordBatch>, Status> {
-        if self.shared.told.has_begun() {
+        if self.entry.stopping.is_cancelled() {
             return Err(unavailable("the server is shutting down"));
         }
         let mut parts = std::mem::take(&mut self.parts);
         let mut batches = self.batches.take();
         let scan = Arc::clone(&self.scan);
-        let reading = self.shared.blocking(Pool::Readers, move || {
+        let reading = self.entry.resources.blocking(Pool::Readers, move || {
             loop {
                 if batches.is_none() {
                     let Some(part) = parts.next() else { return Ok((parts, None, None)) };

@@ -10,20 +10,21 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use firn_client::wire::BadRow;
 use firn_storage::commit::{Committed, Fence};
-use firn_storage::database::Database;
 use firn_storage::error::Error;
 use firn_storage::model::batch::{Producer, WriteBatch};
 use firn_storage::model::prove::{Proven, WriteRequest};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::acknowledge::{Acknowledgements, BadRows, Begun};
+use super::resources::granted::Granted;
 use crate::framing::Together;
-use crate::metrics::{Metrics, OpenGuard};
+use crate::metrics::OpenGuard;
 
 /// A stream whose command is known.
 #[derive(Clone)]
 pub(super) struct WriteStream {
     pub call: &'static str,
+    pub granted: Granted,
     pub producer: Option<String>,
     pub request: Arc<WriteRequest>,
     /// Keeps what follows a refused batch out of the log.
@@ -36,8 +37,6 @@ pub(super) type Permits = Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
 
 /// One batch, or several, on the way to the log.
 pub(super) struct Submission {
-    pub database: Database,
-    pub metrics: Arc<Metrics>,
     pub acknowledgements: Arc<Acknowledgements>,
     pub stream: WriteStream,
     /// Where the one batch of a producer stands in its sequence.
@@ -64,12 +63,12 @@ impl Submission {
     }
 
     fn prove(&self, rows: &RecordBatch) -> Result<Proven, Error> {
-        self.database.prove(&self.stream.request, rows)
+        self.stream.granted.database().prove(&self.stream.request, rows)
     }
 
     /// Whether the log will refuse nothing of it, as far as is known: it decides over whole commits only.
     fn is_flawless(&self, proven: &Proven) -> bool {
-        proven.bad_row_count == 0 && self.database.check_blocked(&proven.batch).is_ok()
+        proven.bad_row_count == 0 && self.stream.granted.database().check_blocked(&proven.batch).is_ok()
     }
 
     /// Hands over what was proven of `batches` batches as one commit.
@@ -87,10 +86,10 @@ impl Submission {
                 reason: bad.reason,
             });
             self.acknowledgements.note_bad_rows(begun, BadRows { listed: listed.collect(), count: bad_row_count });
-            self.metrics.bad_rows.inc_by(bad_row_count);
+            self.stream.granted.resources().metrics.bad_rows.inc_by(bad_row_count);
             // A producer's batch goes on to the log without any rows: it is acknowledged, so its number is taken.
             if batch.is_empty() && self.step.is_none() {
-                let position = self.database.position();
+                let position = self.stream.granted.database().position();
                 let committed = Committed { position, ingest_time: 0, rows: 0, duplicate: false };
                 return self.acknowledgements.settle(begun, Ok(committed));
             }
@@ -100,7 +99,7 @@ impl Submission {
     }
 
     fn hand_over(&self, begun: Begun, batches: u64, batch: WriteBatch, started: Instant) {
-        let (metrics, acknowledgements) = (Arc::clone(&self.metrics), Arc::clone(&self.acknowledgements));
+        let (metrics, acknowledgements) = (Arc::clone(&self.stream.granted.resources().metrics), Arc::clone(&self.acknowledgements));
         let (call, permits) = (self.stream.call, Arc::clone(&self.permits));
         let done = move |outcome: Result<Committed, Error>| {
             if let Ok(committed) = &outcome {
@@ -109,6 +108,6 @@ impl Submission {
             acknowledgements.settle(begun, outcome);
             drop(permits);
         };
-        self.database.submit_within(Some(&self.stream.fence), batch, Box::new(done));
+        self.stream.granted.database().submit_within(Some(&self.stream.fence), batch, Box::new(done));
     }
 }

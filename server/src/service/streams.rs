@@ -1,9 +1,19 @@
-//! What a client is sent, one message after the other: each is made when the transport asks for it.
+//! Streams of messages, both ways. What a client is sent is made message by message, when the transport asks for it.
 
+use std::pin::Pin;
+
+use arrow_flight::FlightData;
 use futures::Stream;
+use futures::stream::{BoxStream, Peekable};
 use tonic::Status;
 
 use crate::metrics::Metrics;
+
+/// What a client sends on a stream; its first message can be looked at before it is taken.
+pub(super) type Messages = Peekable<BoxStream<'static, Result<FlightData, Status>>>;
+
+/// A stream of answers.
+pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Where the messages of an answer come from.
 pub(super) trait Source: Send + Sized {

@@ -2,7 +2,7 @@
 //!
 //! So a request is read, answered and written by one core, without another thread to be woken and without what the
 //! first core has just made going through the caches of a second one. A new connection goes to the thread with the
-//! fewest. Large requests are worked on elsewhere (`service/shared.rs`), so that neighbours do not wait for them.
+//! fewest. Large requests are worked on elsewhere (`service/resources/mod.rs`), so that neighbours do not wait for them.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::listener::{Accepted, Connection};
+use crate::connection::{Accepted, Connection, Place};
 
 /// The connections of one thread.
 pub type Incoming = Pin<Box<dyn Stream<Item = io::Result<Connection>> + Send>>;
@@ -28,16 +28,6 @@ pub struct ServingThread {
     serving: AbortHandle,
     /// None once it has.
     ended: Option<oneshot::Receiver<()>>,
-}
-
-/// A connection among those of its thread.
-#[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Where new connections go.
@@ -103,8 +93,7 @@ impl Doors {
     pub fn enter(&self, accept: impl FnOnce(Place) -> Accepted) {
         let serving = self.0.iter().filter(|(thread, _)| !thread.is_closed());
         let Some((thread, open)) = serving.min_by_key(|(_, open)| open.load(Ordering::Relaxed)) else { return };
-        open.fetch_add(1, Ordering::Relaxed);
         // A thread that has just ended takes none: the connection is closed.
-        let _ = thread.send(accept(Place(Arc::clone(open))));
+        let _ = thread.send(accept(Place::new(open)));
     }
 }

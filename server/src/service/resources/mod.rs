@@ -1,19 +1,21 @@
 //! What all calls share: the database, the limits, and the permits that keep memory and threads bounded.
 
+pub(super) mod granted;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use firn_client::wire::Command;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
-use firn_storage::error::Result as EngineResult;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::access::Rights;
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::shutdown::Told;
-use crate::status::{exhausted, from_command, from_error, invalid, new, unavailable};
+use crate::status::{exhausted, from_command, invalid, new, unavailable};
 
 /// Memory is counted in units of this size, because permits are counted in 32 bits.
 const UNIT_BYTES: u64 = 1 << 10;
@@ -37,9 +39,11 @@ impl Drop for MemoryPermit {
 
 /// The state behind every call.
 #[derive(Debug)]
-pub struct Shared {
-    /// The engine.
-    pub database: Database,
+pub struct Resources {
+    /// The engine, which is reached through what was granted.
+    database: Database,
+    /// What every caller may do.
+    rights: Rights,
     /// The limits.
     pub limits: Arc<Limits>,
     /// The counters.
@@ -47,7 +51,7 @@ pub struct Shared {
     /// How long a read's snapshot may be used.
     pub snapshot_age_max: Duration,
     /// Rings when the server stops.
-    pub told: Told,
+    stopping: CancellationToken,
     calls: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     log_queue: Arc<Semaphore>,
@@ -65,9 +69,16 @@ pub enum Pool {
     Waiters,
 }
 
-impl Shared {
-    /// The state of a server that begins.
-    pub fn new(database: Database, limits: Arc<Limits>, metrics: Arc<Metrics>, told: Told, storage: &Options) -> Self {
+impl Resources {
+    /// The state of a server that begins, over `database`, which was opened with `storage`, for callers with `rights`.
+    pub fn new(
+        database: Database,
+        storage: &Options,
+        rights: Rights,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+        stopping: CancellationToken,
+    ) -> Self {
         let units = |bytes: u64| Arc::new(Semaphore::new((bytes / UNIT_BYTES).clamp(1, u64::from(u32::MAX)) as usize));
         Self {
             calls: Arc::new(Semaphore::new(limits.requests_max)),
@@ -77,22 +88,12 @@ impl Shared {
             waiters: Arc::new(Semaphore::new(limits.waiters_max + NOT_WAITING)),
             positions: Arc::new(Semaphore::new(limits.waiters_max)),
             database,
+            rights,
             snapshot_age_max: storage.snapshot_age_max,
             limits,
             metrics,
-            told,
+            stopping,
         }
-    }
-
-    /// Lets one more call in, or refuses it.
-    pub fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
-        if self.told.has_begun() {
-            return Err(unavailable("the server is shutting down"));
-        }
-        let most = self.limits.requests_max;
-        Arc::clone(&self.calls)
-            .try_acquire_owned()
-            .map_err(|_| exhausted(format!("{most} calls are being served (requests-max); try again later")))
     }
 
     /// A share of the memory for requests; what is above the whole budget counts as the whole budget.
@@ -146,16 +147,6 @@ impl Shared {
             tracing::error!("a request ended its thread: {error}");
             Err(new(tonic::Code::Internal, "the request met a defect of the server; its log says more"))
         })
-    }
-
-    /// Runs a call of the engine on a thread that may block.
-    pub async fn engine<T: Send + 'static>(
-        &self,
-        pool: Pool,
-        work: impl FnOnce(&Database) -> EngineResult<T> + Send + 'static,
-    ) -> Result<T, Status> {
-        let database = self.database.clone();
-        self.blocking(pool, move || work(&database).map_err(|error| from_error(&error))).await
     }
 
     /// Reads a command within the limit of its size.

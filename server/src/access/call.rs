@@ -1,0 +1,94 @@
+//! Everything that can be asked of the server, and the right that it needs: one table.
+//!
+//! What is not in it is not served. ListActions answers the part of it that is about actions.
+
+use super::Right;
+
+/// A method of Flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Rows in, acknowledgements out.
+    DoPut,
+    /// Requests in, answers out.
+    DoExchange,
+    /// A ticket's answer.
+    DoGet,
+    /// What there is to read, and tickets.
+    GetFlightInfo,
+    /// The columns of what is read or written.
+    GetSchema,
+    /// Every table.
+    ListFlights,
+    /// Declarations and upkeep.
+    DoAction,
+}
+
+/// Something that can be asked.
+#[derive(Debug)]
+pub struct Call {
+    /// By which method.
+    pub method: Method,
+    /// The command or action.
+    pub name: &'static str,
+    /// What the caller must hold.
+    pub needs: Right,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn call(method: Method, name: &'static str, needs: Right, help: &'static str) -> Call {
+    Call { method, name, needs, help }
+}
+
+use Right::{Alter, Create, Delete, Describe, Drop, Erase, History, Operate, Read, Write};
+use Method::{DoAction, DoExchange, DoGet, DoPut, GetFlightInfo, GetSchema, ListFlights};
+
+/// Every call. A scan of history is a call of its own.
+// A table is read by its rows, which rustfmt would take apart.
+#[rustfmt::skip]
+pub static CALLS: &[Call] = &[
+    call(DoPut, "write", Write, "Writes rows"),
+    call(DoPut, "delete", Delete, "Ends entities"),
+    call(DoPut, "retract", Delete, "Takes rows back"),
+    call(DoExchange, "lookup", Read, "Features of entities"),
+    call(DoExchange, "join", Read, "A spine with its features"),
+    call(DoGet, "lookup", Read, "Features of the entities in a ticket"),
+    call(DoGet, "scan", Read, "The entities of a table"),
+    call(DoGet, "history", History, "Every row of a table"),
+    call(GetFlightInfo, "lookup", Read, "The ticket of a lookup"),
+    call(GetFlightInfo, "scan", Read, "The tickets of a scan"),
+    call(GetFlightInfo, "history", History, "The tickets of a scan of history"),
+    call(GetSchema, "lookup", Describe, "The columns of a lookup's answer"),
+    call(GetSchema, "scan", Describe, "The columns of a scan"),
+    call(GetSchema, "history", Describe, "The columns of a scan of history"),
+    call(GetSchema, "write", Describe, "The columns that a write takes"),
+    call(GetSchema, "delete", Describe, "The columns that a delete takes"),
+    call(GetSchema, "retract", Describe, "The columns that a retract takes"),
+    call(ListFlights, "flights", Describe, "Every table"),
+    call(DoAction, "create_entity", Create, "Declares an entity: {\"entity\",\"key\":[{\"name\",\"type\"}],\"bucket_by\",\"buckets\"}"),
+    call(DoAction, "list_entities", Describe, "All entities with their declarations: {}"),
+    call(DoAction, "describe_entity", Describe, "The declaration of an entity: {\"entity\"}"),
+    call(DoAction, "drop_entity", Drop, "Removes an entity without tables: {\"entity\"}"),
+    call(DoAction, "create_table", Create, "Declares a feature table: {\"table\",\"entity\",\"event_time\",\"features\":[…],…}"),
+    call(DoAction, "alter_table", Alter, "Changes a table: {\"table\",\"add\",\"widen\",\"rename\",\"retire\",\"purge\",\"set\"}"),
+    call(DoAction, "seal_table", Alter, "Ends the loading of history: {\"table\"}"),
+    call(DoAction, "list_tables", Describe, "All tables: {}"),
+    call(DoAction, "describe_table", Describe, "The declaration of a table: {\"table\"}"),
+    call(DoAction, "drop_table", Drop, "Removes a table and its rows: {\"table\"}"),
+    call(DoAction, "flush", Operate, "Writes memtables to segments: {\"table\"} or {} for all"),
+    call(DoAction, "compact", Operate, "Merges segments and builds latest packs: {\"table\"} or {} for all"),
+    call(DoAction, "status", Operate, "What the database holds and does: {}"),
+    call(DoAction, "erase", Erase, "Removes entities at all bounds, physically: {\"entity\",\"entities\":{…},\"block\"}"),
+];
+
+impl Call {
+    /// The call of `name` by `method`.
+    pub fn find(method: Method, name: &str) -> Option<&'static Self> {
+        CALLS.iter().find(|call| call.method == method && call.name == name)
+    }
+
+    /// Every action.
+    pub fn actions() -> impl Iterator<Item = &'static Self> {
+        CALLS.iter().filter(|call| call.method == DoAction)
+    }
+}
