@@ -33,7 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic_health::ServingStatus;
 
 use access::Rights;
-use config::Config;
+use config::{Config, Limits};
 use delivery::{Delivered, Deliveries};
 use metrics::Metrics;
 use monitor::Monitor;
@@ -111,12 +111,7 @@ impl Server {
         let deliveries = Arc::new(Deliveries::new(limits.answer_stall_max, Arc::clone(&metrics)));
         let delivering = tokio::spawn(Arc::clone(&deliveries).watch());
         let start = |number| {
-            let router = tonic::transport::Server::builder()
-                .initial_stream_window_size(WINDOW_BYTES)
-                .initial_connection_window_size(WINDOW_BYTES)
-                .max_concurrent_streams(limits.streams_per_connection_max)
-                .http2_keepalive_interval(Some(limits.keepalive_interval))
-                .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+            let router = transport(&limits)
                 .add_service(health_service.clone())
                 .add_service(Delivered::new(flight.clone(), Arc::clone(&deliveries)));
             let ending = stopping.clone();
@@ -192,6 +187,16 @@ impl Server {
         let closed = tokio::task::spawn_blocking(move || database.close()).await;
         closed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
+}
+
+/// HTTP/2 within the limits of a connection.
+fn transport(limits: &Limits) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
