@@ -509,7 +509,7 @@ async fn at_least_waits_and_times_out() {
     let harness = Harness::start().await;
     harness.weather().await;
     let first = harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
-    let (log, sequence) = first.read_position.split_once('-').unwrap();
+    let (log, sequence) = first.read_position.rsplit_once('-').unwrap();
     let next = u64::from_str_radix(sequence, 16).unwrap() + 1;
     let future = format!("{log}-{next:x}");
     let ask = |wait: &str| {

@@ -40,8 +40,8 @@ const fn call(method: Method, name: &'static str, needs: Right, help: &'static s
     Call { method, name, needs, help }
 }
 
-use Right::{Alter, Create, Delete, Describe, Drop, Erase, History, Operate, Read, Write};
 use Method::{DoAction, DoExchange, DoGet, DoPut, GetFlightInfo, GetSchema, ListFlights};
+use Right::{Alter, Create, Delete, Describe, Drop, Erase, History, Operate, Read, Write};
 
 /// Every call. A scan of history is a call of its own.
 // A table is read by its rows, which rustfmt would take apart.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use tonic::Status;
 
 use super::convert;
-use super::resources::granted::{Entry, Granted};
 use super::resources::Pool;
+use super::resources::granted::{Entry, Granted};
 use crate::access::{Call, Method};
 use crate::status::{from_command, from_error, invalid, unimplemented};
 

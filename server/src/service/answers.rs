@@ -19,8 +19,8 @@ use super::chunks::{Answered, Asked, Chunk, Chunks, Reading};
 use super::convert;
 use super::moment::Moment;
 use super::outgoing::Outgoing;
-use super::resources::granted::Granted;
 use super::resources::MemoryPermit;
+use super::resources::granted::Granted;
 use crate::status::{self, from_error, invalid};
 
 /// A lookup or a join, read but not yet planned.

@@ -41,10 +41,7 @@ struct Exchange {
 }
 
 /// Serves a stream.
-pub(super) fn serve(
-    entry: Entry,
-    input: Messages,
-) -> impl Stream<Item = Result<FlightData, Status>> + Send {
+pub(super) fn serve(entry: Entry, input: Messages) -> impl Stream<Item = Result<FlightData, Status>> + Send {
     stream(Exchange {
         decoding: Decoding::new(&entry.resources),
         entry,

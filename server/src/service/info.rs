@@ -11,8 +11,8 @@ use tonic::{Code, Status};
 
 use super::get::ENTITIES_MISSING;
 use super::protocol::Protocol;
-use super::resources::granted::{Entry, Granted};
 use super::resources::Pool;
+use super::resources::granted::{Entry, Granted};
 use super::{convert, scan};
 use crate::access::Method;
 use crate::status::{from_error, invalid, new};

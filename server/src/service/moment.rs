@@ -13,8 +13,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use tonic::Status;
 
-use super::resources::granted::Granted;
 use super::resources::Pool;
+use super::resources::granted::Granted;
 
 /// A snapshot that several chunks wait for.
 pub(super) type Pinned = SharedFuture<BoxFuture<'static, Result<Arc<Snapshot>, Status>>>;

@@ -19,12 +19,12 @@ use tokio::task::AbortHandle;
 use tonic::Status;
 
 use super::acknowledge::{Acknowledgements, Next};
+use super::convert;
 use super::decoding::Decoding;
 use super::resources::granted::Entry;
 use super::resources::{Pool, Resources};
 use super::streams::{Messages, Source, stream};
 use super::submission::{Submission, WriteStream};
-use super::convert;
 use crate::access::Method;
 use crate::framing::Together;
 use crate::metrics::Metrics;
@@ -43,10 +43,7 @@ const ROW_BYTES: u64 = 96;
 const BATCH_BYTES: u64 = 16 << 10;
 
 /// Serves a stream.
-pub(super) fn serve(
-    entry: Entry,
-    input: Messages,
-) -> impl Stream<Item = Result<PutResult, Status>> + Send {
+pub(super) fn serve(entry: Entry, input: Messages) -> impl Stream<Item = Result<PutResult, Status>> + Send {
     let resources = Arc::clone(&entry.resources);
     let acknowledgements = Arc::new(Acknowledgements::default());
     let receiver = Receiver {
@@ -233,13 +230,8 @@ impl Receiver {
             return Ok(());
         }
         let small = batches.rows.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
-        let submission = Submission {
-            acknowledgements: Arc::clone(&self.acknowledgements),
-            stream,
-            step,
-            batches,
-            permits,
-        };
+        let submission =
+            Submission { acknowledgements: Arc::clone(&self.acknowledgements), stream, step, batches, permits };
         if small {
             submission.run();
             return Ok(());

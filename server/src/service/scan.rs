@@ -10,11 +10,11 @@ use firn_storage::read::Batches;
 use futures::StreamExt;
 use tonic::Status;
 
-use super::outgoing::Outgoing;
-use super::resources::granted::Entry;
-use super::resources::Pool;
-use super::streams::{Answers, Source, stream};
 use super::convert;
+use super::outgoing::Outgoing;
+use super::resources::Pool;
+use super::resources::granted::Entry;
+use super::streams::{Answers, Source, stream};
 use crate::access::Method;
 use crate::metrics::{Metrics, OpenGuard};
 use crate::status::{from_error, unavailable};

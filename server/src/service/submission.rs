@@ -99,7 +99,8 @@ impl Submission {
     }
 
     fn hand_over(&self, begun: Begun, batches: u64, batch: WriteBatch, started: Instant) {
-        let (metrics, acknowledgements) = (Arc::clone(&self.stream.granted.resources().metrics), Arc::clone(&self.acknowledgements));
+        let (metrics, acknowledgements) =
+            (Arc::clone(&self.stream.granted.resources().metrics), Arc::clone(&self.acknowledgements));
         let (call, permits) = (self.stream.call, Arc::clone(&self.permits));
         let done = move |outcome: Result<Committed, Error>| {
             if let Ok(committed) = &outcome {
