@@ -17,7 +17,7 @@ use firn_storage::io::Files;
 use firn_storage::io::simulated::Simulated;
 use firn_storage::model::batch::{Producer, Verb, WriteRequest};
 use firn_storage::model::declare::Change;
-use firn_storage::read::{Bound, ScanRequest};
+use firn_storage::read::ScanRequest;
 use firn_storage::time::{Clock, ManualClock};
 use serde_json::{Value, json};
 
@@ -206,16 +206,11 @@ pub(crate) fn everything(database: &Database) -> Result<Vec<RecordBatch>> {
         for history in [true, false] {
             let scan = database.scan(&ScanRequest {
                 table: table.name.clone(),
-                columns: None,
-                as_of: Bound::Latest,
-                known_at: Bound::Latest,
                 history,
-                from: None,
-                to: None,
-                position: None,
-                schema_version: None,
                 clock: Some(NOW),
                 parts: 1,
+                event_time: true,
+                ..ScanRequest::default()
             })?;
             for part in 0..scan.parts() {
                 for batch in scan.open(part)? {

@@ -68,6 +68,8 @@ pub(super) fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanReques
         schema_version: scan.schema_version,
         clock: scan.clock,
         parts,
+        keys: None,
+        event_time: false,
     })
 }
 

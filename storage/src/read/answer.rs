@@ -119,6 +119,20 @@ impl<'a> AnswerTable<'a> {
         self.base.rows()
     }
 
+    /// Whether each row has a winner, a value or a null, in some column. To be asked before [`AnswerTable::finish`], which
+    /// lets winners expire.
+    pub(crate) fn won(&self) -> Vec<bool> {
+        let wins = |status: u8| status == Status::Value as u8 || status == Status::Null as u8;
+        let mut won = vec![false; self.rows()];
+        for column in &self.columns {
+            match column.statuses.as_deref().or(self.base.each()) {
+                None => won.fill(true),
+                Some(statuses) => won.iter_mut().zip(statuses).for_each(|(won, &status)| *won |= wins(status)),
+            }
+        }
+        won
+    }
+
     /// The columns, the block's share of each (empty for those that are not of fixed width), and the base.
     pub(crate) fn split(&mut self) -> (&mut [AnswerColumn<'a>], Vec<&mut [u8]>, &BaseStatuses) {
         let rows = self.base.rows();

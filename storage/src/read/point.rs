@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
-use super::answer::{AnswerTable, BaseStatuses, FeatureAnswer, Status};
+use super::answer::FeatureAnswer;
 use super::bounds::{Bounds, RowBounds};
-use super::latest::Packed;
+use super::fill::{Filling, fill};
+use super::find::find;
+use super::parallel;
 use super::plain::{Answer, PlainAnswer, TableAnswer};
 use super::plan::{KeyGroup, Plan, TablePart};
-use super::resolve::{Item, Resolved, Wanted, resolve};
+use super::resolve::Item;
 use super::snapshot::Snapshot;
-use super::{latest, parallel};
-use crate::dictionary::UNKNOWN;
 use crate::error::{Error, Result};
 use crate::model::cast::door_cast;
 use crate::model::key;
@@ -33,7 +33,15 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
         for part in &group.tables {
             let horizon = &snapshot.view(&part.table)?.horizon;
             let forgotten = forgotten_rows(plan, part, horizon, &bounds, batch.num_rows())?;
-            let table = fill_table(plan, snapshot, part, &items, &bounds, batch.num_rows(), threads)?;
+            let how = Filling {
+                view: snapshot.view(&part.table)?,
+                bounds: &bounds,
+                rows: batch.num_rows(),
+                event_times: plan.event_times,
+                threads,
+                blocks: &snapshot.resources.blocks,
+            };
+            let table = fill(part, &items, &how)?;
             let answer = table.finish(&forgotten, &bounds, (plan.status, plan.event_times), threads)?;
             answers.push((part, answer));
         }
@@ -130,7 +138,7 @@ fn group_items(group: &KeyGroup, batch: &RecordBatch, threads: usize) -> Result<
     let found = parallel::map(starts, threads, |start| {
         let rows = share.min(batch.num_rows() - start);
         let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, rows)).collect();
-        find_items(group, &columns, start as u32)
+        find(&group.entity, &group.state, &columns, start as u32)
     })?;
     let mut parts = found.into_iter();
     let mut items = parts.next().unwrap_or_else(|| vec![Vec::new(); group.entity.buckets as usize]);
@@ -138,76 +146,6 @@ fn group_items(group: &KeyGroup, batch: &RecordBatch, threads: usize) -> Result<
         items.iter_mut().zip(part).for_each(|(items, more)| items.extend(more));
     }
     Ok(items)
-}
-
-/// The known entities among the keys in `columns`, per bucket; `first` is the place of the first of them.
-fn find_items(group: &KeyGroup, columns: &[ArrayRef], first: u32) -> Result<Vec<Vec<Item>>> {
-    let keys = key::encode(&group.entity.key, columns)?;
-    let mut places: Vec<Vec<u32>> = vec![Vec::new(); group.entity.buckets as usize];
-    let mut hashes: Vec<u64> = Vec::with_capacity(keys.len());
-    for row in 0..keys.len() {
-        let bytes = keys.get(row);
-        let hash = key::hash(bytes);
-        places[key::bucket_of(&group.entity, bytes, hash) as usize].push(row as u32);
-        hashes.push(hash);
-    }
-    let mut ordinals = vec![UNKNOWN; keys.len()];
-    let mut items = Vec::with_capacity(places.len());
-    for (bucket, places) in places.iter().enumerate() {
-        if places.is_empty() {
-            items.push(Vec::new());
-            continue;
-        }
-        // The dictionary is locked against its writer meanwhile, so large requests come in pieces.
-        for places in places.chunks(FIND_KEYS) {
-            group.state.dictionaries[bucket].find(&keys, places, &hashes, &mut ordinals)?;
-        }
-        let found = places.iter().map(|&row| Item { place: first + row, ordinal: ordinals[row as usize] });
-        items.push(found.filter(|item| item.ordinal != UNKNOWN).collect());
-    }
-    Ok(items)
-}
-
-/// Keys that are looked up in a dictionary at once.
-const FIND_KEYS: usize = 8192;
-
-/// The answer of one table, filled from the latest packs where they serve and from history elsewhere.
-fn fill_table<'a>(
-    plan: &Plan,
-    snapshot: &Snapshot,
-    part: &'a TablePart,
-    items: &[Vec<Item>],
-    bounds: &Bounds,
-    rows: usize,
-    threads: usize,
-) -> Result<AnswerTable<'a>> {
-    let view = snapshot.view(&part.table)?;
-    let features: Vec<u32> = part.features.iter().map(|part| part.feature.id).collect();
-    let event_times = plan.event_times || part.features.iter().any(|feature| feature.max_age.is_some());
-    let wanted = Wanted { features: &features, event_times };
-    let (packed, rest) = latest::split(bounds, part, view, items);
-    let resolved: Vec<Resolved> =
-        parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, bounds, wanted))?;
-    let base = base_statuses(rows, &packed, &resolved);
-    let mut table = AnswerTable::new(&part.features, &part.state, base, plan.event_times, &snapshot.resources.blocks);
-    packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
-    table.fill(&resolved, threads)?;
-    Ok(table)
-}
-
-/// Value for every row that one row of a pack or of history answers whole, never for all others.
-fn base_statuses(rows: usize, packed: &[Packed<'_>], resolved: &[Resolved]) -> BaseStatuses {
-    let sources = || resolved.iter().flat_map(|resolved| &resolved.sources);
-    let in_packs: usize = packed.iter().map(Packed::len).sum();
-    let in_history: usize = sources().map(|source| source.picks.len()).sum();
-    if in_packs + in_history == rows {
-        return BaseStatuses::Values(rows);
-    }
-    let mut statuses = vec![Status::Never as u8; rows];
-    let packed = packed.iter().flat_map(Packed::places);
-    let picked = sources().flat_map(|source| source.picks.iter().map(|pick| pick.place));
-    packed.chain(picked).for_each(|place| statuses[place as usize] = Status::Value as u8);
-    BaseStatuses::Each(statuses)
 }
 
 /// The rows whose bounds lie before the horizon: an error unless statuses were asked for and bounds are per row.

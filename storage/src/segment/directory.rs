@@ -232,7 +232,7 @@ impl Directory {
 
     /// Every entity with its rows, in order. A mapped directory must be [verified](Directory::verify) before.
     pub fn iter(&self) -> Entities<'_> {
-        Entities { directory: self, entity: 0, word: 0, bits: None }
+        Entities { directory: self, cursor: EntityCursor::default() }
     }
 }
 
@@ -240,20 +240,39 @@ impl Directory {
 #[derive(Debug, Clone)]
 pub struct Entities<'a> {
     directory: &'a Directory,
-    entity: usize,
-    word: usize,
-    /// What is left of the bitmap's word.
-    bits: Option<u64>,
+    cursor: EntityCursor,
 }
 
 impl Iterator for Entities<'_> {
     type Item = (u32, Range<u32>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.entity >= self.directory.entities as usize {
+        self.cursor.next(self.directory)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.directory.entities() as usize - self.cursor.entity.min(self.directory.entities() as usize);
+        (left, Some(left))
+    }
+}
+
+/// Where one stands among the entities of a directory, for those who cannot borrow it meanwhile.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EntityCursor {
+    entity: usize,
+    word: usize,
+    /// What is left of the bitmap's word.
+    bits: Option<u64>,
+}
+
+impl EntityCursor {
+    /// The next entity of `directory`, the same at each call, which must be [verified](Directory::verify) if it is
+    /// mapped.
+    pub fn next(&mut self, directory: &Directory) -> Option<(u32, Range<u32>)> {
+        if self.entity >= directory.entities as usize {
             return None;
         }
-        let ordinal = match &self.directory.ordinals {
+        let ordinal = match &directory.ordinals {
             Ordinals::Sorted(ordinals) => ordinals.values[self.entity],
             Ordinals::Bitmap { words, .. } => {
                 let mut bits = self.bits.unwrap_or_else(|| words.values[0]);
@@ -262,17 +281,12 @@ impl Iterator for Entities<'_> {
                     bits = *words.values.get(self.word)?;
                 }
                 self.bits = Some(bits & (bits - 1));
-                self.directory.first + self.word as u32 * 64 + bits.trailing_zeros()
+                directory.first + self.word as u32 * 64 + bits.trailing_zeros()
             }
         };
-        let rows = self.directory.start(self.entity)..self.directory.start(self.entity + 1);
+        let rows = directory.start(self.entity)..directory.start(self.entity + 1);
         self.entity += 1;
         Some((ordinal, rows))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.directory.entities() as usize - self.entity.min(self.directory.entities() as usize);
-        (left, Some(left))
     }
 }
 

@@ -11,7 +11,7 @@ use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind};
 use firn_storage::model::batch::{Verb, WriteRequest};
 use firn_storage::model::declare::Change;
-use firn_storage::read::{Bound, ScanRequest};
+use firn_storage::read::ScanRequest;
 use serde_json::json;
 
 use super::{refused, row, world};
@@ -49,19 +49,7 @@ fn send_until_taken(world: &World, database: &Database, number: i64) {
 }
 
 fn scan_of(table: &str) -> ScanRequest {
-    ScanRequest {
-        table: table.to_owned(),
-        columns: None,
-        as_of: Bound::Latest,
-        known_at: Bound::Latest,
-        history: true,
-        from: None,
-        to: None,
-        position: None,
-        schema_version: None,
-        clock: None,
-        parts: 1,
-    }
+    ScanRequest { table: table.to_owned(), history: true, parts: 1, ..ScanRequest::default() }
 }
 
 /// How many rows the history of `table` has.

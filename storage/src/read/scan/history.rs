@@ -1,6 +1,8 @@
-//! A scan of history: every row and tombstone, with everything needed to rebuild the table.
+//! A scan of history: every row and tombstone, with everything needed to rebuild the table. Rows are met a batch at a
+//! time, so that a scan holds no more than one batch, however large the runs are.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
@@ -10,13 +12,15 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field};
 use arrow_select::interleave::interleave;
+use roaring::RoaringBitmap;
 
-use super::scan::{Batches, Scan};
+use super::pinned::{Batches, Scan};
 use crate::error::Result;
 use crate::model::key;
 use crate::model::types::as_declared;
-use crate::rows::RowKind;
+use crate::rows::{RowKind, StepBound};
 use crate::run::Run;
+use crate::segment::directory::{EntityCursor, Hint};
 use crate::time::Micros;
 
 /// Rows of one batch.
@@ -30,47 +34,106 @@ struct HistoryRow {
 }
 
 /// The batches of `bucket`.
-pub(crate) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
+pub(super) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
     let runs: Vec<Arc<Run>> = scan.view.buckets[bucket as usize].runs().cloned().collect();
     Box::new(runs.into_iter().flat_map(move |run| read_run(Arc::clone(&scan), bucket, run)))
 }
 
 fn read_run(scan: Arc<Scan>, bucket: u32, run: Arc<Run>) -> Batches {
-    let rows = match visible_rows(&scan, bucket, &run) {
-        Ok(rows) => rows,
-        Err(error) => return Box::new(std::iter::once(Err(error))),
-    };
-    let starts = (0..rows.len()).step_by(BATCH_ROWS);
-    Box::new(starts.map(move |start| {
-        let end = (start + BATCH_ROWS).min(rows.len());
-        batch(&scan, bucket, &run, &rows[start..end])
-    }))
+    let mut rows = HistoryRows::new(scan, bucket, run);
+    Box::new(std::iter::from_fn(move || rows.next_batch().transpose()))
 }
 
-/// The rows of `run` within the bounds and the window.
-fn visible_rows(scan: &Scan, bucket: u32, run: &Run) -> Result<Vec<HistoryRow>> {
-    let rows = &run.rows;
-    let point = scan.bounds.of(0);
-    let visible_steps = rows.steps.bound(point.known_at, point.position);
-    let (from, to) = scan.window.unwrap_or((i64::MIN, i64::MAX));
-    let to = to.min(point.as_of);
-    let erased = scan.state.erased(bucket);
-    let mut visible = Vec::new();
-    for (ordinal, range) in rows.entities()? {
-        if erased.contains(ordinal) {
-            continue;
+/// The rows of a run that a scan answers, met one batch at a time.
+struct HistoryRows {
+    scan: Arc<Scan>,
+    bucket: u32,
+    run: Arc<Run>,
+    steps: StepBound,
+    erased: Arc<RoaringBitmap>,
+    entities: Entities,
+    /// An entity and those of its rows that are not yet looked at.
+    begun: Option<(u32, Range<u32>)>,
+}
+
+/// The entities that are not yet begun.
+enum Entities {
+    /// All of the run; the flag says whether its directory is known to be whole.
+    All(EntityCursor, bool),
+    /// Those that were asked for.
+    Chosen(std::vec::IntoIter<u32>, Hint),
+}
+
+impl HistoryRows {
+    fn new(scan: Arc<Scan>, bucket: u32, run: Arc<Run>) -> Self {
+        let steps = run.rows.steps.bound(scan.bounds.of(0).known_at, scan.snapshot.sequence());
+        let erased = scan.state.erased(bucket);
+        let entities = match &scan.chosen {
+            Some(chosen) => Entities::Chosen(chosen[bucket as usize].clone().into_iter(), Hint::default()),
+            None => Entities::All(EntityCursor::default(), false),
+        };
+        Self { scan, bucket, run, steps, erased, entities, begun: None }
+    }
+
+    /// The next batch; none after the last row.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut rows = Vec::new();
+        while rows.len() < BATCH_ROWS {
+            if self.begun.is_none() {
+                self.begun = self.next_entity()?;
+            }
+            let Some((ordinal, left)) = self.begun.take() else { break };
+            let left = self.take_visible(ordinal, left, &mut rows);
+            self.begun = (!left.is_empty()).then_some((ordinal, left));
         }
-        if let Some(checks) = &rows.checks {
-            checks.rows(range.clone())?;
+        if rows.is_empty() {
+            return Ok(None);
         }
-        for row in range {
-            let time = rows.event_times[row as usize];
-            if visible_steps.sees(&rows.steps, rows.row_steps[row as usize]) && (from..=to).contains(&time) {
-                visible.push(HistoryRow { ordinal, row });
+        batch(&self.scan, self.bucket, &self.run, &rows).map(Some)
+    }
+
+    /// The next entity and its rows, whose bytes are checked.
+    fn next_entity(&mut self) -> Result<Option<(u32, Range<u32>)>> {
+        let rows = &self.run.rows;
+        loop {
+            let (ordinal, range) = match &mut self.entities {
+                Entities::All(cursor, whole) => {
+                    if !std::mem::replace(whole, true) {
+                        rows.entities()?;
+                    }
+                    let Some((ordinal, range)) = cursor.next(&rows.directory) else { return Ok(None) };
+                    if let Some(checks) = &rows.checks {
+                        checks.rows(range.clone())?;
+                    }
+                    (ordinal, range)
+                }
+                Entities::Chosen(ordinals, hint) => {
+                    let Some(ordinal) = ordinals.next() else { return Ok(None) };
+                    let Some(entity) = rows.entity_from(hint, ordinal)? else { continue };
+                    (ordinal, rows.rows_of(entity)?)
+                }
+            };
+            if !self.erased.contains(ordinal) {
+                return Ok(Some((ordinal, range)));
             }
         }
     }
-    Ok(visible)
+
+    /// Adds the visible rows of `range`, which belong to `ordinal`, until there are enough; what is left of it.
+    fn take_visible(&self, ordinal: u32, mut range: Range<u32>, into: &mut Vec<HistoryRow>) -> Range<u32> {
+        let rows = &self.run.rows;
+        let (from, to) = self.scan.event_times.unwrap_or((i64::MIN, i64::MAX));
+        let to = to.min(self.scan.bounds.of(0).as_of);
+        while into.len() < BATCH_ROWS
+            && let Some(row) = range.next()
+        {
+            let time = rows.event_times[row as usize];
+            if self.steps.sees(&rows.steps, rows.row_steps[row as usize]) && (from..=to).contains(&time) {
+                into.push(HistoryRow { ordinal, row });
+            }
+        }
+        range
+    }
 }
 
 fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<RecordBatch> {
@@ -90,7 +153,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
         Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
     };
     columns.push(times(&|row| run.rows.event_times[row as usize]));
-    if !scan.table.row_id.is_empty() {
+    if !scan.part.table.row_id.is_empty() {
         columns.extend(row_id_columns(scan, run, &kept)?);
     }
     columns.push(times(&|row| run.rows.ingest_time(row)));
@@ -98,7 +161,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
     columns.push(Arc::new(kept.iter().map(|row| Some(kind_name(run.rows.kind(row.row)))).collect::<StringArray>()));
     columns.push(Arc::new(kept.iter().map(|row| run.rows.places.of(row.row)).collect::<UInt32Array>()));
     columns.push(features_column(scan, run, &kept)?);
-    for part in &scan.features {
+    for part in &scan.part.features {
         columns.push(as_declared(cells(run, &kept, part.feature.id, &part.stored)?, &part.feature.data_type)?);
     }
     Ok(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?)
@@ -115,7 +178,7 @@ fn kind_name(kind: RowKind) -> &'static str {
 /// The row id columns; null for the null row id of a tombstone.
 fn row_id_columns(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<Vec<ArrayRef>> {
     let with_id: Vec<&HistoryRow> = rows.iter().filter(|row| !run.rows.row_id(row.row).is_empty()).collect();
-    let decoded = key::decode(&scan.table.row_id, &mut with_id.iter().map(|row| run.rows.row_id(row.row)))?;
+    let decoded = key::decode(&scan.part.table.row_id, &mut with_id.iter().map(|row| run.rows.row_id(row.row)))?;
     let mut next = 0;
     let picks: Vec<(usize, usize)> = rows
         .iter()
@@ -138,7 +201,7 @@ fn row_id_columns(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<Vec<Arr
 fn features_column(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<ArrayRef> {
     let field = Field::new("item", DataType::Utf8, false);
     let mut names = ListBuilder::new(StringBuilder::new()).with_field(field);
-    let all = scan.table.features.iter().chain(&scan.table.retired);
+    let all = scan.part.table.features.iter().chain(&scan.part.table.retired);
     let known: Vec<(u32, &str)> = all.map(|feature| (feature.id, feature.name.as_str())).collect();
     for row in rows {
         match run.rows.kind(row.row) {

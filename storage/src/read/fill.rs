@@ -1,0 +1,58 @@
+//! Filling the answer of one table: from the latest packs where they serve, from history elsewhere. Lookups, joins and
+//! scans of the latest rows are this one function.
+
+use std::sync::Arc;
+
+use super::answer::{AnswerTable, BaseStatuses, Status};
+use super::block::SpareBlocks;
+use super::bounds::Bounds;
+use super::latest::Packed;
+use super::plan::TablePart;
+use super::resolve::{Item, Resolved, Wanted, resolve};
+use super::{latest, parallel};
+use crate::error::Result;
+use crate::view::TableView;
+
+/// How an answer is filled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filling<'a> {
+    pub(crate) view: &'a TableView,
+    pub(crate) bounds: &'a Bounds,
+    /// How many rows the answer has.
+    pub(crate) rows: usize,
+    /// Whether the winners' event times are kept.
+    pub(crate) event_times: bool,
+    pub(crate) threads: usize,
+    pub(crate) blocks: &'a Arc<SpareBlocks>,
+}
+
+/// The answer of `part` for `items`, which are by bucket.
+pub(crate) fn fill<'a>(part: &'a TablePart, items: &[Vec<Item>], how: &Filling<'_>) -> Result<AnswerTable<'a>> {
+    let Filling { view, bounds, threads, .. } = *how;
+    let features: Vec<u32> = part.features.iter().map(|part| part.feature.id).collect();
+    let event_times = how.event_times || part.features.iter().any(|feature| feature.max_age.is_some());
+    let wanted = Wanted { features: &features, event_times };
+    let (packed, rest) = latest::split(bounds, part, view, items);
+    let resolved: Vec<Resolved> =
+        parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, bounds, wanted))?;
+    let base = base_statuses(how.rows, &packed, &resolved);
+    let mut table = AnswerTable::new(&part.features, &part.state, base, how.event_times, how.blocks);
+    packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
+    table.fill(&resolved, threads)?;
+    Ok(table)
+}
+
+/// Value for every row that one row of a pack or of history answers whole, never for all others.
+fn base_statuses(rows: usize, packed: &[Packed<'_>], resolved: &[Resolved]) -> BaseStatuses {
+    let sources = || resolved.iter().flat_map(|resolved| &resolved.sources);
+    let in_packs: usize = packed.iter().map(Packed::len).sum();
+    let in_history: usize = sources().map(|source| source.picks.len()).sum();
+    if in_packs + in_history == rows {
+        return BaseStatuses::Values(rows);
+    }
+    let mut statuses = vec![Status::Never as u8; rows];
+    let packed = packed.iter().flat_map(Packed::places);
+    let picked = sources().flat_map(|source| source.picks.iter().map(|pick| pick.place));
+    packed.chain(picked).for_each(|place| statuses[place as usize] = Status::Value as u8);
+    BaseStatuses::Each(statuses)
+}

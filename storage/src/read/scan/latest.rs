@@ -1,0 +1,145 @@
+//! A scan without history: one row per entity that stands within the bounds.
+//!
+//! Entities are taken by the thousand, in the order of their ordinals, and answered as a lookup of them would be: from the
+//! latest pack where it serves, else by the rule. An entity whose features have a winner stands. Of the few others it is
+//! asked in history whether a row of theirs stands that says nothing of these features.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow_select::filter::FilterBuilder;
+
+use super::pinned::{Batches, Piece, Scan};
+use crate::error::Result;
+use crate::model::key;
+use crate::read::fill::{Filling, fill};
+use crate::read::resolve::{Item, Wanted, resolve};
+use crate::read::walk::{Standing, bound_runs, walk};
+use crate::time::Micros;
+
+/// Entities that are looked at for one batch.
+const PIECE_ORDINALS: u32 = 8192;
+
+/// The batches of `bucket`.
+pub(super) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
+    let pieces = scan.pieces(bucket, PIECE_ORDINALS);
+    Box::new(pieces.into_iter().filter_map(move |piece| read_piece(&scan, bucket, &piece).transpose()))
+}
+
+fn read_piece(scan: &Scan, bucket: u32, piece: &Piece) -> Result<Option<RecordBatch>> {
+    let mut ordinals = piece.ordinals();
+    let erased = scan.state.erased(bucket);
+    if !erased.is_empty() {
+        ordinals.retain(|&ordinal| !erased.contains(ordinal));
+    }
+    let items = ordinals.iter().zip(0..).map(|(&ordinal, place)| Item { place, ordinal });
+    let items: Vec<Item> = items.collect();
+    let (mut stand, features) = answer(scan, bucket, &items)?;
+    let keys = keys_of(scan, bucket, &ordinals, &mut stand)?;
+    if keys.ends.is_empty() {
+        return Ok(None);
+    }
+    let mut columns = key::decode(&scan.entity.key, &mut keys.iter())?;
+    let mask = BooleanArray::from_iter(stand.iter().map(|stands| Some(stands.is_some())));
+    let filter = FilterBuilder::new(&mask).optimize().build();
+    if scan.event_time {
+        let times: Vec<Micros> = stand.iter().copied().flatten().collect();
+        columns.push(Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")));
+    }
+    let all = mask.true_count() == mask.len();
+    for cells in features {
+        columns.push(if all { cells } else { filter.filter(cells.as_ref())? });
+    }
+    Ok(Some(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?))
+}
+
+/// For each of `items` whether a row of its stands, with the event time of the newest such row where that matters, and
+/// the answers of all of them.
+fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros>>, Vec<ArrayRef>)> {
+    if scan.part.features.is_empty() {
+        return Ok((standing(scan, bucket, items)?, Vec::new()));
+    }
+    let mut by_bucket = vec![Vec::new(); scan.view.buckets.len()];
+    by_bucket[bucket as usize] = items.to_vec();
+    let how = Filling {
+        view: &scan.view,
+        bounds: &scan.bounds,
+        rows: items.len(),
+        event_times: false,
+        threads: 1,
+        blocks: &scan.snapshot.resources.blocks,
+    };
+    let table = fill(&scan.part, &by_bucket, &how)?;
+    let stand = if scan.event_time || scan.event_times.is_some() {
+        standing(scan, bucket, items)?
+    } else {
+        let mut stand: Vec<Option<Micros>> = table.won().into_iter().map(|won| won.then_some(Micros::MAX)).collect();
+        let left: Vec<Item> = items.iter().filter(|item| stand[item.place as usize].is_none()).copied().collect();
+        walk_each(scan, bucket, &left, &mut stand)?;
+        stand
+    };
+    let answer = table.finish(&[], &scan.bounds, (false, false), 1)?;
+    let answers = answer.into_columns(&scan.part.features, items.len())?;
+    Ok((stand, answers.into_iter().filter_map(|[cells, ..]| cells).collect()))
+}
+
+/// The event time of the newest standing row, within the event times that select, of each of `items`.
+fn standing(scan: &Scan, bucket: u32, items: &[Item]) -> Result<Vec<Option<Micros>>> {
+    let view = &scan.view.buckets[bucket as usize];
+    let wanted = Wanted { features: &[], event_times: true };
+    let newest = resolve(view, items.to_vec(), &scan.bounds, wanted)?;
+    let (from, to) = scan.event_times.unwrap_or((Micros::MIN, Micros::MAX));
+    let mut stand = vec![None; items.len()];
+    let mut decided = vec![false; items.len()];
+    for source in &newest.sources {
+        for (pick, &time) in source.picks.iter().zip(&source.event_times) {
+            // Where the newest row lies after what selects, an older one may still be selected.
+            decided[pick.place as usize] = time <= to;
+            stand[pick.place as usize] = Some(time).filter(|time| (from..=to).contains(time));
+        }
+    }
+    let left: Vec<Item> = items.iter().filter(|item| !decided[item.place as usize]).copied().collect();
+    walk_each(scan, bucket, &left, &mut stand)?;
+    Ok(stand)
+}
+
+/// [`standing`] of `items` by the whole rule.
+fn walk_each(scan: &Scan, bucket: u32, items: &[Item], stand: &mut [Option<Micros>]) -> Result<()> {
+    let point = scan.bounds.of(0);
+    let runs = bound_runs(scan.view.buckets[bucket as usize].runs(), point.known_at, point.position);
+    let (from, to) = scan.event_times.unwrap_or((Micros::MIN, Micros::MAX));
+    for item in items {
+        stand[item.place as usize] = walk(&runs, item.ordinal, &point, &[], Standing::Within(from, to))?.standing;
+    }
+    Ok(())
+}
+
+/// Encoded keys, one after another.
+#[derive(Default)]
+struct EncodedKeys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl EncodedKeys {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+}
+
+/// The keys of those of `ordinals` that stand. One that was erased meanwhile has none, and stands no more.
+fn keys_of(scan: &Scan, bucket: u32, ordinals: &[u32], stand: &mut [Option<Micros>]) -> Result<EncodedKeys> {
+    let standing = ordinals.iter().zip(stand.iter()).zip(0usize..).filter(|((_, stands), _)| stands.is_some());
+    let (standing, places): (Vec<u32>, Vec<usize>) = standing.map(|((&ordinal, _), place)| (ordinal, place)).unzip();
+    let mut keys =
+        EncodedKeys { bytes: Vec::with_capacity(standing.len() * 8), ends: Vec::with_capacity(standing.len()) };
+    scan.state.dictionaries[bucket as usize].keys(&standing, &mut |index, key| match key {
+        Some(key) => {
+            keys.bytes.extend_from_slice(key);
+            keys.ends.push(keys.bytes.len());
+        }
+        None => stand[places[index]] = None,
+    })?;
+    Ok(keys)
+}

@@ -1,0 +1,44 @@
+//! Scans: every entity of a table at some bounds, or every row of its history.
+//!
+//! A scan is cut into parts, groups of buckets, that share one snapshot and may be read at the same time. The order of
+//! rows is unspecified. Nothing is read before it is asked for: whoever drops the batches ends the reading.
+
+mod history;
+mod latest;
+mod pinned;
+mod request;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+
+pub use pinned::{Batches, Scan};
+pub(crate) use pinned::{ScanParts, plan};
+pub use request::ScanRequest;
+
+use crate::error::{Error, Result};
+
+impl Scan {
+    /// Reads a part: at least one, possibly empty, batch. A reader that takes its time gets an error once the snapshot
+    /// is older than it may be.
+    pub fn open(self: &Arc<Self>, part: usize) -> Result<Batches> {
+        let buckets = self
+            .parts
+            .get(part)
+            .ok_or_else(|| Error::invalid(format!("the scan has no part {part}; it has {}", self.parts.len())))?;
+        let scan = Arc::clone(self);
+        let buckets = buckets.clone();
+        let pinned = Arc::clone(self);
+        let read = buckets.into_iter().flat_map(move |bucket| scan.read_bucket(bucket));
+        let read = read.map(move |batch| pinned.snapshot.check_age().and(batch));
+        let first = RecordBatch::new_empty(Arc::clone(&self.schema));
+        Ok(Box::new(std::iter::once(Ok(first)).chain(read)))
+    }
+
+    fn read_bucket(self: &Arc<Self>, bucket: u32) -> Batches {
+        match self.history {
+            true => history::read(Arc::clone(self), bucket),
+            false => latest::read(Arc::clone(self), bucket),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A scan that is planned and pinned: what it reads, of which entities, in which parts.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
+
+use super::request::{ScanRequest, constant};
+use crate::error::{Error, Result};
+use crate::model::cast::door_cast;
+use crate::model::catalog::{Entity, Feature, Table};
+use crate::model::key::KeyColumn;
+use crate::read::bounds::Bounds;
+use crate::read::find::find;
+use crate::read::plan::{FeaturePart, TablePart};
+use crate::read::resolve::Item;
+use crate::read::snapshot::Snapshot;
+use crate::time::Micros;
+use crate::view::{EntityState, TableState, TableView};
+
+/// The batches of one part.
+pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// A scan, pinned to one snapshot.
+#[derive(Debug)]
+pub struct Scan {
+    pub(crate) entity: Arc<Entity>,
+    pub(crate) state: Arc<EntityState>,
+    /// The table and the features that are asked for.
+    pub(crate) part: TablePart,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) view: Arc<TableView>,
+    pub(crate) bounds: Bounds,
+    /// The least and greatest event time that selects, both included.
+    pub(crate) event_times: Option<(Micros, Micros)>,
+    /// The ordinals that were asked for, ascending, by bucket; `None` is all.
+    pub(crate) chosen: Option<Vec<Vec<u32>>>,
+    pub(crate) history: bool,
+    /// Whether the event time of the newest standing row follows the keys.
+    pub(crate) event_time: bool,
+    pub(crate) schema: SchemaRef,
+    pub(crate) parts: Vec<Vec<u32>>,
+}
+
+impl Scan {
+    /// The schema of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What the scan sees.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// How many parts there are; at least one.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// How many rows there are at most, told without reading any: for planning, not for answering.
+    pub fn rows_at_most(&self) -> u64 {
+        let of_bucket = |bucket: usize| {
+            let runs = || self.view.buckets[bucket].runs();
+            if self.history {
+                return runs().map(|run| u64::from(run.rows.len())).sum();
+            }
+            let known = u64::from(self.state.dictionaries[bucket].len());
+            let chosen = self.chosen.as_ref().map_or(known, |chosen| chosen[bucket].len() as u64);
+            runs().map(|run| u64::from(run.rows.directory.entities())).sum::<u64>().min(chosen)
+        };
+        (0..self.view.buckets.len()).map(of_bucket).sum()
+    }
+
+    /// The ordinals of `bucket` that are looked at, in pieces of at most `most`, ascending.
+    pub(super) fn pieces(&self, bucket: u32, most: u32) -> Vec<Piece> {
+        match &self.chosen {
+            None => {
+                let end = self.state.dictionaries[bucket as usize].len();
+                (0..end).step_by(most as usize).map(|start| Piece::Range(start, (start + most).min(end))).collect()
+            }
+            Some(chosen) => {
+                let chosen = chosen[bucket as usize].chunks(most as usize);
+                chosen.map(|ordinals| Piece::List(ordinals.to_vec())).collect()
+            }
+        }
+    }
+}
+
+/// Ordinals that are looked at together.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// From the first up to, but without, the second.
+    Range(u32, u32),
+    /// These.
+    List(Vec<u32>),
+}
+
+impl Piece {
+    /// The ordinals, ascending.
+    pub(super) fn ordinals(&self) -> Vec<u32> {
+        match self {
+            Self::Range(start, end) => (*start..*end).collect(),
+            Self::List(ordinals) => ordinals.clone(),
+        }
+    }
+}
+
+/// What a scan needs beside its request.
+pub(crate) struct ScanParts {
+    pub(crate) table: Arc<Table>,
+    pub(crate) entity: Arc<Entity>,
+    pub(crate) state: Arc<EntityState>,
+    pub(crate) table_state: Arc<TableState>,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Plans `request` over its parts.
+pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
+    let ScanParts { table, entity, state, table_state, snapshot } = parts;
+    let view = Arc::clone(snapshot.view(&table)?);
+    let features = request.features(&table)?;
+    let event_time = request.event_time && !request.history;
+    let schema = schema_of(&table, &entity, &features, request.history, event_time);
+    let bounds = bounds_of(request, &table, &view, &snapshot)?;
+    let event_times = match (request.from, request.to) {
+        (None, None) => None,
+        (from, to) => Some((from.unwrap_or(i64::MIN), to.map_or(i64::MAX, |to| to.saturating_sub(1)))),
+    };
+    let chosen = request.keys.as_ref().map(|keys| chosen(&entity, &state, keys)).transpose()?;
+    let features = features.into_iter().enumerate();
+    let features = features.map(|(output, feature)| FeaturePart::new(&table, feature, output)).collect();
+    let parts = deal(entity.buckets, request.parts.max(1));
+    Ok(Scan {
+        part: TablePart { table, state: table_state, features },
+        entity,
+        state,
+        snapshot,
+        view,
+        bounds,
+        event_times,
+        chosen,
+        history: request.history,
+        event_time,
+        schema,
+        parts,
+    })
+}
+
+/// The bounds of `request`, which must be within what the snapshot made final and what the table still remembers.
+fn bounds_of(request: &ScanRequest, table: &Table, view: &TableView, snapshot: &Snapshot) -> Result<Bounds> {
+    let as_of = constant(&request.as_of, "as_of")?;
+    let known_at = constant(&request.known_at, "known_at")?;
+    if known_at.of(0) > snapshot.known_at_max() {
+        return Err(Error::invalid("\"known_at\" lies after that of the snapshot; pin one with the same \"known_at\""));
+    }
+    for (which, bound, least) in
+        [("as_of", &as_of, view.horizon.events), ("known_at", &known_at, view.horizon.knowledge)]
+    {
+        if bound.of(0) < least {
+            return Err(Error::out_of_range(format!(
+                "\"{which}\" lies before the horizon of table {}: its retention forgot what is asked; the least bound is \
+                 {{\"us\":{least}}}",
+                table.name
+            )));
+        }
+    }
+    Ok(Bounds { as_of, known_at, position: snapshot.sequence(), clock: snapshot.clock() })
+}
+
+/// The ordinals of the entities that `keys` name, ascending, by bucket; unknown ones are left out.
+fn chosen(entity: &Entity, state: &EntityState, keys: &[ArrayRef]) -> Result<Vec<Vec<u32>>> {
+    if keys.len() != entity.key.len() {
+        let (given, needed) = (keys.len(), entity.key.len());
+        return Err(Error::invalid(format!(
+            "the scan names {given} key columns, and entity {} has {needed}; give a value of each",
+            entity.name
+        )));
+    }
+    let cast = |(key, values): (&KeyColumn, &ArrayRef)| {
+        if values.logical_nulls().is_some_and(|nulls| nulls.null_count() > 0) {
+            return Err(Error::invalid(format!("key column {:?} of a scan has a null; give a value", key.name)));
+        }
+        let cast = door_cast(values, &key.data_type).and_then(|cast| cast.into_whole(values.as_ref(), &key.data_type));
+        cast.map_err(|error| error.at(format!("key column {:?}", key.name)))
+    };
+    let arrays = entity.key.iter().zip(keys).map(cast).collect::<Result<Vec<_>>>()?;
+    let ordinals = |items: Vec<Item>| {
+        let mut ordinals: Vec<u32> = items.iter().map(|item| item.ordinal).collect();
+        ordinals.sort_unstable();
+        ordinals.dedup();
+        ordinals
+    };
+    Ok(find(entity, state, &arrays, 0)?.into_iter().map(ordinals).collect())
+}
+
+/// Deals buckets into at most `parts` groups of like size.
+fn deal(buckets: u32, parts: usize) -> Vec<Vec<u32>> {
+    let parts = parts.min(buckets as usize).max(1);
+    let mut dealt = vec![Vec::new(); parts];
+    (0..buckets).for_each(|bucket| dealt[bucket as usize % parts].push(bucket));
+    dealt
+}
+
+fn schema_of(table: &Table, entity: &Entity, features: &[Arc<Feature>], history: bool, event_time: bool) -> SchemaRef {
+    let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let mut fields: Vec<Field> =
+        entity.key.iter().map(|key| Field::new(&key.name, key.data_type.clone(), false)).collect();
+    if history || event_time {
+        fields.push(Field::new(&table.event_time, time(), false));
+    }
+    if history {
+        fields.extend(table.row_id.iter().map(|id| Field::new(&id.name, id.data_type.clone(), true)));
+        fields.push(Field::new("ingest_time", time(), false));
+        fields.push(Field::new("sequence", DataType::UInt64, false));
+        fields.push(Field::new("kind", DataType::Utf8, false));
+        fields.push(Field::new("row", DataType::UInt32, false));
+        let item = Field::new("item", DataType::Utf8, false);
+        fields.push(Field::new("features", DataType::List(Arc::new(item)), true));
+    }
+    fields.extend(features.iter().map(|feature| Field::new(&feature.name, feature.data_type.clone(), true)));
+    Arc::new(arrow_schema::Schema::new(fields))
+}

@@ -1,0 +1,79 @@
+//! A scan as it was asked, before anything is pinned.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+
+use crate::error::{Error, Result};
+use crate::model::catalog::{Feature, Table};
+use crate::position::Position;
+use crate::read::bounds::{Bound, RowBounds};
+use crate::read::moment::{KnownAt, Moment};
+use crate::time::Micros;
+
+/// A scan as it was asked.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// The feature table.
+    pub table: String,
+    /// The features to answer; `None` is all.
+    pub columns: Option<Vec<String>>,
+    /// The event bound.
+    pub as_of: Bound,
+    /// The knowledge bound.
+    pub known_at: Bound,
+    /// Every row and tombstone instead of the winners.
+    pub history: bool,
+    /// Only rows, or entities with a row, from this event time on.
+    pub from: Option<Micros>,
+    /// Only rows, or entities with a row, before this event time.
+    pub to: Option<Micros>,
+    /// The position to read at; `None` is everything published.
+    pub position: Option<String>,
+    /// The schema version; `None` is the newest.
+    pub schema_version: Option<u64>,
+    /// Replaces the clock for ages, µs.
+    pub clock: Option<Micros>,
+    /// How many parts to cut the scan into at most.
+    pub parts: usize,
+    /// Only these entities: the values of all key columns, in their order, one array per column, of equal length.
+    pub keys: Option<Vec<ArrayRef>>,
+    /// Without history: whether the event time of each entity's newest standing row follows the keys.
+    pub event_time: bool,
+}
+
+impl ScanRequest {
+    /// The moment that is asked for, with its position read.
+    pub(crate) fn moment(&self, position: Option<Position>) -> Result<Moment> {
+        let known_at = match constant(&self.known_at, "known_at")? {
+            RowBounds::Latest => KnownAt::Latest,
+            same => KnownAt::Time(same.of(0)),
+        };
+        Ok(Moment { known_at, position, clock: self.clock })
+    }
+
+    /// The features of `table` that are asked for.
+    pub(super) fn features(&self, table: &Table) -> Result<Vec<Arc<Feature>>> {
+        let Some(columns) = &self.columns else { return Ok(table.features.clone()) };
+        let mut features = Vec::with_capacity(columns.len());
+        for name in columns {
+            let feature = table.feature(name)?;
+            if features.iter().any(|known: &Arc<Feature>| known.id == feature.id) {
+                return Err(Error::invalid(format!("the scan names feature {name:?} twice; name it once")));
+            }
+            features.push(Arc::clone(feature));
+        }
+        Ok(features)
+    }
+}
+
+/// A bound that is the same for all rows: a scan has none of its own.
+pub(super) fn constant(bound: &Bound, which: &str) -> Result<RowBounds> {
+    match bound {
+        Bound::Latest => Ok(RowBounds::Latest),
+        Bound::Time { micros, exclusive } => Ok(RowBounds::Constant { stated: *micros, exclusive: *exclusive }),
+        Bound::Column { name, .. } => Err(Error::invalid(format!(
+            "a scan has no rows, so \"{which}\" cannot be the column {name:?}; give a time, or use a join"
+        ))),
+    }
+}
