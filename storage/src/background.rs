@@ -93,8 +93,11 @@ fn due_tables(engine: &Engine) -> Vec<u32> {
     let age_max = i64::try_from(options.wal_age_max.as_micros()).unwrap_or(i64::MAX);
     let now = engine.clock.monotonic();
     let sizes: Vec<(u32, MemtableSize)> = engine.tables().iter().map(|table| (table.id, *table.size.lock())).collect();
+    // Frozen rows between two flushes are those of one that failed: nothing else may remind of them.
     let is_due = |size: &MemtableSize| {
-        size.active_bytes >= options.flush_bytes_max || size.active_since.is_some_and(|since| now - since >= age_max)
+        size.active_bytes >= options.flush_bytes_max
+            || size.frozen_bytes > 0
+            || size.active_since.is_some_and(|since| now - since >= age_max)
     };
     let mut due: Vec<u32> = sizes.iter().filter(|(_, size)| is_due(size)).map(|(id, _)| *id).collect();
     let total: u64 = sizes.iter().map(|(_, size)| size.active_bytes + size.frozen_bytes).sum();

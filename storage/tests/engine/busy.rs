@@ -6,11 +6,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use firn_storage::error::Kind as ErrorKind;
 use firn_storage::io::simulated::Fault;
 
-use crate::faults::{Ledger, Work, no_orphans, on_all_cores, prepared, report};
+use crate::faults::{Ledger, Work, batch, no_orphans, on_all_cores, prepared, report};
+use crate::oracle::Value;
+use crate::world::ask::Ask;
 use crate::world::{Outcome, Setting, panic_text};
 
 /// Batches of a trial, of which the first half meets the fault if it lasts.
@@ -52,6 +55,28 @@ fn trial(call: u64, fault: Fault, sticky: bool) -> Outcome<u64> {
     no_orphans(&after).map_err(|error| format!("after opening again: {error}"))?;
     ledger.check(&mut after).map_err(|error| format!("after opening again: {error}"))?;
     Ok(met)
+}
+
+#[test]
+fn a_flush_that_failed_is_tried_again_although_nothing_else_is_written() {
+    let mut world = prepared(Setting { busy: true, start: 1_000_000, ..Setting::default() });
+    world.files.fill("segments");
+    // One batch is enough for a flush, so that no other row is in memory when that has failed.
+    let mut write = batch(Work::Write(1)).expect("a write has a batch");
+    write.rows[0].cells[1] = Some(Value::Text("a long text ".repeat(100)));
+    world.apply(&write).unwrap();
+    let statistics = world.database().statistics();
+    let until = |what: &str, rests: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !rests() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::yield_now();
+        }
+    };
+    until("no flush fails", &|| statistics.background_errors.get() > 0);
+    world.files.heal();
+    until("the flush is not tried again", &|| statistics.flushes.get() > 0);
+    world.check(&Ask::latest(&world, 3)).unwrap();
 }
 
 #[test]
