@@ -8,7 +8,7 @@ UNSAFE_MODULES := io:: prefetch::
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-asan test-python soak fuzz asan bench bench-full docs check
+.PHONY: demo test test-rust test-asan test-python test-clients soak fuzz asan bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
@@ -21,6 +21,10 @@ test-rust:
 test-python: $(VENV)/ready
 	cargo build --release --workspace
 	cd client/python && FIRN_BINARY=$(FIRN) $(VENV)/bin/python -m pytest -q tests
+
+test-clients:  ## The wire by a client in Go that knows only Arrow Flight; it needs Go.
+	cargo build --release --workspace
+	cd server/tests/clients/go && FIRN_BINARY=$(FIRN) go test -count=1 ./...
 
 $(VENV)/ready: client/python/requirements-test.txt client/python/pyproject.toml
 	$(PYTHON) -m venv $(VENV)

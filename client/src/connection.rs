@@ -23,7 +23,7 @@ const FRAME_BYTES: u32 = 1 << 20;
 pub(crate) type Stub = FlightServiceClient<InterceptedService<Channel, Credentials>>;
 
 /// How to connect.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// `grpc://host:port`, `http://host:port` or `host:port`.
     pub url: String,
@@ -33,6 +33,19 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How often and how long to try what is safe to try again.
     pub retry: Retry,
+}
+
+/// Everything but the token, which is nobody's business who reads a log.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, token, connect_timeout, retry } = self;
+        f.debug_struct("Options")
+            .field("url", url)
+            .field("token", &token.as_ref().map(|_| "hidden"))
+            .field("connect_timeout", connect_timeout)
+            .field("retry", retry)
+            .finish()
+    }
 }
 
 impl Options {
@@ -109,4 +122,17 @@ fn endpoint(options: &Options) -> Result<Endpoint> {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let options = Options { token: Some("s3cret".to_owned()), ..Options::new("grpc://somewhere:1") };
+        let credentials = Credentials { authorization: "Bearer s3cret".parse().ok() };
+        let shown = format!("{options:?} {options:#?} {credentials:?}");
+        assert!(!shown.contains("s3cret") && shown.contains("somewhere"), "{shown}");
+    }
 }

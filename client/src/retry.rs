@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::error::{Kind, Result};
 
-/// How often to try and how long to wait in between; each wait is twice the one before.
+/// How often to try and how long to wait in between; each wait is twice the one before, and then cut by up to a half at
+/// random, so that clients who lost a server together do not come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
     /// How many attempts in all, at least one.
@@ -34,11 +35,29 @@ impl Retry {
         let mut wait = self.first_wait;
         for _ in 1..self.attempts {
             match attempt().await {
-                Err(error) if error.kind() == Kind::Unavailable => tokio::time::sleep(wait).await,
+                Err(error) if error.kind() == Kind::Unavailable => {
+                    tokio::time::sleep(cut(wait, fastrand::f64())).await;
+                }
                 done => return done,
             }
             wait = (wait * 2).min(self.wait_max);
         }
         attempt().await
+    }
+}
+
+/// `wait`, cut by half of `chance`, which is from 0 to 1.
+fn cut(wait: Duration, chance: f64) -> Duration {
+    wait.mul_f64(1.0 - chance / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_cut_by_half_at_most() {
+        let wait = Duration::from_millis(100);
+        assert_eq!([0.0, 0.5, 1.0].map(|chance| cut(wait, chance).as_millis()), [100, 75, 50]);
     }
 }

@@ -195,6 +195,10 @@ fn transport(limits: &Limits) -> tonic::transport::Server {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .max_concurrent_streams(limits.streams_per_connection_max)
+        .http2_max_pending_accept_reset_streams(Some(limits.stream_resets_max))
+        .http2_max_local_error_reset_streams(Some(limits.stream_errors_max))
+        .http2_max_header_list_size(limits.header_bytes_max)
+        .max_connection_age(limits.connection_age_max)
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
 }

@@ -655,6 +655,44 @@ async fn a_message_above_the_limit_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn headers_above_the_limit_are_refused() {
+    let harness = Harness::with(|config| config.limits.header_bytes_max = 4096).await;
+    harness.weather().await;
+    let ask = async |bytes: usize| {
+        let mut request = tonic::Request::new(FlightDescriptor::new_path(vec!["weather".to_owned()]));
+        request.metadata_mut().insert("x-long", "x".repeat(bytes).parse().unwrap());
+        harness.client.clone().get_schema(request).await
+    };
+    ask(8192).await.unwrap_err();
+    ask(100).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_old_takes_no_new_calls_and_clients_do_not_notice() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const GOAWAY: u8 = 7;
+    let harness = Harness::with(|config| config.limits.connection_age_max = Duration::from_millis(20)).await;
+    harness.weather().await;
+    let mut stream = tokio::net::TcpStream::connect(harness.server.address()).await.unwrap();
+    // The greeting of HTTP/2 and empty settings.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let frames = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            if head[3] == GOAWAY {
+                break;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), frames).await.expect("the server says that it goes away");
+    // The client's first connection is as old.
+    harness.act("status", json!({})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_finishes_what_was_asked_and_the_data_is_there_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::new(directory.path());

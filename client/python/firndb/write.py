@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import threading
 import time
 from collections.abc import Mapping
@@ -68,7 +69,8 @@ def put(
             # The number makes it safe to send the batch again: one that did arrive is answered as a duplicate.
             if attempt + 1 == _ATTEMPTS:
                 raise
-        time.sleep(wait)
+        # Not all at once, if many lost the same server.
+        time.sleep(wait * random.uniform(0.5, 1))
         wait *= 2
     raise AssertionError("the last attempt returns or raises")
 

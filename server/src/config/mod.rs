@@ -72,6 +72,14 @@ pub struct Limits {
     pub connections_max: usize,
     /// Streams open at once on one connection.
     pub streams_per_connection_max: u32,
+    /// Streams that a client may have reset before the server took note of them, on one connection.
+    pub stream_resets_max: usize,
+    /// Streams that the server may have to reset because of what their client did, on one connection.
+    pub stream_errors_max: usize,
+    /// Bytes of the headers of one call.
+    pub header_bytes_max: u32,
+    /// Age at which a connection takes no new calls.
+    pub connection_age_max: Duration,
     /// Requests (calls and streams) served at once.
     pub requests_max: usize,
     /// Bytes of one message from a client.
@@ -218,6 +226,10 @@ impl Limits {
         Self {
             connections_max: 0,
             streams_per_connection_max: 0,
+            stream_resets_max: 0,
+            stream_errors_max: 0,
+            header_bytes_max: 0,
+            connection_age_max: Duration::ZERO,
             requests_max: 0,
             message_bytes_max: 0,
             decoded_bytes_max: 0,

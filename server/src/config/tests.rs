@@ -12,6 +12,15 @@ fn the_defaults_are_in_bounds_and_those_of_the_engine() {
     assert_eq!(config.limits.answer_message_bytes, 4 << 20);
 }
 
+/// A field without a row in the table would stay what `blank` says: a limit of zero.
+#[test]
+fn no_limit_is_zero() {
+    let limits = format!("{:?}", Config::new("somewhere").limits);
+    let fields = limits.trim_start_matches("Limits { ").trim_end_matches(" }").split(", ");
+    let zero: Vec<&str> = fields.filter(|field| field.ends_with(": 0") || field.ends_with(": 0ns")).collect();
+    assert!(zero.is_empty() && limits.contains("connections_max: 1024"), "{zero:?} of {limits}");
+}
+
 #[test]
 fn names_are_unique() {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
