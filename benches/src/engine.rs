@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use firn_storage::commit::Done;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
 use firn_storage::model::declare::Change;
@@ -67,7 +68,7 @@ impl Engine {
         for batch in batches {
             let proven = self.database.prove(&request, &batch)?;
             let acknowledge = acknowledge.clone();
-            let done = Box::new(move |answer: firn_storage::error::Result<_>| drop(acknowledge.send(answer.map(drop))));
+            let done = Done::new(move |answer| drop(acknowledge.send(answer.map(drop))));
             self.database.submit(proven.batch, done);
             rows += batch.num_rows();
             waiting += 1;

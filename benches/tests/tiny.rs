@@ -28,6 +28,7 @@ fn every_bench_runs_and_reports() {
     }
     let expected = [
         "as_of",
+        "erase",
         "freshness",
         "growth",
         "ingest",
@@ -38,6 +39,7 @@ fn every_bench_runs_and_reports() {
         "open",
         "serving",
         "space",
+        "tables",
     ];
     assert_eq!(benches, expected.map(str::to_owned).into(), "{said}");
     for bench in benches {

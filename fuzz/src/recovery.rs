@@ -73,7 +73,7 @@ fn seeds_of(disk: &Simulated, choice: u8) -> Vec<Vec<u8>> {
     database.close().expect("a healthy disk");
     let files: std::sync::Arc<dyn Files> = std::sync::Arc::new(disk.clone());
     let mut last = 0;
-    let mut log = Wal::recover(&files, number, &mut |record| {
+    let mut log = Wal::recover(&files, number, &mut |_, record| {
         last = record.last.max(last);
         Ok(())
     })

@@ -59,7 +59,7 @@ fn disk(contents: &[Vec<u8>]) -> Arc<dyn Files> {
 
 fn recover(files: &Arc<dyn Files>) -> Result<Vec<Held>> {
     let mut records = Vec::new();
-    let recovered = Wal::recover(files, 1, &mut |record| {
+    let recovered = Wal::recover(files, 1, &mut |_, record| {
         records.push(Held::of(&record));
         Ok(())
     });

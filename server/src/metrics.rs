@@ -155,7 +155,9 @@ const ENGINE: &[EngineMetric] = &[
     ("engine_wal_syncs", "Syncs of the WAL", Shape::Grows, |s| &s.wal_syncs),
     ("engine_wal_sync_micros", "Microseconds spent in syncs of the WAL", Shape::Grows, |s| &s.wal_sync_micros),
     ("engine_memtable_bytes", "Bytes in memtables now", Shape::Stands, |s| &s.memtable_bytes),
-    ("engine_queue_bytes", "Bytes of writes that wait for the log now", Shape::Stands, |s| &s.queue_bytes),
+    ("engine_queue_bytes", "Bytes reserved for writes on their way through the log now", Shape::Stands, |s| {
+        &s.queue_bytes
+    }),
     ("engine_flushes", "Flushes done", Shape::Grows, |s| &s.flushes),
     ("engine_flush_bytes", "Bytes that flushes wrote", Shape::Grows, |s| &s.flush_bytes),
     ("engine_compactions", "Compactions done", Shape::Grows, |s| &s.compactions),
@@ -192,7 +194,7 @@ impl Collector for EngineMetrics {
         }
         let holdings = self.database.holdings();
         let wal_age = u64::try_from(holdings.wal_age.as_micros()).unwrap_or(u64::MAX);
-        stands(&mut encoder, "engine_wal_age_micros", "Age of the oldest row that waits to be flushed", wal_age)?;
+        stands(&mut encoder, "engine_wal_age_micros", "Age of the oldest batch that waits to be flushed", wal_age)?;
         stands(&mut encoder, "engine_maps", "Memory maps open now", holdings.maps)?;
         let orphans = "Bytes of files that nothing needs any more and that could not be removed yet";
         stands(&mut encoder, "engine_orphan_bytes", orphans, holdings.orphan_bytes)?;

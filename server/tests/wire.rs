@@ -693,6 +693,25 @@ async fn a_connection_that_is_old_takes_no_new_calls_and_clients_do_not_notice()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_can_never_wait_for_the_log_is_refused_at_once_and_smaller_ones_go_on() {
+    let harness = Harness::with(|config| {
+        config.storage.queue_bytes_max = 1 << 20;
+        config.limits.stream_batch_bytes_max = 1 << 20;
+    })
+    .await;
+    harness.weather().await;
+    let large = rows(&vec!["EWR"; 50_000], &vec![1; 50_000], &vec![Some(1.0); 50_000]);
+    let put = harness.put(messages(&json!({"write":{"table":"weather"}}), std::slice::from_ref(&large)).await);
+    let (_, error) = tokio::time::timeout(Duration::from_secs(60), put).await.expect("it does not wait for ever");
+    let error = error.unwrap();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("queue-bytes-max"), "{error}");
+    // Pieces of it wait their turn, however many there are.
+    let pieces: Vec<_> = (0..50).map(|piece| large.slice(piece * 1000, 1000)).collect();
+    harness.write(&pieces).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_finishes_what_was_asked_and_the_data_is_there_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::new(directory.path());

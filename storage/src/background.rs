@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::commit::Queue;
+use crate::commit::{Queue, spawn};
 use crate::compaction;
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::flush::flush;
 use crate::recovery::IDLE;
 use crate::scrub;
@@ -15,35 +15,22 @@ use crate::view::MemtableSize;
 
 /// Starts the threads.
 pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<JoinHandle<()>>> {
-    let flusher = {
-        let (engine, queue) = (Arc::clone(engine), Arc::clone(queue));
-        spawn("firn-flush", move || {
-            lower_priority(FLUSH_NICENESS);
-            work(&engine, || flush_due(&engine, &queue));
-        })?
-    };
-    let compactor = {
-        let engine = Arc::clone(engine);
-        spawn("firn-compact", move || {
-            lower_priority(COMPACTION_NICENESS);
-            work(&engine, || compaction::compact_once(&engine));
-        })?
-    };
+    let flusher = spawn("firn-flush", engine, queue, |engine, queue| {
+        lower_priority(FLUSH_NICENESS);
+        work(engine, || flush_due(engine, queue));
+    })?;
+    let compactor = spawn("firn-compact", engine, queue, |engine, _| {
+        lower_priority(COMPACTION_NICENESS);
+        work(engine, || compaction::compact_once(engine));
+    })?;
     let mut threads = vec![flusher, compactor];
     if engine.options.scrub_bytes_per_second > 0 {
-        let engine = Arc::clone(engine);
-        threads.push(spawn("firn-scrub", move || {
+        threads.push(spawn("firn-scrub", engine, queue, |engine, _| {
             lower_priority(SCRUB_NICENESS);
-            scrub::run(&engine);
+            scrub::run(engine);
         })?);
     }
     Ok(threads)
-}
-
-pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    #[expect(clippy::disallowed_methods, reason = "this is where threads of the engine are started")]
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-    spawned.map_err(|error| Error::new(Kind::Exhausted, format!("could not start the thread {name}: {error}")))
 }
 
 /// How long background work pauses after an error, and at most after many in a row.

@@ -31,7 +31,7 @@ pub struct Options {
     pub clock_skew_max: Duration,
     /// How long a write waits for memory before it is refused.
     pub stall_wait_max: Duration,
-    /// Bytes of writes that may wait for the log.
+    /// Bytes of writes that may be on their way through the log; a batch that takes more is refused.
     pub queue_bytes_max: u64,
     /// Memory maps that may be open at once.
     pub maps_max: u64,
@@ -59,6 +59,9 @@ pub struct Options {
 }
 
 const MIB: u64 = 1 << 20;
+
+/// Some small batches: what a batch keeps beside its rows is counted generously.
+pub const QUEUE_BYTES_MIN: u64 = 64 << 10;
 
 /// The least rate of background work: one block of a file in a second. A lower one would never get through.
 pub const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
@@ -97,7 +100,7 @@ impl Options {
         let bounded = [
             ("flush_bytes_max", self.flush_bytes_max, 1, self.memory_bytes_max),
             ("wal_bytes_max", self.wal_bytes_max, 4096, 1 << 40),
-            ("queue_bytes_max", self.queue_bytes_max, 1, 1 << 40),
+            ("queue_bytes_max", self.queue_bytes_max, QUEUE_BYTES_MIN, 1 << 40),
             ("maps_max", self.maps_max, 16, 1 << 24),
             ("segment_rows_max", u64::from(self.segment_rows_max), 1, 1 << 31),
             ("segment_bytes_max", self.segment_bytes_max, 1, 1 << 31),

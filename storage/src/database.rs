@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::background;
-use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, closed};
+use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, closed, spawn};
 use crate::compaction;
 use crate::config::Options;
 use crate::engine::Engine;
@@ -70,15 +70,16 @@ impl Database {
     pub fn open(options: Options) -> Result<Self> {
         let in_background = options.background;
         let (engine, committer) = recovery::open(options)?;
-        let queue = Arc::new(Queue::default());
-        let serving = Arc::clone(&queue);
-        #[expect(clippy::disallowed_methods, reason = "the log's thread answers when it ends")]
-        let spawned = std::thread::Builder::new().name("firn-commit".to_owned()).spawn(move || committer.run(&serving));
-        let committer =
-            spawned.map_err(|error| Error::exhausted(format!("could not start the log's thread: {error}")))?;
-        let background = if in_background { background::start(&engine, &queue)? } else { Vec::new() };
-        let threads = Mutex::new(Threads { committer: Some(committer), background });
-        Ok(Self { shared: Arc::new(Shared { engine, queue, threads }) })
+        let taken = Arc::clone(&engine.statistics.queue_bytes);
+        let queue = Arc::new(Queue::new(engine.options.queue_bytes_max, taken));
+        let committer = spawn("firn-commit", &engine, &queue, move |_, queue| committer.run(queue))?;
+        let threads = Mutex::new(Threads { committer: Some(committer), background: Vec::new() });
+        // From here on dropping it stops what was started.
+        let shared = Arc::new(Shared { engine, queue, threads });
+        if in_background {
+            shared.threads.lock().background = background::start(&shared.engine, &shared.queue)?;
+        }
+        Ok(Self { shared })
     }
 
     /// Stops background work, finishes what was accepted, and closes the log cleanly.
@@ -119,47 +120,62 @@ impl Database {
     /// Refuses a batch with rows of entities that take no more. The log does so too, but whole batches only.
     pub fn check_blocked(&self, batch: &WriteBatch) -> Result<()> {
         match self.engine().table(batch.table) {
-            Some(table) => table.entity.erasures.read().check_blocked(&batch.keys),
+            Some(table) => table.entity.erasures.load().check_blocked(&batch.keys),
             None => Ok(()),
         }
     }
 
-    /// Sends `batch` to the log. Calls of one thread are committed in their order; `done` is called on the log's
-    /// thread once the batch is durable and readable, or refused, and must be quick.
-    pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
-        self.submit_within(None, batch, done);
+    /// Calls `ready` with room for a batch of about `bytes` ([`batch_bytes`](crate::commit::batch_bytes)) on its way through the log as soon as there is
+    /// some, perhaps at once, perhaps on the log's thread; or with why there never will be.
+    pub fn reserve_then(&self, bytes: u64, ready: Done<Reservation>) {
+        self.shared.queue.admission().reserve_then(bytes, ready);
     }
 
-    /// [`Database::submit`] of one batch of a stream: if the log refuses it, it refuses the later ones of `fence` too,
-    /// however many were sent meanwhile.
-    pub fn submit_within(&self, fence: Option<&Fence>, batch: WriteBatch, done: Done<Committed>) {
-        match Prepared::new(self.engine(), batch) {
-            Ok(prepared) => {
-                let prepared = Prepared { fence: fence.cloned(), ..prepared };
-                self.put(Job::Write(Box::new(prepared), done));
-            }
-            Err(error) => done(Err(error)),
+    /// Room for a batch of about `bytes` ([`batch_bytes`](crate::commit::batch_bytes)), waiting for it no longer than `wait`.
+    pub fn reserve(&self, bytes: u64, wait: Duration) -> Result<Reservation> {
+        self.shared.queue.admission().reserve(bytes, wait)
+    }
+
+    /// Sends `batch` to the log, if there is room now. Calls of one thread are committed in their order; `done` is called
+    /// once the batch is durable and readable, or refused, perhaps on the log's thread, and must be quick.
+    pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
+        let sent = Prepared::new(self.engine(), batch).and_then(|prepared| {
+            let room = self.shared.queue.admission().try_reserve(prepared.bytes_on_the_way())?;
+            Ok(Prepared { room: Some(Arc::new(room)), ..prepared })
+        });
+        self.send(sent, done);
+    }
+
+    /// [`Database::submit`] of one batch of a stream, for which there is `room`: if the log refuses it, it refuses the later
+    /// ones of `fence` too, however many were sent meanwhile.
+    pub fn submit_within(&self, fence: &Fence, room: Arc<Reservation>, batch: WriteBatch, done: Done<Committed>) {
+        let prepared = Prepared::new(self.engine(), batch);
+        let fence = Some(fence.clone());
+        self.send(prepared.map(|prepared| Prepared { fence, room: Some(room), ..prepared }), done);
+    }
+
+    fn send(&self, prepared: Result<Prepared>, done: Done<Committed>) {
+        match prepared {
+            Ok(prepared) => self.shared.queue.put(Job::Write(Box::new(prepared), done)),
+            Err(error) => done.answer(Err(error)),
         }
     }
 
-    /// [`Database::submit`], and waits.
+    /// [`Database::submit`], and waits, also for room.
     pub fn write(&self, batch: WriteBatch) -> Result<Committed> {
         let prepared = Prepared::new(self.engine(), batch)?;
+        let room = self.reserve(prepared.bytes_on_the_way(), self.engine().options.stall_wait_max)?;
+        let prepared = Prepared { room: Some(Arc::new(room)), ..prepared };
         self.wait_for_answer(|done| Job::Write(Box::new(prepared), done))
-    }
-
-    fn put(&self, job: Job) {
-        let engine = self.engine();
-        self.shared.queue.put(job, engine.options.queue_bytes_max, &engine.statistics);
     }
 
     fn wait_for_answer<T: Send + 'static>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T> {
         let (send, receive) = sync_channel(1);
-        let done: Done<T> = Box::new(move |answer| {
+        let done = Done::new(move |answer| {
             // The receiver is gone only if the waiting thread panicked.
             let _ = send.send(answer);
         });
-        self.put(job(done));
+        self.shared.queue.put(job(done));
         receive.recv().map_err(|_| closed())?
     }
 
@@ -192,12 +208,12 @@ impl Database {
             arrays.push(cast.map_err(|error| error.at(format!("key column {name:?}")))?);
         }
         let prefixes = key::encode(&entity.key[..columns], &arrays)?;
-        let plan = ErasePlan::new(entity.id, columns, &prefixes, request.block);
-        let sequence = self.wait_for_answer(|done| Job::Erase(plan, done))?;
         let state = self.engine().entity_state(entity)?;
+        let erase = state.look_up(ErasePlan::new(entity.id, columns, &prefixes, request.block))?;
+        let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(erase), done))?;
         let purged = purge(self.engine(), &self.shared.queue, &state, sequence)?;
-        let receipts = state.erasures.read().receipts.clone();
-        let receipt = receipts.iter().find(|receipt| receipt.sequence == sequence);
+        let erasures = state.erasures.load();
+        let receipt = erasures.receipt(sequence);
         Ok(json!({
             "entity": entity.name,
             "entities": receipt.map_or(0, |receipt| receipt.entities),
@@ -356,12 +372,12 @@ impl Shared {
     fn close(&self) -> Result<()> {
         let mut threads = self.threads.lock();
         recovery::begin_close(&self.engine);
-        for thread in threads.background.drain(..) {
-            assert!(thread.join().is_ok(), "background work does not panic");
-        }
+        // A thread that panicked has poisoned the database; the others go on to their end, the log's last.
+        threads.background.drain(..).for_each(|thread| drop(thread.join()));
         let Some(committer) = threads.committer.take() else { return Ok(()) };
-        self.queue.put(Job::Stop, u64::MAX, &self.engine.statistics);
-        committer.join().unwrap_or_else(|_| Err(Error::new(crate::error::Kind::Poisoned, "the log's thread panicked")))
+        self.queue.put(Job::Stop);
+        let closed = committer.join().unwrap_or(Ok(()));
+        self.engine.poison.check().and(closed)
     }
 }
 

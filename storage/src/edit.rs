@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::manifest::{ManifestState, NamedFile};
 use crate::versions;
+use crate::view::EntityState;
 
 /// Files that are written for one edit of the manifest. Dropped before the edit is tried, they are removed.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Engine {
             }
             return Err(unwritten.error);
         }
+        self.groups_most.store(manifest.state.groups_most(), Ordering::Relaxed);
         self.listed.store(Arc::clone(&manifest.state));
         // What an earlier failed edit left is known to be nobody's only while no later one can fail.
         let unsure = self.retired.take_unsure();
@@ -91,7 +93,21 @@ impl Engine {
         let registry = self.registry.load();
         state.tables.retain(|id, _| registry.tables.contains_key(id));
         state.entities.retain(|id, _| registry.entities.contains_key(id));
+        state.wal_first = self.log_files.lock().first_needed(state, &|subject| self.exists(subject));
         Ok(())
+    }
+
+    /// Removes the files of the log that nothing needs any more, as the manifest says.
+    pub(crate) fn remove_log_files(&self) -> Result<()> {
+        let listed = self.listed.load_full();
+        self.log_files.lock().forget_before(listed.wal_first, &listed, &|subject| self.exists(subject));
+        crate::wal::remove_before(&self.files, listed.wal_first)
+    }
+
+    /// The entities with erases that the log alone holds.
+    pub(crate) fn unlisted_erases(&self) -> Vec<Arc<EntityState>> {
+        let entities = self.log_files.lock().entities(&self.listed.load(), &|subject| self.exists(subject));
+        entities.into_iter().filter_map(|id| self.entity(id)).collect()
     }
 
     /// Lets the files of dropped tables and entities go, if the manifest still names any.

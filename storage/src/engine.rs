@@ -1,17 +1,18 @@
 //! The state that writers, readers and background work share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::Options;
+use crate::erase::Secret;
 use crate::error::{Error, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
-use crate::manifest::{Manifest, ManifestState};
+use crate::manifest::{LogFiles, Manifest, ManifestState, Subject};
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
 use crate::position::Log;
@@ -36,7 +37,7 @@ pub struct Registry {
 /// The shared state of an open database.
 ///
 /// Locks are taken in this order, and none while a later one is held: `compacting`, `flushing`, `manifest`, a table's
-/// `edit`, its `pending` or `size`, an entity's `erasures`, a dictionary's state, `retired`. A flush waits for the log's
+/// `edit`, its `pending` or `size`, a dictionary's state, `log_files`, `retired`. A flush waits for the log's
 /// thread while it holds `flushing`; that thread takes neither `compacting` nor `flushing`.
 #[derive(Debug)]
 pub struct Engine {
@@ -58,10 +59,18 @@ pub struct Engine {
     pub registry: ArcSwap<Registry>,
     /// The manifest; locked while it changes.
     pub manifest: Mutex<Manifest>,
+    /// What the files of the log hold.
+    pub log_files: Mutex<LogFiles>,
+    /// What the manifest's [`groups_most`](crate::manifest::ManifestState::groups_most) says.
+    pub groups_most: AtomicUsize,
+    /// Bytes that all memtables hold.
+    pub memtable_bytes: AtomicU64,
     /// What the manifest says, for those who only read it: nobody waits for its file.
     pub listed: ArcSwap<ManifestState>,
     /// The next number for a file.
     pub next_number: AtomicU64,
+    /// What keys are hashed with that were erased.
+    pub secret: Secret,
     /// Whose sequences these are.
     pub log: Log,
     /// Counters.
@@ -117,6 +126,15 @@ impl Engine {
         tables
     }
 
+    /// Whether what a record of the log is about was not dropped.
+    pub fn exists(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Table(id) => self.table(id).is_some(),
+            Subject::Entity(id) => self.entity(id).is_some(),
+            Subject::Schema => true,
+        }
+    }
+
     /// What decides the moments of reads.
     pub(crate) fn present(&self) -> Present<'_> {
         Present {
@@ -137,11 +155,20 @@ impl Engine {
 
     /// Bytes that all memtables hold.
     pub fn memtable_bytes(&self) -> u64 {
-        let size = |table: &Arc<TableState>| {
-            let size = table.size.lock();
-            size.active_bytes + size.frozen_bytes
-        };
-        self.registry.load().tables.values().map(size).sum()
+        self.memtable_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Counts bytes that came into memtables.
+    pub fn memtables_grew(&self, bytes: u64) {
+        let now = self.memtable_bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        self.statistics.memtable_bytes.set(now);
+    }
+
+    /// Counts bytes that left memtables.
+    pub fn memtables_shrank(&self, bytes: u64) {
+        let before = self.memtable_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        assert!(before >= bytes, "{bytes} bytes left memtables of {before}");
+        self.statistics.memtable_bytes.set(before - bytes);
     }
 }
 
@@ -156,7 +183,7 @@ impl Engine {
                 options.memory_bytes_max
             )));
         }
-        self.registry.load().tables.values().any(|table| self.is_crowded(table, options.segment_groups_max)).then(|| {
+        (self.groups_most() >= options.segment_groups_max).then(|| {
             Error::exhausted(format!(
                 "a bucket has segments of segment-groups-max ({}) merges and compaction does not keep up; send slower, or \
                  again later",
@@ -168,22 +195,12 @@ impl Engine {
     /// Whether writes may soon have to wait for background work, so that it should not wait for anything itself.
     pub fn is_pressed(&self) -> bool {
         let options = &self.options;
-        let groups_max = options.segment_groups_max / 2;
-        self.memtable_bytes() > options.memory_bytes_max / 2
-            || self.registry.load().tables.values().any(|table| self.is_crowded(table, groups_max))
+        self.memtable_bytes() > options.memory_bytes_max / 2 || self.groups_most() >= options.segment_groups_max / 2
     }
 
-    /// Whether reads of a bucket of `table` meet `groups_max` segments that overlap. Those that one merge wrote do not.
-    fn is_crowded(&self, table: &TableState, groups_max: usize) -> bool {
-        if table.view.load().buckets.iter().all(|bucket| bucket.segments.len() < groups_max) {
-            return false;
-        }
-        let listed = self.listed.load();
-        let listed = listed.tables.get(&table.id).map(|table| table.segments.as_slice()).unwrap_or_default();
-        let groups: BTreeSet<(u32, u64)> = listed.iter().map(|entry| (entry.bucket, entry.group)).collect();
-        let mut of_bucket: HashMap<u32, usize> = HashMap::new();
-        groups.iter().for_each(|(bucket, _)| *of_bucket.entry(*bucket).or_default() += 1);
-        of_bucket.values().any(|&groups| groups >= groups_max)
+    /// The most groups of segments that reads of one bucket meet. Segments that one merge wrote do not overlap.
+    fn groups_most(&self) -> usize {
+        self.groups_most.load(Ordering::Relaxed)
     }
 }
 

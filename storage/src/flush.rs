@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::commit::{Frozen, Job, Queue};
+use crate::commit::{Done, Frozen, Job, Queue};
 use crate::compaction::merge::KeepAll;
 use crate::dictionary::Maintained;
 use crate::edit::Outputs;
@@ -22,11 +22,11 @@ pub(crate) fn flush(engine: &Arc<Engine>, queue: &Queue, tables: &[u32]) -> Resu
     let _guard = engine.flushing.lock();
     finish_frozen(engine)?;
     let (send, receive) = std::sync::mpsc::sync_channel(1);
-    let answer = Box::new(move |frozen| {
+    let answer = Done::new(move |frozen| {
         // The receiver is gone only if this thread panicked.
         let _ = send.send(frozen);
     });
-    queue.put(Job::Freeze(tables.to_vec(), answer), u64::MAX, &engine.statistics);
+    queue.put(Job::Freeze(tables.to_vec(), answer));
     let frozen = receive.recv().map_err(|_| crate::commit::closed())??;
     flush_frozen(engine, &frozen)
 }
@@ -35,7 +35,7 @@ pub(crate) fn flush(engine: &Arc<Engine>, queue: &Queue, tables: &[u32]) -> Resu
 fn finish_frozen(engine: &Engine) -> Result<()> {
     for table in engine.tables() {
         let left = table.view.load().buckets.iter().any(|bucket| !bucket.frozen.is_empty());
-        if !left {
+        if !left && table.size.lock().frozen_since.is_none() {
             continue;
         }
         table.edit_view(|view| {
@@ -48,8 +48,7 @@ fn finish_frozen(engine: &Engine) -> Result<()> {
         });
         let mut size = table.size.lock();
         size.active_bytes += std::mem::take(&mut size.frozen_bytes);
-        size.active_wal = size.frozen_wal.take().or(size.active_wal);
-        size.active_since.get_or_insert(engine.clock.monotonic());
+        size.active_since = size.frozen_since.take().or(size.active_since);
     }
     Ok(())
 }
@@ -59,14 +58,13 @@ fn flush_frozen(engine: &Arc<Engine>, frozen: &Frozen) -> Result<()> {
     let tables: Vec<Arc<TableState>> = frozen.tables.keys().filter_map(|&id| engine.table(id)).collect();
     let flushed = tables.into_iter().map(|table| write_table(engine, &outputs, table)).collect::<Result<Vec<_>>>()?;
     let entities = persist_entities(engine, &outputs, &flushed)?;
-    engine.edit_manifest(outputs, |state| edit(engine, state, frozen, &flushed, &entities))?;
-    flushed.into_iter().for_each(FlushedTable::show);
+    engine.edit_manifest(outputs, |state| edit(state, frozen, &flushed, &entities))?;
+    flushed.into_iter().for_each(|flushed| flushed.show(engine));
     entities.into_iter().for_each(PersistedEntity::adopt);
-    engine.statistics.memtable_bytes.set(engine.memtable_bytes());
     engine.statistics.flushes.add(1);
     engine.room.ring();
     engine.work.ring();
-    crate::wal::remove_before(&engine.files, wal_first(engine, frozen))
+    engine.remove_log_files()
 }
 
 /// A table whose frozen runs are in segments.
@@ -92,7 +90,7 @@ fn write_table(engine: &Engine, outputs: &Outputs<'_>, table: Arc<TableState>) -
 
 impl FlushedTable {
     /// Swaps the frozen runs for the segments they became.
-    fn show(self) {
+    fn show(self, engine: &Engine) {
         self.table.edit_view(|view| {
             for (bucket, merged) in self.segments {
                 Arc::make_mut(&mut view.buckets[bucket as usize]).segments.extend(merged.runs);
@@ -104,8 +102,8 @@ impl FlushedTable {
             }
         });
         let mut size = self.table.size.lock();
-        size.frozen_bytes = 0;
-        size.frozen_wal = None;
+        engine.memtables_shrank(std::mem::take(&mut size.frozen_bytes));
+        size.frozen_since = None;
     }
 }
 
@@ -115,9 +113,11 @@ struct PersistedEntity {
     dictionaries: Vec<Maintained>,
 }
 
-/// Writes the keys that only memory has, of all entities that the flushed tables use.
+/// Writes the keys that only memory has, of all entities that the flushed tables use, and of those with an erase that the
+/// log alone holds.
 fn persist_entities(engine: &Engine, outputs: &Outputs<'_>, flushed: &[FlushedTable]) -> Result<Vec<PersistedEntity>> {
     let mut entities: Vec<Arc<EntityState>> = flushed.iter().map(|flushed| Arc::clone(&flushed.table.entity)).collect();
+    entities.extend(engine.unlisted_erases());
     entities.sort_by_key(|entity| entity.id);
     entities.dedup_by_key(|entity| entity.id);
     let next_number = || outputs.number(NamedFile::Dictionary);
@@ -138,14 +138,8 @@ impl PersistedEntity {
     }
 }
 
-/// Lists what was written, and says that the log before it is not needed.
-fn edit(
-    engine: &Engine,
-    state: &mut ManifestState,
-    frozen: &Frozen,
-    flushed: &[FlushedTable],
-    entities: &[PersistedEntity],
-) {
+/// Lists what was written, and says up to which commit.
+fn edit(state: &mut ManifestState, frozen: &Frozen, flushed: &[FlushedTable], entities: &[PersistedEntity]) {
     state.sequence = state.sequence.max(frozen.through);
     state.ingest_time = state.ingest_time.max(frozen.ingest_time);
     for FlushedTable { table, segments } in flushed {
@@ -157,27 +151,16 @@ fn edit(
         table.segments.extend(segments.iter().flat_map(|(bucket, merged)| merged.entries(*bucket)));
     }
     for PersistedEntity { entity, dictionaries } in entities {
-        let erased = entity.dictionaries.iter().map(|dictionary| encode_bitmap(&dictionary.erased())).collect();
+        let erased = entity.dictionaries.iter().zip(dictionaries);
+        let erased = erased.map(|(dictionary, maintained)| encode_bitmap(&dictionary.erased_in(maintained))).collect();
         let entry = EntityManifest {
             through: frozen.through,
             dictionaries: dictionaries.iter().map(Maintained::metas).collect(),
             erased,
-            erasures: entity.erasures.read().entry(),
+            erasures: entity.erasures.load().entry(),
         };
         state.entities.insert(entity.id, entry);
     }
-    state.wal_first = wal_first(engine, frozen);
-}
-
-/// The oldest WAL file that still holds a row which is in no segment. Rows frozen by this flush are in segments now.
-fn wal_first(engine: &Engine, frozen: &Frozen) -> u64 {
-    let tables = engine.tables();
-    let oldest = tables.iter().filter_map(|table| {
-        let size = table.size.lock();
-        let still_frozen = size.frozen_wal.filter(|_| !frozen.tables.contains_key(&table.id));
-        still_frozen.into_iter().chain(size.active_wal).min()
-    });
-    oldest.min().unwrap_or(frozen.wal).min(frozen.wal)
 }
 
 /// What a caller of `flush` named: one table, or all.

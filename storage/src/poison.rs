@@ -1,4 +1,5 @@
-//! The poison of a database: after a failed sync nobody knows what the disk holds, so nothing more is written.
+//! The poison of a database: after a failed sync nobody knows what the disk holds, and after a thread of the engine panicked
+//! nobody knows what memory holds, so nothing more is written.
 //!
 //! It is taken by the first failure and stays until the database is opened again. Reads go on. Whatever file it was,
 //! [`Watched`], the door to files that notices, lets no failed sync pass unseen.
@@ -36,7 +37,7 @@ impl Poison {
 
     /// Ends all writing because of `cause`. The first cause stays: what follows is only its echo.
     pub fn set(&self, cause: &Error) {
-        let mend = "reads go on; mend the disk, then open the database again (start the server again)";
+        let mend = "reads go on; mend what is wrong, then open the database again (start the server again)";
         let error = Error::new(Kind::Poisoned, format!("{cause}; {mend}"));
         if self.first.set(error.clone()).is_ok() {
             tracing::error!(%error, "the database is poisoned");

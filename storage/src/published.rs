@@ -31,9 +31,9 @@ impl Published {
         self.changed.notify_all();
     }
 
-    /// Ends all waiting, now and later, with `error`: nothing more will be published.
+    /// Ends all waiting, now and later, with `error`: nothing more will be published. The first error stays.
     pub fn fail(&self, error: Error) {
-        *self.lock.lock() = Some(error);
+        self.lock.lock().get_or_insert(error);
         self.changed.notify_all();
     }
 

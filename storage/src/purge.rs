@@ -39,11 +39,8 @@ pub(crate) fn purge(
     }
     engine.retired.confirm()?;
     let now = engine.clock.now();
-    for receipt in entity.erasures.write().receipts.iter_mut() {
-        if receipt.sequence <= sequence {
-            receipt.purged.get_or_insert(now);
-        }
-    }
+    entity.erasures.rcu(|erasures| erasures.purged(sequence, now));
+    entity.merge_erasures();
     write_receipts(engine, entity)?;
     Ok(now)
 }
@@ -83,7 +80,8 @@ fn purge_dictionaries(engine: &Engine, entity: &EntityState) -> Result<()> {
     engine.edit_manifest(outputs, |state| {
         let kept = state.entities.entry(entity.id).or_default();
         kept.dictionaries = purged.iter().map(Maintained::metas).collect();
-        kept.erased = entity.dictionaries.iter().map(|dictionary| encode_bitmap(&dictionary.erased())).collect();
+        let erased = entity.dictionaries.iter().zip(&purged);
+        kept.erased = erased.map(|(dictionary, purged)| encode_bitmap(&dictionary.erased_in(purged))).collect();
     })?;
     for (dictionary, maintained) in entity.dictionaries.iter().zip(purged) {
         dictionary.adopt(maintained);
@@ -93,6 +91,6 @@ fn purge_dictionaries(engine: &Engine, entity: &EntityState) -> Result<()> {
 
 fn write_receipts(engine: &Engine, entity: &EntityState) -> Result<()> {
     engine.edit_manifest(engine.outputs(), |state| {
-        state.entities.entry(entity.id).or_default().erasures = entity.erasures.read().entry();
+        state.entities.entry(entity.id).or_default().erasures = entity.erasures.load().entry();
     })
 }

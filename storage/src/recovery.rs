@@ -1,23 +1,26 @@
 //! Opening a database: the manifest, the files that it names, then the WAL after them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
-use crate::commit::{Committer, Prepared, TableLog, apply_batches, apply_version, note_widened, record};
+use crate::commit::{
+    Committer, LogEnd, Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX, TableLog, apply_batches, apply_version,
+    note_widened, record,
+};
 use crate::config::Options;
 use crate::dictionary::Dictionary;
 use crate::engine::{Engine, Registry, Signal};
-use crate::erase::{ErasePlan, Erasures, apply_erase, decode_bitmap, is_erased};
+use crate::erase::{ErasePlan, Erasures, Secret, decode_bitmap};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
-use crate::manifest::{EntityManifest, Manifest, ManifestState, NamedFile, TableManifest};
+use crate::manifest::{Contents, EntityManifest, LogFiles, Manifest, ManifestState, NamedFile, Subject, TableManifest};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::pack::Pack;
@@ -69,9 +72,13 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         versions: ArcSwap::from_pointee(versions),
         registry: ArcSwap::from_pointee(registry),
         next_number: AtomicU64::new(next_number(&files, &state)?),
+        secret: state.secret,
         log: Log { database: state.database, epoch: 0 },
         listed: ArcSwap::new(Arc::clone(&manifest.state)),
         manifest: Mutex::new(manifest),
+        log_files: Mutex::new(LogFiles::new(BTreeMap::new(), state.wal_first)),
+        groups_most: AtomicUsize::new(state.groups_most()),
+        memtable_bytes: AtomicU64::new(0),
         statistics: Statistics::default(),
         work: Signal::default(),
         room: Signal::default(),
@@ -103,8 +110,9 @@ fn create(files: &Arc<dyn Files>) -> Result<Manifest> {
         files.create_directory(folder)?;
     }
     Wal::create(files, 1)?;
-    let database = random_number();
-    Manifest::create(Arc::clone(files), ManifestState { database, next_number: 2, wal_first: 1, ..Default::default() })
+    let (database, secret) = (random_number(), Secret::random()?);
+    let state = ManifestState { database, secret, next_number: 2, wal_first: 1, ..Default::default() };
+    Manifest::create(Arc::clone(files), state)
 }
 
 /// A number that differs from opening to opening, from the hasher keys of the standard library.
@@ -156,8 +164,9 @@ fn open_states(files: &Arc<dyn Files>, state: &ManifestState, versions: &Version
             let erased = kept.erased.get(bucket).map(|text| decode_bitmap(text)).transpose()?.unwrap_or_default();
             dictionaries.push(Dictionary::open(files, metas, erased)?);
         }
-        let erasures = RwLock::new(Erasures::from_entry(&kept.erasures, entity.key.clone())?);
-        registry.entities.insert(entity.id, Arc::new(EntityState { id: entity.id, dictionaries, erasures }));
+        let erasures = ArcSwap::from_pointee(Erasures::from_entry(&kept.erasures, state.secret, &entity.key)?);
+        let state = EntityState { id: entity.id, declared: Arc::clone(entity), dictionaries, erasures };
+        registry.entities.insert(entity.id, Arc::new(state));
     }
     let nothing = TableManifest::default();
     for table in &versions.newest().tables {
@@ -222,19 +231,31 @@ fn dirty_since(bucket: &BucketView, pack: &Pack) -> Result<DirtySet> {
 
 /// Replays the WAL into memory and goes on where it ends.
 fn replay(engine: &Arc<Engine>, state: &ManifestState) -> Result<Committer> {
-    let mut replayed =
-        Replayed { engine, sequence: state.sequence, ingest_time: state.ingest_time, tables: kept_logs(state), state };
-    let wal = Wal::recover(&engine.files, state.wal_first, &mut |record| replayed.apply(&record))?;
-    let Replayed { sequence, ingest_time, tables, .. } = replayed;
+    let mut replayed = Replayed {
+        engine,
+        sequence: state.sequence,
+        ingest_time: state.ingest_time,
+        tables: kept_logs(state),
+        contents: BTreeMap::new(),
+        waiting: Vec::new(),
+        state,
+    };
+    let wal = Wal::recover(&engine.files, state.wal_first, &mut |file, record| replayed.apply(file, &record))?;
+    replayed.apply_waiting()?;
+    let Replayed { sequence, ingest_time, tables, mut contents, .. } = replayed;
+    let current = contents.remove(&wal.number()).unwrap_or_default();
+    *engine.log_files.lock() = LogFiles::new(contents, wal.number());
     engine.clock.resume(sequence, ingest_time);
     engine.published.publish(sequence);
-    Ok(Committer::new(Arc::clone(engine), wal, sequence, ingest_time, tables))
+    let end = LogEnd { wal, sequence, ingest_time, tables, contents: current };
+    Ok(Committer::new(Arc::clone(engine), end))
 }
 
 fn kept_logs(state: &ManifestState) -> HashMap<u32, TableLog> {
     let log = |table: &TableManifest| TableLog {
         producers: table.producers.iter().map(|(name, seq)| (name.clone(), *seq)).collect(),
         ingest_time: table.ingest_time,
+        sealed: false,
     };
     state.tables.iter().map(|(id, table)| (*id, log(table))).collect()
 }
@@ -244,29 +265,36 @@ struct Replayed<'a> {
     sequence: Sequence,
     ingest_time: Micros,
     tables: HashMap<u32, TableLog>,
+    /// What each file holds.
+    contents: BTreeMap<u64, Contents>,
+    /// Small batches of one table that are applied together.
+    waiting: Vec<(Prepared, BatchSteps)>,
     state: &'a ManifestState,
 }
 
 impl Replayed<'_> {
-    fn apply(&mut self, record: &Record<'_>) -> Result<()> {
+    fn apply(&mut self, file: u64, record: &Record<'_>) -> Result<()> {
         self.sequence = self.sequence.max(record.last);
-        let result = match record.kind {
+        let applied = match record.kind {
             record::BATCH => self.batch(record),
-            record::VERSION => self.version(record),
-            record::ERASE => self.erase(record),
+            record::VERSION => self.apply_waiting().and_then(|()| self.version(record)),
+            record::ERASE => self.apply_waiting().and_then(|()| self.erase(record)),
             kind => Err(Error::invalid(format!("a record of unknown kind {kind}"))),
         };
-        result.map_err(|error| {
+        let subject = applied.map_err(|error| {
             Error::new(Kind::Corrupt, format!("the WAL record of commit {} does not apply: {error}", record.first))
-        })
+        })?;
+        self.contents.entry(file).or_default().insert(subject, record.last);
+        Ok(())
     }
 
-    fn batch(&mut self, record: &Record<'_>) -> Result<()> {
+    /// Applies a batch; what it is about.
+    fn batch(&mut self, record: &Record<'_>) -> Result<Subject> {
+        let table = WriteBatch::table_of(record.payload)?;
+        let subject = Subject::Table(table);
+        let flushed = self.state.tables.get(&table).map_or(0, |table| table.flushed);
+        let Some(table) = self.engine.table(table).filter(|_| record.last > flushed) else { return Ok(subject) };
         let batch = WriteBatch::decode(record.payload)?;
-        let flushed = self.state.tables.get(&batch.table).map_or(0, |table| table.flushed);
-        if record.last <= flushed || self.engine.table(batch.table).is_none() {
-            return Ok(());
-        }
         if batch.ingest_times.is_none() {
             self.ingest_time = self.ingest_time.max(record.ingest_time);
         }
@@ -274,8 +302,9 @@ impl Replayed<'_> {
         if let Some(producer) = &batch.producer {
             log.producers.insert(producer.name.clone(), producer.seq);
         }
+        table.note_batch(self.engine.clock.monotonic());
         if batch.keys.is_empty() {
-            return Ok(());
+            return Ok(subject);
         }
         log.ingest_time = Some(log.ingest_time.map_or(record.ingest_time, |before| before.max(record.ingest_time)));
         let steps = match &batch.ingest_times {
@@ -284,39 +313,65 @@ impl Replayed<'_> {
         };
         let mut prepared = Prepared::with_payload(self.engine, batch, Vec::new())?;
         let entity = Arc::clone(&prepared.table.entity);
-        if !entity.erasures.read().is_empty() {
+        let erasures = entity.erasures.load();
+        if !erasures.is_empty() {
             let keys = &prepared.batch.keys;
-            let stands = |row: &u32| !is_erased(&entity, keys.get(*row as usize), record.first);
+            // What was erased later never comes back.
+            let stands =
+                |row: &u32| erasures.erased_at(keys.get(*row as usize)).is_none_or(|erased| erased <= record.first);
             for places in &mut prepared.places {
                 places.retain(stands);
             }
         }
         prepared.replayed_bytes = record.payload.len() as u64;
-        apply_batches(&[(&prepared, &steps)], self.state.wal_first, self.engine.clock.monotonic())
+        self.put(prepared, steps)?;
+        Ok(subject)
     }
 
-    fn version(&mut self, record: &Record<'_>) -> Result<()> {
+    /// Applies a batch after those that wait, or lets it wait with them, as the log's writer does.
+    fn put(&mut self, prepared: Prepared, steps: BatchSteps) -> Result<()> {
+        let rows: usize = self.waiting.iter().map(|(waiting, _)| waiting.batch.keys.len()).sum();
+        let joins = |(waiting, _): &(Prepared, BatchSteps)| Arc::ptr_eq(&waiting.table, &prepared.table);
+        let small = prepared.batch.keys.len() <= SMALL_ROWS_MAX;
+        if !small || rows >= TOGETHER_ROWS_MAX || !self.waiting.first().is_none_or(joins) {
+            self.apply_waiting()?;
+        }
+        self.waiting.push((prepared, steps));
+        if small { Ok(()) } else { self.apply_waiting() }
+    }
+
+    fn apply_waiting(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let batches: Vec<_> = waiting.iter().map(|(prepared, steps)| (prepared, steps)).collect();
+        apply_batches(self.engine, &batches)
+    }
+
+    fn version(&mut self, record: &Record<'_>) -> Result<Subject> {
         let entry: VersionEntry = serde_json::from_slice(record.payload)
             .map_err(|error| Error::invalid(format!("a schema version does not read: {error}")))?;
         self.ingest_time = self.ingest_time.max(record.ingest_time);
         let versions = self.engine.versions.load_full();
         if entry.schema_version <= versions.newest().schema_version {
-            return Ok(());
+            return Ok(Subject::Schema);
         }
         let entry = Arc::new(entry);
         let mut next = Versions::clone(&versions);
-        next.apply(Arc::clone(&entry))?;
-        apply_version(self.engine, next, &entry)
+        next.apply(entry.clone())?;
+        apply_version(self.engine, next, &entry)?;
+        Ok(Subject::Schema)
     }
 
-    fn erase(&mut self, record: &Record<'_>) -> Result<()> {
+    fn erase(&mut self, record: &Record<'_>) -> Result<Subject> {
         let plan = ErasePlan::decode(record.payload)?;
         self.ingest_time = self.ingest_time.max(record.ingest_time);
         let through = self.state.entities.get(&plan.entity).map_or(0, |entity| entity.through);
-        if record.first <= through {
-            return Ok(());
+        let subject = Subject::Entity(plan.entity);
+        if record.first > through
+            && let Some(entity) = self.engine.entity(plan.entity)
+        {
+            entity.erase(entity.look_up(plan)?, record.first, record.ingest_time)?;
         }
-        apply_erase(self.engine, &plan, record.first, record.ingest_time)
+        Ok(subject)
     }
 }
 

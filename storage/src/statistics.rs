@@ -1,5 +1,6 @@
 //! Counters of the engine, for metrics and `status`. Relaxed atomics: read them for trends, not for decisions.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that is counted up or set.
@@ -45,8 +46,8 @@ pub struct Statistics {
     pub wal_sync_micros: Counter,
     /// Bytes in memtables now.
     pub memtable_bytes: Counter,
-    /// Bytes of writes that wait for the log now.
-    pub queue_bytes: Counter,
+    /// Bytes that are reserved for writes on their way through the log now.
+    pub queue_bytes: Arc<Counter>,
     /// Flushes done.
     pub flushes: Counter,
     /// Bytes that flushes wrote.

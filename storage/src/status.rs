@@ -14,7 +14,7 @@ use crate::view::TableState;
 pub struct Holdings {
     /// Memory maps open.
     pub maps: u64,
-    /// Age of the oldest row that is neither in a segment nor on its way into one.
+    /// Age of the oldest batch that is neither in a segment nor on its way into one.
     pub wal_age: Duration,
     /// Bytes of files that nothing needs any more and that could not be removed yet.
     pub orphan_bytes: u64,

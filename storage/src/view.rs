@@ -13,9 +13,11 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 use crate::dictionary::Dictionary;
-use crate::erase::Erasures;
+use crate::erase::{Erase, ErasePlan, Erasures, Receipt};
+use crate::error::Result;
 use crate::horizon::Ages;
 pub use crate::horizon::Horizon;
+use crate::model::catalog::Entity;
 use crate::pack::Pack;
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
@@ -127,12 +129,10 @@ pub struct MemtableSize {
     pub active_bytes: u64,
     /// Bytes of rows that are being flushed.
     pub frozen_bytes: u64,
-    /// The WAL file that holds the oldest active row.
-    pub active_wal: Option<u64>,
-    /// The WAL file that holds the oldest frozen row.
-    pub frozen_wal: Option<u64>,
-    /// When the oldest active row came, by the monotonic clock.
+    /// When the oldest batch came that the manifest does not say and that is not being flushed, by the monotonic clock.
     pub active_since: Option<Micros>,
+    /// The same of what is being flushed.
+    pub frozen_since: Option<Micros>,
 }
 
 /// A table as the engine keeps it.
@@ -242,6 +242,34 @@ impl TableState {
         answer
     }
 
+    /// Notes a batch, with rows or without, that was applied at `monotonic`: the table is due for flushing a while later,
+    /// so that it cannot keep files of the log for ever. Answers how many bytes its memtable has.
+    pub fn note_batch(&self, monotonic: Micros) -> u64 {
+        let mut size = self.size.lock();
+        size.active_since.get_or_insert(monotonic);
+        size.active_bytes
+    }
+
+    /// Turns the memtable over for flushing.
+    pub fn freeze(&self) {
+        self.edit_view(|view| {
+            for bucket in view.buckets.iter_mut().filter(|bucket| !bucket.memory.is_empty()) {
+                let bucket = Arc::make_mut(bucket);
+                assert!(bucket.frozen.is_empty(), "one flush of a table ends before the next begins");
+                bucket.frozen = std::mem::take(&mut bucket.memory);
+            }
+        });
+        let mut size = self.size.lock();
+        size.frozen_bytes += std::mem::take(&mut size.active_bytes);
+        size.frozen_since = size.active_since.take();
+    }
+
+    /// Takes the bytes of all rows in memory out of the count, for a table that was dropped.
+    pub fn take_bytes(&self) -> u64 {
+        let mut size = self.size.lock();
+        std::mem::take(&mut size.active_bytes) + std::mem::take(&mut size.frozen_bytes)
+    }
+
     /// Marks `ordinals` of `bucket` as written, in the pack that serves and in the one that is being built. The
     /// caller holds the edit lock, so that no pack begins in between.
     pub fn mark_dirty(&self, bucket: u32, view: &BucketView, ordinals: impl Iterator<Item = u32>) {
@@ -258,13 +286,37 @@ impl TableState {
 pub struct EntityState {
     /// The entity's number.
     pub id: u32,
+    /// How it was declared: that never changes.
+    pub declared: Arc<Entity>,
     /// Key to ordinal, per bucket.
     pub dictionaries: Vec<Dictionary>,
     /// What was erased.
-    pub erasures: RwLock<Erasures>,
+    pub erasures: ArcSwap<Erasures>,
 }
 
 impl EntityState {
+    /// Looks up what `plan` names.
+    pub fn look_up(&self, plan: ErasePlan) -> Result<Erase> {
+        Erase::new(plan, &self.declared, &self.dictionaries, self.erasures.load().secret())
+    }
+
+    /// Applies an erase: its entities are invisible when this returns. For the log's one writer.
+    pub fn erase(&self, mut erase: Erase, sequence: Sequence, ingest_time: Micros) -> Result<()> {
+        erase.look_again(&self.declared, &self.dictionaries, self.erasures.load().secret())?;
+        let (entities, erased) = erase.apply(&self.dictionaries, sequence);
+        let receipt = Receipt { sequence, ingest_time, entities, purged: None };
+        let erased = erased.into();
+        self.erasures.rcu(|erasures| erasures.with(&receipt, &erased));
+        Ok(())
+    }
+
+    /// Puts small layers of erasures together, beside the log's writer.
+    pub fn merge_erasures(&self) {
+        let before = self.erasures.load_full();
+        let merged = before.merged();
+        self.erasures.rcu(|erasures| erasures.replaced(&before, &merged));
+    }
+
     /// The ordinals of `bucket` that were erased.
     pub fn erased(&self, bucket: u32) -> Arc<RoaringBitmap> {
         self.dictionaries[bucket as usize].erased()

@@ -1,6 +1,7 @@
 //! The benches, one per file. Each loads its data, measures its systems in turn, and says what its targets are.
 
 mod as_of;
+mod erase;
 mod freshness;
 mod growth;
 mod ingest;
@@ -11,6 +12,7 @@ mod memory;
 mod open;
 mod serving;
 mod space;
+mod tables;
 
 use std::time::Instant;
 
@@ -44,6 +46,8 @@ const BENCHES: &[Bench] = &[
     short("as_of", "lookups of the past by the number of runs, in the engine", as_of::run),
     short("growth", "more entities, versions, repeats and late rows, in the engine", growth::run),
     short("open", "opening 10 M entities, and replaying a log", open::run),
+    short("erase", "lookups and writes beside an erase of 100,000 keys of 10 M entities", erase::run),
+    short("tables", "what a commit costs beside 1,000 tables, in the engine", tables::run),
     short("space", "bytes on disk, and bytes written", space::run),
     long("memory", "latest where data is four times the memory", memory::run),
     long("large_join", "10 M × 100 M rows over the wire, and Feast", large_join::run),

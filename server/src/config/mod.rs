@@ -108,7 +108,7 @@ pub struct Limits {
     pub stream_requests_max: usize,
     /// Batches of one write stream that await their commit.
     pub stream_batches_max: usize,
-    /// Bytes of those.
+    /// Bytes of those together; a larger batch waits until it is alone.
     pub stream_batch_bytes_max: u64,
     /// How long a client may take nothing of an answer before it is given up.
     pub answer_stall_max: Duration,
@@ -201,8 +201,21 @@ impl Config {
         if limits.answer_stall_max.is_zero() {
             return Err("answer-stall-max is 0: every answer would be given up".to_owned());
         }
-        if limits.message_bytes_max as u64 > limits.request_bytes_max {
-            return Err("message-bytes-max is above request-bytes-max: no such message could be served".to_owned());
+        let message = limits.message_bytes_max as u64;
+        let contradictions = [
+            ("message-bytes-max", message, "request-bytes-max", limits.request_bytes_max),
+            ("message-bytes-max", message, "decoded-bytes-max", limits.decoded_bytes_max),
+            ("answer-chunk-bytes", limits.answer_chunk_bytes, "request-bytes-max", limits.request_bytes_max),
+            ("stream-batch-bytes-max", limits.stream_batch_bytes_max, "queue-bytes-max", self.storage.queue_bytes_max),
+            ("flush-bytes-max", self.storage.flush_bytes_max, "memory-bytes-max", self.storage.memory_bytes_max),
+        ];
+        for (part, part_bytes, whole, whole_bytes) in contradictions {
+            if part_bytes > whole_bytes {
+                return Err(format!(
+                    "{part} ({part_bytes} bytes) is above {whole} ({whole_bytes} bytes), of which it is a part: lower {part}, \
+                     or raise {whole}"
+                ));
+            }
         }
         Ok(())
     }

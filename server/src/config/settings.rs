@@ -1,5 +1,7 @@
 //! The table of all settings: the one place where each has its name, default, unit, bound and meaning.
 
+use firn_storage::config::QUEUE_BYTES_MIN;
+
 use super::Setting;
 use super::parse::{address, count, flag, parse_duration, size, threads};
 
@@ -76,8 +78,8 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.wal_bytes_max = size(t, 4096, 1 << 40)?),
     setting!(MEMORY, "spare-blocks-bytes-max", "SIZE", "256MiB", "Memory of large answers that is kept for the next ones",
         |c, t| c.storage.spare_blocks_bytes_max = size(t, 0, 1 << 40)?),
-    setting!(MEMORY, "queue-bytes-max", "SIZE", "128MiB", "Writes that may wait for the log",
-        |c, t| c.storage.queue_bytes_max = size(t, 1, 1 << 40)?),
+    setting!(MEMORY, "queue-bytes-max", "SIZE", "128MiB", "Writes that may be on their way through the log; a larger batch is refused",
+        |c, t| c.storage.queue_bytes_max = size(t, QUEUE_BYTES_MIN, 1 << 40)?),
     setting!(MEMORY, "stall-wait-max", "DURATION", "30s", "How long a write waits for memory before it is refused",
         |c, t| c.storage.stall_wait_max = parse_duration(t)?),
     setting!(MEMORY, "clock-skew-max", "DURATION", "5s",
@@ -123,7 +125,7 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.stream_requests_max = count(t, 1, 4096)? as usize),
     setting!(STREAMS, "stream-batches-max", "COUNT", "256", "Batches of one write stream that await their commit",
         |c, t| c.limits.stream_batches_max = count(t, 1, 65536)? as usize),
-    setting!(STREAMS, "stream-batch-bytes-max", "SIZE", "64MiB", "Bytes of those; one batch is always let through",
+    setting!(STREAMS, "stream-batch-bytes-max", "SIZE", "64MiB", "Bytes of those together; a larger batch waits until it is alone",
         |c, t| c.limits.stream_batch_bytes_max = size(t, 1, SIZE_MAX)?),
     setting!(STREAMS, "answer-stall-max", "DURATION", "2m", "How long a client may take nothing of an answer before it is given up",
         |c, t| c.limits.answer_stall_max = parse_duration(t)?),

@@ -62,6 +62,23 @@ fn listening_beyond_loopback_needs_a_word() {
 }
 
 #[test]
+fn settings_that_contradict_each_other_are_refused_and_both_are_named() {
+    for (part, part_text, whole, whole_text) in [
+        ("stream-batch-bytes-max", "64MiB", "queue-bytes-max", "16MiB"),
+        ("flush-bytes-max", "2GiB", "memory-bytes-max", "1GiB"),
+        ("message-bytes-max", "64MiB", "decoded-bytes-max", "1MiB"),
+        ("message-bytes-max", "64MiB", "request-bytes-max", "32MiB"),
+        ("answer-chunk-bytes", "128MiB", "request-bytes-max", "96MiB"),
+    ] {
+        let given = [(part, part_text.to_owned()), (whole, whole_text.to_owned())];
+        let error = Config::resolve(None, &given).unwrap_err();
+        assert!(error.contains(part) && error.contains(whole), "{error}");
+    }
+    let given = [("stream-batch-bytes-max", "16MiB".to_owned()), ("queue-bytes-max", "16MiB".to_owned())];
+    Config::resolve(None, &given).unwrap();
+}
+
+#[test]
 fn sizes_and_durations_have_units() {
     assert_eq!(parse_bytes("4 MiB"), Ok(4 << 20));
     assert_eq!(parse_bytes("17"), Ok(17));

@@ -8,23 +8,24 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{Command, ProducerStep, Put};
-use firn_storage::commit::Fence;
+use firn_storage::commit::{Admission, Done, Fence, Reservation, batch_bytes};
 use firn_storage::model::batch::Producer;
 use firn_storage::model::names::check_producer_name;
 use futures::{FutureExt, Stream, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::AbortHandle;
 use tonic::Status;
 
 use super::acknowledge::{Acknowledgements, Next};
 use super::convert;
 use super::decoding::Decoding;
-use super::resources::granted::Entry;
+use super::resources::granted::{Entry, Granted};
 use super::resources::{Pool, Resources};
 use super::streams::{Messages, Source, stream};
-use super::submission::{Submission, WriteStream};
+use super::submission::{Room, Submission, WriteStream};
 use crate::access::Method;
 use crate::framing::Together;
 use crate::metrics::Metrics;
@@ -37,10 +38,6 @@ const SMALL_BYTES_MAX: usize = 8 << 10;
 /// Messages that go on together, and the bytes of their bodies.
 const TOGETHER_MESSAGES_MAX: usize = 64;
 const TOGETHER_BYTES_MAX: usize = 64 << 10;
-/// What the log keeps beside the cells of a row, generously.
-const ROW_BYTES: u64 = 96;
-/// What the log keeps beside the rows of a batch, generously.
-const BATCH_BYTES: u64 = 16 << 10;
 
 /// Serves a stream.
 pub(super) fn serve(entry: Entry, input: Messages) -> impl Stream<Item = Result<PutResult, Status>> + Send {
@@ -48,7 +45,7 @@ pub(super) fn serve(entry: Entry, input: Messages) -> impl Stream<Item = Result<
     let acknowledgements = Arc::new(Acknowledgements::default());
     let receiver = Receiver {
         batches: Arc::new(Semaphore::new(resources.limits.stream_batches_max)),
-        bytes: resources.limits.stream_batch_bytes_max,
+        bytes: Admission::new("stream-batch-bytes-max", resources.limits.stream_batch_bytes_max, Arc::default()),
         decoding: Decoding::new(&resources),
         entry,
         acknowledgements: Arc::clone(&acknowledgements),
@@ -118,7 +115,7 @@ struct Receiver {
     decoding: Decoding,
     stream: Option<WriteStream>,
     batches: Arc<Semaphore>,
-    bytes: u64,
+    bytes: Arc<Admission>,
 }
 
 impl Receiver {
@@ -224,14 +221,14 @@ impl Receiver {
 
     async fn submit(&self, batches: Together, step: Option<Producer>) -> Result<(), Status> {
         let Some(stream) = self.stream.clone() else { return Err(invalid("rows came before a descriptor")) };
-        let permits = Arc::new(self.permits(&batches).await?);
+        let room = Arc::new(self.room(&stream.granted, &batches).await?);
         // It may have been refused while there was no room.
         if self.acknowledgements.is_refused() {
             return Ok(());
         }
         let small = batches.rows.get_array_memory_size() <= PROVE_INLINE_BYTES_MAX;
         let submission =
-            Submission { acknowledgements: Arc::clone(&self.acknowledgements), stream, step, batches, permits };
+            Submission { acknowledgements: Arc::clone(&self.acknowledgements), stream, step, batches, room };
         if small {
             submission.run();
             return Ok(());
@@ -243,16 +240,36 @@ impl Receiver {
         running.await
     }
 
-    /// Waits for room: among the stream's batches, and in the log's queue.
-    async fn permits(&self, batches: &Together) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Status> {
+    /// Waits for room: among the stream's batches, by number and bytes, and in the log's queue. A batch larger than the
+    /// stream may have waits until it is alone.
+    async fn room(&self, granted: &Granted, batches: &Together) -> Result<Room, Status> {
         let place = Arc::clone(&self.batches).acquire_owned().await;
         let place = place.map_err(|_| unavailable("the server is shutting down"))?;
-        let Together { rows, lengths } = batches;
-        let cells = rows.get_array_memory_size() as u64;
-        let beside = rows.num_rows() as u64 * ROW_BYTES + lengths.len() as u64 * BATCH_BYTES;
-        let bytes = cells + cells / 4 + beside;
-        Ok((place, self.entry.resources.log_queue(bytes, self.bytes).await?))
+        let bytes = batch_bytes(cell_bytes(&batches.rows), batches.rows.num_rows());
+        let of_stream = bytes.min(self.entry.resources.limits.stream_batch_bytes_max);
+        let of_stream = reserved(|ready| self.bytes.reserve_then(of_stream, ready)).await?;
+        let of_log = reserved(|ready| granted.database().reserve_then(bytes, ready)).await?;
+        Ok(Room { _place: place, _of_stream: of_stream, of_log: Arc::new(of_log) })
     }
+}
+
+/// Waits for what `reserve` asks for. If nobody waits any more, the room goes back.
+async fn reserved(reserve: impl FnOnce(Done<Reservation>)) -> Result<Reservation, Status> {
+    let (send, receive) = oneshot::channel();
+    reserve(Done::new(move |room| drop(send.send(room))));
+    let room = receive.await.map_err(|_| unavailable("the server is shutting down"))?;
+    room.map_err(|error| from_error(&error))
+}
+
+/// The bytes of all cells. Columns of one message share its memory, so that the sum of what they hold counts it many
+/// times; a small one is not worth looking closer.
+fn cell_bytes(rows: &RecordBatch) -> usize {
+    let held = rows.get_array_memory_size();
+    if held <= PROVE_INLINE_BYTES_MAX {
+        return held;
+    }
+    let exact = |column: &ArrayRef| column.to_data().get_slice_memory_size();
+    rows.columns().iter().map(|column| exact(column).unwrap_or_else(|_| column.get_array_memory_size())).sum()
 }
 
 /// Where the batch stands in its producer's sequence, if the stream has a producer.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use firn_client::wire::BadRow;
-use firn_storage::commit::{Committed, Fence};
+use firn_storage::commit::{Committed, Done, Fence, Reservation};
 use firn_storage::error::Error;
 use firn_storage::model::batch::{Producer, WriteBatch};
 use firn_storage::model::prove::{Proven, WriteRequest};
@@ -33,7 +33,11 @@ pub(super) struct WriteStream {
 }
 
 /// Room for what awaits its commit, given back after it.
-pub(super) type Permits = Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
+pub(super) struct Room {
+    pub _place: OwnedSemaphorePermit,
+    pub _of_stream: Reservation,
+    pub of_log: Arc<Reservation>,
+}
 
 /// One batch, or several, on the way to the log.
 pub(super) struct Submission {
@@ -42,7 +46,7 @@ pub(super) struct Submission {
     /// Where the one batch of a producer stands in its sequence.
     pub step: Option<Producer>,
     pub batches: Together,
-    pub permits: Permits,
+    pub room: Arc<Room>,
 }
 
 impl Submission {
@@ -101,14 +105,15 @@ impl Submission {
     fn hand_over(&self, begun: Begun, batches: u64, batch: WriteBatch, started: Instant) {
         let (metrics, acknowledgements) =
             (Arc::clone(&self.stream.granted.resources().metrics), Arc::clone(&self.acknowledgements));
-        let (call, permits) = (self.stream.call, Arc::clone(&self.permits));
+        let (call, room) = (self.stream.call, Arc::clone(&self.room));
         let done = move |outcome: Result<Committed, Error>| {
             if let Ok(committed) = &outcome {
                 metrics.answered(call, batches, committed.rows, started.elapsed());
             }
             acknowledgements.settle(begun, outcome);
-            drop(permits);
+            drop(room);
         };
-        self.stream.granted.database().submit_within(Some(&self.stream.fence), batch, Box::new(done));
+        let room = Arc::clone(&self.room.of_log);
+        self.stream.granted.database().submit_within(&self.stream.fence, room, batch, Done::new(done));
     }
 }

@@ -1,166 +1,77 @@
 //! The log's one writer: every commit goes through its thread, in order.
 //!
-//! Waiting jobs are taken together: each is checked and appended to the WAL, one sync makes all of them durable, then
-//! they are applied to the memtables in order, small writes of one table together, and published. A job is answered
-//! after that, so an acknowledged write is durable and readable. While a group is syncing the next one gathers; there
-//! is no sleep.
+//! Waiting jobs are taken together: each is checked and appended to the WAL ([`ledger`]), one sync makes all of them
+//! durable, then they are applied to the memtables in order ([`apply`]), small writes of one table together, and
+//! published. A job is answered after that, so an acknowledged write is durable and readable. While a group is syncing
+//! the next one gathers; there is no sleep.
 
+mod admission;
+mod answer;
 mod apply;
+mod frozen;
+mod guard;
+mod job;
+mod ledger;
+mod prepared;
 mod queue;
-mod stage;
+pub mod record;
+mod staged;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::Engine;
-use crate::erase::ErasePlan;
-use crate::error::{Error, Kind, Result};
+use crate::erase::Erase;
+use crate::error::{Error, Result};
+use crate::memtable::BatchSteps;
 use crate::model::catalog::Catalog;
-use crate::model::declare::Change;
 use crate::position::Position;
-use crate::time::{Micros, Sequence};
-use crate::versions::Versions;
-use crate::wal::Wal;
+use crate::time::Sequence;
+use crate::versions::{VersionEntry, Versions};
 
-use apply::together;
+pub use admission::{Admission, Reservation, batch_bytes};
+pub use answer::{Committed, Done, Fence, closed};
 pub use apply::{apply_batches, apply_version, note_widened};
+pub use frozen::{Frozen, TableLog};
+pub(crate) use guard::spawn;
+pub use job::Job;
+pub use ledger::LogEnd;
+use ledger::{Ledger, Standing};
+pub use prepared::Prepared;
 pub use queue::Queue;
-pub use stage::Prepared;
+pub(crate) use staged::{SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
+use staged::{Staged, StagedAlone, StagedWrite, together};
 
-/// The kinds of WAL records.
-pub mod record {
-    /// A batch of rows.
-    pub const BATCH: u8 = 1;
-    /// A schema version.
-    pub const VERSION: u8 = 2;
-    /// An erase.
-    pub const ERASE: u8 = 3;
-}
-
-/// A commit that was acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// A read at this position sees the commit.
-    pub position: Position,
-    /// When the engine learned the rows, µs.
-    pub ingest_time: Micros,
-    /// Rows applied.
-    pub rows: u64,
-    /// Whether the batch was a repetition: nothing was applied now.
-    pub duplicate: bool,
-}
-
-/// Joins the batches of one stream: once one of them is refused, the log refuses all that come after it.
-#[derive(Debug, Clone, Default)]
-pub struct Fence(Arc<AtomicBool>);
-
-impl Fence {
-    pub(super) fn close(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// Answers a job once it is durable and readable, or refused.
-pub type Done<T> = Box<dyn FnOnce(Result<T>) + Send>;
-
-/// What the log's writer is asked to do.
-pub enum Job {
-    /// Commit a batch.
-    Write(Box<Prepared>, Done<Committed>),
-    /// Change the schema.
-    Change(Change, Done<Arc<Catalog>>),
-    /// Erase entities.
-    Erase(ErasePlan, Done<Sequence>),
-    /// Turn the memtables of tables over for flushing.
-    Freeze(Vec<u32>, Done<Frozen>),
-    /// Stop after everything before it.
-    Stop,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Write(..) => "Write",
-            Self::Change(..) => "Change",
-            Self::Erase(..) => "Erase",
-            Self::Freeze(..) => "Freeze",
-            Self::Stop => "Stop",
-        })
-    }
-}
-
-/// What a flush must know of the moment its memtables were frozen.
-#[derive(Debug, Clone, Default)]
-pub struct Frozen {
-    /// The last commit that frozen memtables can hold.
-    pub through: Sequence,
-    /// The last ingest time.
-    pub ingest_time: Micros,
-    /// The WAL file that was begun: no frozen row is in it or after it.
-    pub wal: u64,
-    /// Per table: the last producer sequences and the greatest ingest time.
-    pub tables: HashMap<u32, FrozenTable>,
-}
-
-/// What a flush must know of one table.
-#[derive(Debug, Clone, Default)]
-pub struct FrozenTable {
-    /// The last producer sequences.
-    pub producers: HashMap<String, u64>,
-    /// The greatest ingest time of its rows.
-    pub ingest_time: Option<Micros>,
-}
-
-/// What the log's writer remembers of a table.
-#[derive(Debug, Clone, Default)]
-pub struct TableLog {
-    /// The last producer sequences.
-    pub producers: HashMap<String, u64>,
-    /// The greatest ingest time of its rows.
-    pub ingest_time: Option<Micros>,
-}
+/// Answers a job after its group was published.
+type Answer = Box<dyn FnOnce()>;
 
 /// The log's writer.
 #[derive(Debug)]
 pub struct Committer {
     engine: Arc<Engine>,
-    wal: Wal,
-    sequence: Sequence,
-    ingest_time: Micros,
-    tables: HashMap<u32, TableLog>,
-    /// The schema as the log has it: readers see a version once it is durable.
-    versions: Arc<Versions>,
+    ledger: Ledger,
 }
 
 impl Committer {
-    /// A writer that goes on after `sequence`.
-    pub fn new(
-        engine: Arc<Engine>,
-        wal: Wal,
-        sequence: Sequence,
-        ingest_time: Micros,
-        tables: HashMap<u32, TableLog>,
-    ) -> Self {
-        let versions = engine.versions.load_full();
-        Self { engine, wal, sequence, ingest_time, tables, versions }
+    /// A writer that goes on at `end`.
+    pub fn new(engine: Arc<Engine>, end: LogEnd) -> Self {
+        Self { ledger: Ledger::new(Arc::clone(&engine), end), engine }
+    }
+
+    /// Lets readers see the numbers of all producers that recovery found.
+    pub(crate) fn show_producers(&self) {
+        self.ledger.show_producers();
     }
 
     /// Serves `queue` until it is told to stop, then closes the WAL.
     pub fn run(mut self, queue: &Queue) -> Result<()> {
         loop {
-            let jobs = queue.take(self.engine.options.queue_bytes_max, &self.engine.statistics);
+            let jobs = queue.take(self.engine.options.queue_bytes_max);
             if self.group(jobs, queue) {
                 break;
             }
         }
         self.engine.published.fail(closed());
-        self.engine.poison.check()?;
-        self.wal.close()
+        self.ledger.close()
     }
 
     /// Commits one group of jobs; whether the writer must stop.
@@ -169,23 +80,28 @@ impl Committer {
         let (freezes, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| matches!(job, Job::Freeze(..)));
         for job in freezes {
             if let Job::Freeze(tables, done) = job {
-                done(self.freeze(&tables));
+                done.answer(self.ledger.freeze(&tables));
             }
         }
         let writes = jobs.iter().any(|job| matches!(job, Job::Write(..)));
         let full = if writes { self.wait_for_room(queue) } else { None };
-        let mut staged: Vec<stage::Staged> = Vec::with_capacity(jobs.len());
+        let mut staged: Vec<Staged> = Vec::with_capacity(jobs.len());
         let mut stop = false;
         for job in jobs {
             match job {
-                Job::Write(prepared, done) if full.is_some() => {
-                    // There may be room again for what comes after it.
-                    prepared.fence.iter().for_each(Fence::close);
-                    done(Err(full.clone().unwrap_or_else(closed)));
+                Job::Write(prepared, done) => match &full {
+                    None => self.stage_write(prepared, done, &mut staged),
+                    Some(error) => refuse(&prepared, done, error.clone()),
+                },
+                Job::Change(change, done) => match self.ledger.change(&change) {
+                    Ok(entry) => staged.push(Staged::Alone(StagedAlone::Change { entry, done: Some(done) })),
+                    Err(error) => done.answer(Err(error)),
+                },
+                Job::Erase(erase, done) => {
+                    self.stage_erase(erase, done, &mut staged);
+                    // What follows meets it applied: a write of an entity that it blocks must not pass beside it.
+                    self.commit(std::mem::take(&mut staged));
                 }
-                Job::Write(prepared, done) => self.stage_write(*prepared, done, &mut staged),
-                Job::Change(change, done) => self.stage_change(&change, done, &mut staged),
-                Job::Erase(plan, done) => self.stage_erase(plan, done, &mut staged),
                 Job::Freeze(..) => unreachable!("freezes were taken out of the group"),
                 Job::Stop => stop = true,
             }
@@ -206,14 +122,15 @@ impl Committer {
         let mut heard = 0;
         loop {
             for (tables, done) in queue.take_freezes() {
-                done(self.freeze(&tables));
+                done.answer(self.ledger.freeze(&tables));
             }
             let waited = engine.clock.monotonic() - start;
+            let goes_on = waited < wait_max && !engine.is_closing() && engine.poison.get().is_none();
             match engine.overload() {
-                Some(still) if waited < wait_max && !engine.is_closing() => overload = still,
+                Some(still) if goes_on => overload = still,
                 still => {
                     engine.statistics.stall_micros.add(waited.max(0) as u64);
-                    return still.map(|_| overload);
+                    return still.map(|_| engine.poison.get().cloned().unwrap_or(overload));
                 }
             }
             engine.work.ring();
@@ -221,90 +138,133 @@ impl Committer {
         }
     }
 
+    fn stage_write(&mut self, prepared: Box<Prepared>, done: Done<Committed>, staged: &mut Vec<Staged>) {
+        let sealed = match self.ledger.standing(&prepared) {
+            Ok(Standing::Duplicate) => {
+                let ingest_time = self.ledger.ingest_time();
+                return staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time, done }));
+            }
+            Ok(Standing::Seals) => self.ledger.seal(prepared.batch.table),
+            Ok(Standing::Next) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let placed = sealed.and_then(|entry| {
+            let seal = entry.map(|entry| StagedAlone::Change { entry: Some(entry), done: None });
+            staged.extend(seal.map(Staged::Alone));
+            self.ledger.write(&prepared)
+        });
+        match placed {
+            Ok(deal) => staged.push(Staged::Write(StagedWrite { prepared, deal, done })),
+            Err(error) => refuse(&prepared, done, error),
+        }
+    }
+
+    fn stage_erase(&mut self, erase: Box<Erase>, done: Done<Sequence>, staged: &mut Vec<Staged>) {
+        match self.ledger.erase(&erase) {
+            Ok((sequence, ingest_time)) => {
+                staged.push(Staged::Alone(StagedAlone::Erase { erase, sequence, ingest_time, done }));
+            }
+            Err(error) => done.answer(Err(error)),
+        }
+    }
+
     /// Makes `staged` durable, applies and publishes it, and answers.
-    fn commit(&mut self, staged: Vec<stage::Staged>) {
+    fn commit(&mut self, staged: Vec<Staged>) {
         if staged.is_empty() {
             return;
         }
-        if self.engine.poison.get().is_none() {
-            let start = self.engine.clock.monotonic();
-            if let Err(error) = self.wal.commit() {
-                self.engine.poison.set(&error);
-            }
-            let took = self.engine.clock.monotonic() - start;
-            self.engine.statistics.wal_syncs.add(1);
-            self.engine.statistics.wal_sync_micros.add(took.max(0) as u64);
-        }
+        self.ledger.sync();
         let mut staged = staged.into_iter().peekable();
         let mut later = Vec::new();
         while let Some(next) = staged.next() {
             match next {
-                stage::Staged::Write(write) => {
+                Staged::Write(write) => {
                     let writes = together(write, &mut staged);
                     // Clients of the first writes go on while the others are applied.
                     self.apply_writes(writes).into_iter().for_each(|answer| answer());
                 }
-                stage::Staged::Alone(alone) => later.push(self.apply_alone(alone)),
+                Staged::Alone(alone) => later.push(self.apply_alone(alone)),
             }
         }
         if self.engine.poison.get().is_none() {
-            self.engine.published.publish(self.sequence);
+            self.engine.published.publish(self.ledger.sequence());
         }
         later.into_iter().for_each(|answer| answer());
-        self.turn_wal();
+        self.ledger.turn_if_full();
     }
 
-    /// Begins the next WAL file when the current one is full.
-    fn turn_wal(&mut self) {
-        if self.engine.poison.get().is_some() || self.wal.bytes() < self.engine.options.wal_bytes_max {
-            return;
+    /// Applies staged writes of one table and publishes them, unless the database is poisoned; how to answer each.
+    fn apply_writes(&self, writes: Vec<StagedWrite>) -> Vec<Answer> {
+        let batches: Vec<(&Prepared, &BatchSteps)> =
+            writes.iter().filter_map(|write| Some((&*write.prepared, write.deal.steps.as_ref()?))).collect();
+        let result = self.applied(|engine| apply_batches(engine, &batches));
+        if let (Ok(()), Some(first), Some(last)) = (&result, writes.first(), writes.last()) {
+            let rows: usize = writes.iter().map(|write| write.prepared.batch.keys.len()).sum();
+            self.engine.statistics.rows.add(rows as u64);
+            self.engine.statistics.batches.add(writes.len() as u64);
+            writes.iter().for_each(|write| write.prepared.show_producer());
+            let bytes = first.prepared.table.note_batch(self.engine.clock.monotonic());
+            if bytes >= self.engine.options.flush_bytes_max {
+                self.engine.work.ring();
+            }
+            self.engine.published.publish(last.deal.last);
         }
-        let number = self.engine.take_number();
-        if let Err(error) = self.wal.rotate(number) {
-            tracing::warn!(%error, "the next WAL file could not be begun; the log goes on in the old one");
-            self.note_failure(&error);
-        }
-        self.engine.work.ring();
+        let answer = |StagedWrite { prepared, deal, done }: StagedWrite| -> Answer {
+            let position = Position::new(self.engine.log, deal.last);
+            let rows = prepared.batch.keys.len() as u64;
+            let committed = Committed { position, ingest_time: deal.ingest_time, rows, duplicate: false };
+            let result = result.clone();
+            Box::new(move || done.answer(result.map(|()| committed)))
+        };
+        writes.into_iter().map(answer).collect()
     }
 
-    /// Turns over the memtables of `tables` and the WAL file they are in.
-    fn freeze(&mut self, tables: &[u32]) -> Result<Frozen> {
+    /// Applies a staged job that is no write, unless the database is poisoned, and returns how to answer it.
+    fn apply_alone(&self, staged: StagedAlone) -> Answer {
+        match staged {
+            StagedAlone::Duplicate { ingest_time, done } => {
+                self.engine.statistics.duplicates.add(1);
+                let position = Position::new(self.engine.log, self.ledger.sequence());
+                let result = self.applied(|_| Ok(Committed { position, ingest_time, rows: 0, duplicate: true }));
+                Box::new(move || done.answer(result))
+            }
+            StagedAlone::Change { entry, done } => {
+                let result = self.applied(|engine| apply_change(engine, entry.as_ref()));
+                Box::new(move || done.into_iter().for_each(|done| done.answer(result.clone())))
+            }
+            StagedAlone::Erase { erase, sequence, ingest_time, done } => {
+                let result = self.applied(|engine| match engine.entity(erase.plan.entity) {
+                    Some(entity) => entity.erase(*erase, sequence, ingest_time),
+                    None => Ok(()),
+                });
+                Box::new(move || done.answer(result.map(|()| sequence)))
+            }
+        }
+    }
+
+    /// What `apply` gives, unless the database is poisoned. What is durable and cannot be applied poisons it.
+    fn applied<T>(&self, apply: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
         self.engine.poison.check()?;
-        let number = self.engine.take_number();
-        self.wal.rotate(number).inspect_err(|error| self.note_failure(error))?;
-        let mut frozen =
-            Frozen { through: self.sequence, ingest_time: self.ingest_time, wal: number, tables: HashMap::new() };
-        for &id in tables {
-            let Some(state) = self.engine.table(id) else { continue };
-            state.edit_view(|view| {
-                for bucket in &mut view.buckets {
-                    let bucket = Arc::make_mut(bucket);
-                    assert!(bucket.frozen.is_empty(), "one flush of a table ends before the next begins");
-                    bucket.frozen = std::mem::take(&mut bucket.memory);
-                }
-            });
-            let mut size = state.size.lock();
-            size.frozen_bytes = std::mem::take(&mut size.active_bytes);
-            size.frozen_wal = size.active_wal.take();
-            size.active_since = None;
-            let log = self.tables.get(&id).cloned().unwrap_or_default();
-            frozen.tables.insert(id, FrozenTable { producers: log.producers, ingest_time: log.ingest_time });
-        }
-        Ok(frozen)
+        apply(&self.engine).inspect_err(|error| self.engine.poison.set(error))
     }
+}
 
-    /// Stops writes if `error` says that what the disk holds is unknown.
-    fn note_failure(&self, error: &Error) {
-        if error.kind() == Kind::Poisoned {
-            self.engine.poison.set(error);
-        }
-    }
+/// Lets readers see the schema version `entry`, which is durable, and answers the newest.
+fn apply_change(engine: &Engine, entry: Option<&Arc<VersionEntry>>) -> Result<Arc<Catalog>> {
+    let versions = engine.versions.load();
+    let Some(entry) = entry else { return Ok(Arc::clone(versions.newest())) };
+    let mut versions = Versions::clone(&versions);
+    versions.apply(Arc::clone(entry))?;
+    let catalog = Arc::clone(versions.newest());
+    apply_version(engine, versions, entry)?;
+    Ok(catalog)
+}
+
+/// Refuses a batch, and with it all that follow it in its stream, although there may be room for them again.
+fn refuse(prepared: &Prepared, done: Done<Committed>, error: Error) {
+    prepared.fence.iter().for_each(Fence::close);
+    done.answer(Err(error));
 }
 
 /// How long a write waits for memory before it looks again.
 const ROOM_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
-
-/// The error of a database that is closed.
-pub fn closed() -> Error {
-    Error::new(Kind::Unavailable, "the database is closing; connect again when it is back")
-}

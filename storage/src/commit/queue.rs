@@ -1,89 +1,86 @@
 //! Jobs on their way to the log's writer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Done, Frozen, Job, closed};
-use crate::error::{Error, Result};
-use crate::statistics::Statistics;
+use super::admission::Admission;
+use super::answer::{Done, closed};
+use super::frozen::Frozen;
+use super::job::Job;
+use crate::error::Error;
+use crate::statistics::Counter;
 
-/// A bounded queue: its bytes are limited, its order is kept.
-#[derive(Debug, Default)]
+/// A bounded queue. Writes, changes and erases keep their order; freezes overtake them, for in a group that waits for room
+/// they are what makes it, and they change nothing that the others meet. Who sends a write has reserved its bytes before.
+#[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
     filled: Condvar,
+    admission: Arc<Admission>,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    bytes: u64,
-    stopped: bool,
+    /// Why nothing more is taken.
+    stopped: Option<Error>,
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} jobs of {} bytes", self.jobs.len(), self.bytes)
-    }
-}
-
-impl Job {
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Write(prepared, _) => prepared.bytes(),
-            _ => 0,
-        }
-    }
-
-    /// Answers the job with an error.
-    pub(super) fn refuse(self, error: Error) {
-        match self {
-            Self::Write(_, done) => done(Err(error)),
-            Self::Change(_, done) => done(Err(error)),
-            Self::Erase(_, done) => done(Err(error)),
-            Self::Freeze(_, done) => done(Err(error)),
-            Self::Stop => {}
-        }
+        write!(f, "{} jobs", self.jobs.len())
     }
 }
 
 impl Queue {
-    /// Adds `job`, or answers it with an error if more than `bytes_max` wait or the writer stopped.
-    pub fn put(&self, job: Job, bytes_max: u64, statistics: &Statistics) {
-        let refused = self.try_put(job, bytes_max, statistics);
-        if let Err((job, error)) = refused {
-            job.refuse(error);
-        }
+    /// An empty queue for writes of `bytes_max` bytes; `taken` shows how many are taken.
+    pub fn new(bytes_max: u64, taken: Arc<Counter>) -> Self {
+        let admission = Admission::new("queue-bytes-max", bytes_max, taken);
+        Self { state: Mutex::default(), filled: Condvar::new(), admission }
     }
 
-    fn try_put(&self, job: Job, bytes_max: u64, statistics: &Statistics) -> Result<(), (Job, Error)> {
-        let mut state = self.state.lock();
-        if state.stopped {
-            return Err((job, closed()));
-        }
-        let bytes = job.bytes();
-        if bytes > 0 && state.bytes > 0 && state.bytes + bytes > bytes_max {
-            let error = Error::exhausted(format!(
-                "writes of more than {bytes_max} bytes wait for the log (limit queue-bytes-max); send slower, or again later"
-            ));
-            return Err((job, error));
-        }
-        state.stopped = matches!(job, Job::Stop);
-        state.bytes += bytes;
-        statistics.queue_bytes.set(state.bytes);
-        state.jobs.push_back(job);
+    /// Where writes reserve their bytes.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Adds `job`, or answers it with an error if the writer stopped.
+    pub fn put(&self, job: Job) {
+        let stopped = {
+            let mut state = self.state.lock();
+            match state.stopped.clone() {
+                Some(error) => error,
+                None => {
+                    state.stopped = matches!(job, Job::Stop).then(closed);
+                    state.jobs.push_back(job);
+                    self.filled.notify_one();
+                    return;
+                }
+            }
+        };
+        job.refuse(stopped);
+    }
+
+    /// Refuses what waits and all that comes later with `error`, and lets the writer stop.
+    pub(super) fn stop(&self, error: &Error) {
+        let refused = {
+            let mut state = self.state.lock();
+            state.stopped.get_or_insert_with(|| error.clone());
+            std::mem::replace(&mut state.jobs, VecDeque::from([Job::Stop]))
+        };
         self.filled.notify_one();
-        Ok(())
+        refused.into_iter().for_each(|job| job.refuse(error.clone()));
+        self.admission.close(error);
     }
 
     /// Takes the freezes out of the queue, before what waits ahead of them.
     pub(super) fn take_freezes(&self) -> Vec<(Vec<u32>, Done<Frozen>)> {
         let mut state = self.state.lock();
-        let (freezes, others) =
+        let (freezes, others): (VecDeque<Job>, _) =
             std::mem::take(&mut state.jobs).into_iter().partition(|job| matches!(job, Job::Freeze(..)));
         state.jobs = others;
-        let freezes: VecDeque<Job> = freezes;
         let freezes = freezes.into_iter().filter_map(|job| match job {
             Job::Freeze(tables, done) => Some((tables, done)),
             _ => None,
@@ -92,7 +89,7 @@ impl Queue {
     }
 
     /// Waits for jobs and takes as many as one group may hold.
-    pub fn take(&self, group_bytes_max: u64, statistics: &Statistics) -> Vec<Job> {
+    pub fn take(&self, group_bytes_max: u64) -> Vec<Job> {
         let mut state = self.state.lock();
         while state.jobs.is_empty() {
             self.filled.wait(&mut state);
@@ -106,8 +103,6 @@ impl Queue {
                 break;
             }
         }
-        state.bytes -= bytes;
-        statistics.queue_bytes.set(state.bytes);
         jobs
     }
 }

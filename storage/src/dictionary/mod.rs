@@ -6,7 +6,7 @@
 //!
 //! Any number of threads may read while one writes. Maintenance ([`Dictionary::persist`], [`Dictionary::purge`]) is
 //! the work of one thread at a time and may run beside both: it writes and opens files, the caller records them in its
-//! manifest together with [`Dictionary::erased`] *taken after it*, and only then does [`Dictionary::adopt`] swap them
+//! manifest together with [`Dictionary::erased_in`] *taken after it*, and only then does [`Dictionary::adopt`] swap them
 //! in, which cannot fail. The caller removes the files that are no longer listed.
 
 use std::sync::Arc;
@@ -218,28 +218,46 @@ impl Dictionary {
         self.len() == 0
     }
 
-    /// The ordinals, not erased, whose encoded key starts with `prefix`: a walk over all keys.
-    pub fn matching_prefix(&self, prefix: &[u8]) -> Result<RoaringBitmap> {
-        let mut matching = RoaringBitmap::new();
-        let (mapped, frozen) = {
+    /// Calls `visit` with every ordinal from `from` on that is not erased, and its key; answers the next ordinal. The
+    /// writer waits for a thousand keys at most.
+    pub fn visit(&self, from: u32, visit: &mut dyn FnMut(u32, &[u8])) -> Result<u32> {
+        let (mapped, frozen, erased, fresh) = {
             let state = self.state.read();
-            match_prefix(&state.fresh, prefix, &mut matching)?;
-            (state.mapped.clone(), state.frozen.clone())
+            let fresh = state.fresh.first_ordinal()..state.fresh.end();
+            (state.mapped.clone(), state.frozen.clone(), Arc::clone(&state.erased), fresh)
         };
-        mapped.iter().try_for_each(|part| match_prefix(part.as_ref(), prefix, &mut matching))?;
-        frozen.iter().try_for_each(|part| match_prefix(part.as_ref(), prefix, &mut matching))?;
-        matching -= self.erased().as_ref();
-        Ok(matching)
+        mapped.iter().try_for_each(|part| visit_part(part.as_ref(), from, &erased, visit))?;
+        frozen.iter().try_for_each(|part| visit_part(part.as_ref(), from, &erased, visit))?;
+        let (mut next, end) = (from.max(fresh.start), fresh.end);
+        while next < end {
+            let ordinals: Vec<u32> = (next..end.min(next.saturating_add(INSERT_KEYS as u32))).collect();
+            self.keys(&ordinals, &mut |index, key| key.into_iter().for_each(|key| visit(ordinals[index], key)))?;
+            next += ordinals.len() as u32;
+        }
+        Ok(end)
     }
 
-    /// From now on the keys of `ordinals` are not found; if they come again, they get new ordinals.
-    pub fn erase(&self, ordinals: &RoaringBitmap) {
-        *Arc::make_mut(&mut self.state.write().erased) |= ordinals;
+    /// From now on the keys of `ordinals` are not found; if they come again, they get new ordinals. Answers how many were
+    /// not yet erased. For the one writer: nothing is copied while readers wait.
+    pub fn erase(&self, ordinals: &RoaringBitmap) -> u64 {
+        let before = self.erased();
+        let after = Arc::new(before.as_ref() | ordinals);
+        let count = after.len() - before.len();
+        self.state.write().erased = after;
+        count
     }
 
     /// Every ordinal that was ever erased.
     pub fn erased(&self) -> Arc<RoaringBitmap> {
         Arc::clone(&self.state.read().erased)
+    }
+
+    /// Every ordinal in the files of `maintained` that was ever erased. What lies after them is given again when the log
+    /// is replayed, perhaps to other keys.
+    pub fn erased_in(&self, maintained: &Maintained) -> RoaringBitmap {
+        let mut erased = RoaringBitmap::clone(&self.erased());
+        erased.remove_range(maintained.mapped.last().map_or(0, |part| part.meta().end())..);
+        erased
     }
 
     /// Writes what is only in memory to a new file, together with the newest files as far as they are small beside
@@ -338,11 +356,12 @@ impl Dictionary {
     }
 }
 
-/// Adds the ordinals of `part` whose key starts with `prefix`.
-fn match_prefix<P: Part>(part: &P, prefix: &[u8], matching: &mut RoaringBitmap) -> Result<()> {
-    for relative in 0..part.count() {
-        if part.key(relative)?.starts_with(prefix) {
-            matching.insert(part.first_ordinal() + relative);
+/// [`Dictionary::visit`] of one part that does not change.
+fn visit_part<P: Part>(part: &P, from: u32, erased: &RoaringBitmap, visit: &mut dyn FnMut(u32, &[u8])) -> Result<()> {
+    let first = part.first_ordinal();
+    for relative in from.saturating_sub(first)..part.count() {
+        if !erased.contains(first + relative) {
+            visit(first + relative, part.key(relative)?);
         }
     }
     Ok(())

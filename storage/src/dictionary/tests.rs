@@ -118,16 +118,19 @@ fn check(dictionary: &Dictionary, model: &Model, width: usize) {
         assert_eq!(found, model.ordinals.get(id).copied().unwrap_or(UNKNOWN), "id {id}");
     }
     assert_eq!(dictionary.len() as usize, model.ids.len());
-    let mut with_prefix = RoaringBitmap::new();
-    let prefix = &key_of(3, width)[..1];
+    let mut live = Vec::new();
     for ordinal in 0..model.ids.len() as u32 + 2 {
         let key = model.ids.get(ordinal as usize).copied().flatten().map(|id| key_of(id, width));
-        if key.as_ref().is_some_and(|key| key.starts_with(prefix)) {
-            with_prefix.insert(ordinal);
-        }
         assert_eq!(dictionary.key(ordinal).unwrap(), key, "ordinal {ordinal}");
+        live.extend(key.map(|key| (ordinal, key)));
     }
-    assert_eq!(dictionary.matching_prefix(prefix).unwrap(), with_prefix);
+    for from in [0, 7, dictionary.len() / 2, dictionary.len()] {
+        let mut visited = Vec::new();
+        let end = dictionary.visit(from, &mut |ordinal, key| visited.push((ordinal, key.to_vec()))).unwrap();
+        assert_eq!(end, dictionary.len());
+        let expected: Vec<_> = live.iter().filter(|(ordinal, _)| *ordinal >= from).cloned().collect();
+        assert_eq!(visited, expected, "from {from}");
+    }
     dictionary.check_all().unwrap();
 }
 

@@ -4,6 +4,7 @@
 //! before, so the newest name is always whole: a newest manifest that does not check is damage, not a crash. A number
 //! is used once, also when its write failed: what is on the disk under it is then unknown.
 
+mod log_files;
 mod named;
 mod state;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{Files, HUGE_BYTES, TEMPORARY, stage};
 use crate::versions::Versions;
 
+pub use log_files::{Contents, LogFiles, Subject};
 pub use named::NamedFile;
 pub use state::{EntityManifest, ManifestState, PackEntry, SegmentEntry, TableManifest};
 

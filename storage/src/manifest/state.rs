@@ -1,12 +1,12 @@
 //! What a manifest holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::DictionaryMeta;
-use crate::erase::ErasuresEntry;
+use crate::erase::{ErasuresEntry, Secret};
 use crate::horizon::{Before, Horizon};
 use crate::model::catalog::shared_list;
 use crate::pack::PackMeta;
@@ -20,6 +20,8 @@ use crate::versions::{VersionEntry, VersionFile};
 pub struct ManifestState {
     /// Tells this database from every other, in positions.
     pub database: u64,
+    /// What keys are hashed with that were erased.
+    pub secret: Secret,
     /// The next number for a file.
     pub next_number: u64,
     /// The first WAL file that replay needs.
@@ -38,6 +40,19 @@ pub struct ManifestState {
     pub entities: BTreeMap<u32, EntityManifest>,
     /// Per table.
     pub tables: BTreeMap<u32, TableManifest>,
+}
+
+impl ManifestState {
+    /// The most groups of segments that any bucket of a table has.
+    pub fn groups_most(&self) -> usize {
+        let of_table = |table: &TableManifest| {
+            let groups: BTreeSet<(u32, u64)> = table.segments.iter().map(|entry| (entry.bucket, entry.group)).collect();
+            let mut of_bucket: BTreeMap<u32, usize> = BTreeMap::new();
+            groups.iter().for_each(|(bucket, _)| *of_bucket.entry(*bucket).or_default() += 1);
+            of_bucket.into_values().max().unwrap_or(0)
+        };
+        self.tables.values().map(of_table).max().unwrap_or(0)
+    }
 }
 
 /// What is kept of an entity.

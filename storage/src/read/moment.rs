@@ -97,8 +97,8 @@ impl Present<'_> {
                 )));
             }
             views.insert(table.id, view);
-            let erasures = state.entity.erasures.read();
-            erasures.receipts.iter().for_each(|receipt| unseen.look_at(receipt.sequence, receipt.ingest_time));
+            let erasures = state.entity.erasures.load();
+            erasures.receipts().iter().for_each(|receipt| unseen.look_at(receipt.sequence, receipt.ingest_time));
         }
         let erased_since = unseen.range.map(|(first, newest)| ErasedSince { first, newest: self.position(newest) });
         let age_max = i64::try_from(self.age_max.as_micros()).unwrap_or(i64::MAX);

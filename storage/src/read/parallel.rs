@@ -28,7 +28,10 @@ pub(crate) fn map<T: Send, R: Send>(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(slots.len()) {
-            scope.spawn(run);
+            // Without another thread there is less at once. A panic of one goes on in the caller, and ends its request.
+            if std::thread::Builder::new().name("firn-read".to_owned()).spawn_scoped(scope, run).is_err() {
+                break;
+            }
         }
         run();
     });

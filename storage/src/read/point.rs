@@ -119,7 +119,7 @@ fn key_columns(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
 pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> Result<Option<Sequence>> {
     let mut newest = None;
     for group in &plan.groups {
-        let erasures = group.state.erasures.read();
+        let erasures = group.state.erasures.load();
         if erasures.is_empty() {
             continue;
         }

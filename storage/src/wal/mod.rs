@@ -71,12 +71,13 @@ impl Wal {
         Ok(Self::serve(files, writer))
     }
 
-    /// Opens the log from the file `first_number` on: hands every record to `apply` in order, drops the torn end of
+    /// Opens the log from the file `first_number` on: hands every record, with the number of its
+    /// file, to `apply` in order, drops the torn end of
     /// the last group, writes the last file anew and syncs it, and goes on in it.
     pub fn recover(
         files: &Arc<dyn Files>,
         first_number: u64,
-        apply: &mut dyn FnMut(Record<'_>) -> Result<()>,
+        apply: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
     ) -> Result<Self> {
         let writer = replay::recover(files.as_ref(), first_number, apply)?;
         let wal = Self::serve(files, writer);

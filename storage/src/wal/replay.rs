@@ -18,7 +18,7 @@ use crate::time::Sequence;
 pub(super) fn recover(
     files: &dyn Files,
     first_number: u64,
-    apply: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    apply: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
 ) -> Result<Writer> {
     sweep(files, DIRECTORY)?;
     let mut numbers = file_numbers(files)?;
@@ -55,7 +55,7 @@ fn replay_closed(
     files: &dyn Files,
     number: u64,
     before: Before,
-    apply: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    apply: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
 ) -> Result<Before> {
     let mut reader = open(files, number, before)?;
     loop {
@@ -76,7 +76,7 @@ fn replay_closed(
 fn replay_tail(
     reader: &mut Reader<'_>,
     writer: &mut Writer,
-    apply: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    apply: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
 ) -> Result<()> {
     loop {
         match reader.next()? {
@@ -99,9 +99,9 @@ fn replay_tail(
 }
 
 /// Applies a record; an error says where it stands.
-fn apply_stored(stored: &Stored<'_>, apply: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<()> {
+fn apply_stored(stored: &Stored<'_>, apply: &mut dyn FnMut(u64, Record<'_>) -> Result<()>) -> Result<()> {
     let (file, offset) = (file_name(stored.header.number), stored.header.offset);
-    apply(stored.record()).map_err(|error| error.at(format!("file {file}, offset {offset}")))
+    apply(stored.header.number, stored.record()).map_err(|error| error.at(format!("file {file}, offset {offset}")))
 }
 
 /// Opens the file `number` and checks that it follows the file before it.

@@ -53,7 +53,7 @@ fn disk() -> (Simulated, Arc<dyn Files>) {
 /// Opens the log; the records that it holds.
 fn recover(files: &Arc<dyn Files>, first_number: u64) -> Result<(Wal, Vec<Kept>)> {
     let mut records = Vec::new();
-    let wal = Wal::recover(files, first_number, &mut |record| {
+    let wal = Wal::recover(files, first_number, &mut |_, record| {
         records.push(record.into());
         Ok(())
     })?;
@@ -172,7 +172,7 @@ fn an_error_of_replay_stops_it_and_changes_nothing() {
     commit(&mut wal, 1..=3);
     drop(wal);
     let before = (simulated.names(), simulated.content(&file_name(1)));
-    let error = Wal::recover(&files, 1, &mut |record| match record.first {
+    let error = Wal::recover(&files, 1, &mut |_, record| match record.first {
         2 => Err(Error::invalid("not this one")),
         _ => Ok(()),
     });

@@ -79,7 +79,8 @@ pub(crate) fn batch(work: Work) -> Option<Batch> {
     };
     // A delete ends one entity only, so that the others keep their older batches in sight.
     let entities = if writes { 0..ENTITIES } else { 1..2 };
-    Some(Batch { table: 0, deed, rows: entities.map(row).collect(), ingest_times: None, producer: None })
+    let rows = entities.map(row).collect();
+    Some(Batch { table: 0, deed, rows, ingest_times: None, producer: None, bad_rows: 0 })
 }
 
 fn added(id: u32) -> Feature {

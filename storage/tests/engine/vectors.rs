@@ -159,7 +159,8 @@ fn row(item: &str, commits: &mut BTreeMap<u64, (Batch, i64)>) {
     let cells = columns.iter().map(|id| cells.get(id).cloned().flatten()).collect();
     let sent = Sent { entity: 0, event_time: time(event), row_id, cells };
     let ingest_time = ingested.unwrap_or(sequence as i64 * UNIT);
-    let fresh = || (Batch { table: 0, deed, rows: Vec::new(), ingest_times: None, producer: None }, ingest_time);
+    let fresh =
+        || (Batch { table: 0, deed, rows: Vec::new(), ingest_times: None, producer: None, bad_rows: 0 }, ingest_time);
     commits.entry(sequence).or_insert_with(fresh).0.rows.push(sent);
 }
 

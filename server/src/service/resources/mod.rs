@@ -54,7 +54,6 @@ pub struct Resources {
     stopping: CancellationToken,
     calls: Arc<Semaphore>,
     memory: Arc<Semaphore>,
-    log_queue: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
     positions: Arc<Semaphore>,
@@ -83,7 +82,6 @@ impl Resources {
         Self {
             calls: Arc::new(Semaphore::new(limits.requests_max)),
             memory: units(limits.request_bytes_max),
-            log_queue: units(storage.queue_bytes_max),
             readers: Arc::new(Semaphore::new(limits.readers)),
             waiters: Arc::new(Semaphore::new(limits.waiters_max + NOT_WAITING)),
             positions: Arc::new(Semaphore::new(limits.waiters_max)),
@@ -119,12 +117,6 @@ impl Resources {
         let most = self.limits.waiters_max;
         let place = Arc::clone(&self.positions).try_acquire_owned();
         place.map_err(|_| exhausted(format!("{most} requests wait for a position (waiters-max); try again later")))
-    }
-
-    /// A share of the engine's queue of writes, so that a fast client waits instead of being refused.
-    pub async fn log_queue(&self, bytes: u64, most: u64) -> Result<OwnedSemaphorePermit, Status> {
-        let acquiring = Arc::clone(&self.log_queue).acquire_many_owned(units(bytes.min(most)));
-        acquiring.await.map_err(|_| unavailable("the server is shutting down"))
     }
 
     /// Runs `work` on a thread that may block.

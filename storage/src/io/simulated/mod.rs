@@ -39,6 +39,17 @@ pub enum Fault {
 pub struct Simulated {
     disk: Arc<Mutex<Disk>>,
     maps: Arc<Maps>,
+    watch: Arc<Mutex<Option<Watch>>>,
+}
+
+/// What a test does at each call, on the thread that makes it: it is told the file and what is done to it.
+#[derive(Clone)]
+struct Watch(Arc<dyn Fn(&str, &str) + Send + Sync>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 /// What is on the disk, and what is on its way there.
@@ -106,7 +117,7 @@ impl Simulated {
     }
 
     fn of(disk: Disk) -> Self {
-        Self { disk: Arc::new(Mutex::new(disk)), maps: Arc::new(Maps::new(u64::MAX)) }
+        Self { disk: Arc::new(Mutex::new(disk)), maps: Arc::new(Maps::new(u64::MAX)), watch: Arc::default() }
     }
 
     /// How many file calls there were.
@@ -135,8 +146,15 @@ impl Simulated {
         self.disk.lock().full.insert(directory.to_owned());
     }
 
+    /// Calls `watch` before each call but those of directories, with that name and what is done, until [`Simulated::heal`]. It
+    /// may use the database, or panic.
+    pub fn watch(&self, watch: impl Fn(&str, &str) + Send + Sync + 'static) {
+        *self.watch.lock() = Some(Watch(Arc::new(watch)));
+    }
+
     /// No call fails from now on.
     pub fn heal(&self) {
+        *self.watch.lock() = None;
         let mut disk = self.disk.lock();
         disk.plan = None;
         disk.full.clear();
@@ -188,8 +206,17 @@ impl Simulated {
         (disk, due.map(|plan| plan.fault))
     }
 
+    /// Tells the watch of a call.
+    fn tell(&self, name: &str, doing: &str) {
+        let watch = self.watch.lock().clone();
+        if let Some(Watch(watch)) = watch {
+            watch(name, doing);
+        }
+    }
+
     /// Counts a call that fails as planned.
     fn call(&self, name: &str, doing: &str) -> Result<MutexGuard<'_, Disk>> {
+        self.tell(name, doing);
         let (disk, fault) = self.enter();
         match fault {
             None => Ok(disk),
@@ -362,6 +389,7 @@ struct Writer {
 impl Append for Writer {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         assert!(!self.poisoned, "{} is written after its sync failed", self.name);
+        self.disk.tell(&self.name, "write");
         let (_disk, fault) = self.disk.enter();
         let mut content = self.file.lock();
         let Some(fault) = fault else {
@@ -374,6 +402,7 @@ impl Append for Writer {
 
     fn sync(&mut self) -> Result<()> {
         assert!(!self.poisoned, "{} is synced after its sync failed", self.name);
+        self.disk.tell(&self.name, "sync");
         let (_disk, fault) = self.disk.enter();
         let mut content = self.file.lock();
         let pending = content.synced..content.bytes.len();

@@ -105,12 +105,17 @@ impl WriteBatch {
         Ok(())
     }
 
+    /// The table of the batch that [`WriteBatch::encode`] made `bytes` from, without a look at the rest.
+    pub fn table_of(bytes: &[u8]) -> Result<u32> {
+        let mut from = Reader::new(bytes)?;
+        check_version(&mut from)?;
+        from.u32()
+    }
+
     /// The batch that [`WriteBatch::encode`] made `bytes` from.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut from = Reader::new(bytes)?;
-        if from.u8()? != VERSION {
-            return Err(damaged("is of an unknown version"));
-        }
+        check_version(&mut from)?;
         let (table, shape, kind, flags) = (from.u32()?, from.u64()?, from.u8()?, from.u8()?);
         let kind = RowKind::from_number(kind).ok_or_else(|| damaged("has rows of an unknown kind"))?;
         if flags & !FLAGS != 0 || flags & (HAS_PRODUCER | HAS_PREVIOUS) == HAS_PREVIOUS {
@@ -140,6 +145,10 @@ impl WriteBatch {
         }
         Ok(Self { table, shape, kind, keys, row_ids, event_times, ingest_times, places, columns, retracted, producer })
     }
+}
+
+fn check_version(from: &mut Reader<'_>) -> Result<()> {
+    if from.u8()? == VERSION { Ok(()) } else { Err(damaged("is of an unknown version")) }
 }
 
 fn decode_keys(from: &mut Reader<'_>, rows: usize) -> Result<Keys> {

@@ -52,6 +52,11 @@ pub struct Window {
 #[derive(Debug, Clone)]
 pub enum Step {
     Apply(Batch),
+    /// Erases an entity; or the disk is too full for the purge, so that the log alone knows of it.
+    Erase {
+        entity: usize,
+        purged: bool,
+    },
     Seal(usize),
     AddFeature(usize, Feature),
     Widen(usize, u32),
@@ -196,7 +201,10 @@ impl Generator {
                 self.unsealed[table] = false;
                 Step::Seal(table)
             }
-            81..91 => Step::Ask(self.question()),
+            81..84 => {
+                Step::Erase { entity: self.random.random_range(0..self.history.entities), purged: self.chance(0.5) }
+            }
+            84..92 => Step::Ask(self.question()),
             _ => self.scan(table),
         }
     }
@@ -240,8 +248,9 @@ impl Generator {
         let rows: Vec<Sent> = (0..self.random.random_range(1..6)).map(|_| self.sent(table, &deed)).collect();
         self.rows += rows.len();
         let ingest_times = loads.then(|| rows.iter().map(|_| self.loaded(table)).collect());
-        let mut batch = Batch { table, deed, rows, ingest_times, producer: None };
+        let mut batch = Batch { table, deed, rows, ingest_times, producer: None, bad_rows: 0 };
         if self.chance(0.15) {
+            self.empty(&mut batch);
             self.produce(&mut batch);
         }
         Step::Apply(batch)
@@ -263,6 +272,17 @@ impl Generator {
         let sent = self.producers.get(&(table, producer))?;
         let back = if self.random.random_bool(0.7) { 1 } else { 2 };
         sent.get(sent.len().checked_sub(back)?).cloned()
+    }
+
+    /// Leaves a producer's batch without rows that can be stored, or puts some that cannot beside them.
+    fn empty(&mut self, batch: &mut Batch) {
+        if self.chance(0.4) {
+            batch.rows.clear();
+            batch.ingest_times = None;
+        }
+        if batch.ingest_times.is_none() {
+            batch.bad_rows = self.random.random_range(0..3);
+        }
     }
 
     fn produce(&mut self, batch: &mut Batch) {

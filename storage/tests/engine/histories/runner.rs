@@ -50,6 +50,7 @@ pub fn run_step(world: &mut World, history: &History, step: &Step) -> Outcome {
             Some(batch) => world.apply(&batch),
             None => Ok(()),
         },
+        Step::Erase { entity, purged } => world.erase(*entity, *purged),
         Step::Seal(table) => world.seal(*table),
         Step::AddFeature(table, feature) => world.add_feature(*table, feature.clone()),
         Step::Widen(table, id) => widen(world, *table, *id),

@@ -1,17 +1,22 @@
 //! Erase: at once invisible at all bounds, then gone from every file, byte by byte.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, BooleanArray, Int64Array};
 use firn_storage::database::EraseRequest;
 use firn_storage::error::Kind;
 use firn_storage::time::Clock;
+use serde_json::json;
 
 use super::{batch, refused, sent, texts, world};
 use crate::oracle::Value;
+use crate::types::Type;
 use crate::world::ask::{Ask, Limit};
+use crate::world::keys::KeyShape;
 use crate::world::scan::Sweep;
-use crate::world::{Batch, Deed, ENTITY, World};
+use crate::world::{Batch, Deed, ENTITY, Feature, Setting, Shape, World};
 
 /// The entity that is erased; of the composite key (1, "e\0", true).
 const GONE: usize = 7;
@@ -141,6 +146,84 @@ fn an_erase_survives_power_loss_before_anything_was_purged() {
         ask_everything(&mut world);
         assert_no_trace(&world);
     }
+}
+
+#[test]
+fn an_erase_that_was_not_purged_outlives_the_log_file_that_held_it() {
+    for seed in 0..5 {
+        let mut world = filled();
+        world.change("create_entity", &json!({"entity": "other", "key": [{"name": "o", "type": "int64"}]})).unwrap();
+        let features = json!([{"name": "o_n", "type": "int64"}]);
+        let other = json!({"table": "other_t", "entity": "other", "event_time": "at", "features": features});
+        world.change("create_table", &other).unwrap();
+        // No row keeps the log.
+        world.flush(None).unwrap();
+        world.erase(GONE, false).unwrap();
+        ask_everything(&mut world);
+        // A flush of a table of another entity removes what the manifest says of the log.
+        world.database().flush(Some("other_t")).unwrap();
+        world.crash(seed).unwrap();
+        ask_everything(&mut world);
+        world.compact(None).unwrap();
+        ask_everything(&mut world);
+        world.reopen().unwrap();
+        ask_everything(&mut world);
+    }
+}
+
+/// The receipts of all entities in the newest manifest.
+fn receipts(world: &World) -> usize {
+    let names = world.files.names();
+    let newest = names.iter().rfind(|name| name.starts_with("manifest/")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&world.files.content(newest)[32..]).unwrap();
+    let entities = manifest["entities"].as_object().unwrap().values();
+    entities.map(|entity| entity["erasures"]["receipts"].as_array().map_or(0, Vec::len)).sum()
+}
+
+#[test]
+fn an_erase_during_a_flush_is_replayed_once_and_takes_no_later_entity_with_it() {
+    let mut world = World::new(Setting { start: 1_000_000, ..Setting::default() }, KeyShape::Text).unwrap();
+    let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
+    world.create_table("t", false, Shape { features, ..Shape::default() }).unwrap();
+    world.apply(&marked(0, 1, 1, "stays")).unwrap();
+    // While the dictionary is written, a new entity comes and is erased: the log alone knows of both.
+    let late = (world.write_request(&marked(1, 2, 2, "late")), world.record_batch(&marked(1, 2, 2, "late")));
+    let keys = world.keys.columns(&[1]).into_iter().map(|(field, values)| (field.name().clone(), values)).collect();
+    let request = EraseRequest { entity: ENTITY.to_owned(), keys, block: false };
+    let (database, files) = (world.database().clone(), world.files.clone());
+    let after = Arc::new(Mutex::new(None));
+    let (copied, begun) = (Arc::clone(&after), AtomicBool::new(false));
+    world.files.watch(move |name, doing| {
+        if doing != "create" {
+            return;
+        }
+        if name.starts_with("dictionaries/") && !begun.swap(true, Ordering::SeqCst) {
+            let written = database.write(database.prove(&late.0, &late.1).unwrap().batch).unwrap();
+            let (eraser, request) = (database.clone(), request.clone());
+            std::thread::spawn(move || eraser.erase(&request));
+            let erased = format!("{:x}", written.position.sequence() + 1);
+            let position = written.position.to_string().rsplit_once('-').unwrap().0.to_owned() + "-" + &erased;
+            let position = database.parse_position(&position).unwrap();
+            database.wait_for(&position, Duration::from_secs(60)).unwrap();
+        } else if name.starts_with("wal/") && begun.load(Ordering::SeqCst) {
+            // The purge is about to flush what the erase left in the log.
+            copied.lock().unwrap().get_or_insert_with(|| files.copy());
+        }
+    });
+    world.flush(None).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while after.lock().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let copy = after.lock().unwrap().take().expect("the purge flushes");
+    let mut after = world.on(copy);
+    after.open().unwrap();
+    ask_everything(&mut after);
+    after.apply(&marked(2, 3, 3, "a later entity")).unwrap();
+    ask_everything(&mut after);
+    after.compact(None).unwrap();
+    ask_everything(&mut after);
+    assert_eq!(receipts(&after), 1);
 }
 
 #[test]

@@ -51,7 +51,8 @@ fn check(seed: u64) -> usize {
     let mut world = begin(&history).expect("a new world");
     let mut fixed: Vec<(Request, String)> = Vec::new();
     for (at, step) in history.steps.iter().enumerate() {
-        if matches!(step, Step::Ask(_) | Step::Scan(..)) {
+        // An erase is what changes fixed answers.
+        if matches!(step, Step::Ask(_) | Step::Scan(..) | Step::Erase { .. }) {
             continue;
         }
         let failed = |error: String| panic!("seed {seed} step {at}: {error}");

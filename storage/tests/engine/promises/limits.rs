@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use firn_storage::commit::Done;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind};
@@ -14,10 +15,11 @@ use firn_storage::model::declare::Change;
 use firn_storage::read::ScanRequest;
 use serde_json::json;
 
-use super::{refused, row, world};
+use super::{batch, refused, row, sent, world};
+use crate::oracle::Value;
 use crate::world::ask::Ask;
 use crate::world::scan::Sweep;
-use crate::world::{World, times};
+use crate::world::{Batch, Deed, World, times};
 
 const SEGMENTS: &str = "segments";
 
@@ -151,6 +153,8 @@ fn a_bucket_of_too_many_segment_groups_refuses_writes_until_compaction_caught_up
     refused(send(&world, &database, 8), Kind::Exhausted, &["segment-groups-max", "(8)", "compaction"]);
     assert_eq!(rows_in(&database, "t"), 8, "reads go on");
     world.files.heal();
+    // A table in which compaction failed rests for a while.
+    world.clock.advance(20_000_000);
     send_until_taken(&world, &database, 9);
     assert_eq!(rows_in(&database, "t"), 9);
 }
@@ -201,4 +205,33 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
         refused(mapped(directory.path(), map, 16), Kind::Exhausted, &["maps-max is 16", "raise it"]);
         assert_eq!(rows_in(&mapped(directory.path(), map, 1000).unwrap(), "t"), 500);
     }
+}
+
+#[test]
+fn a_batch_that_can_never_fit_into_the_queue_is_refused_at_once_and_others_wait_their_turn() {
+    let mut world = world();
+    let queue = 64 << 10;
+    let database = opened(&mut world, |options| options.queue_bytes_max = queue);
+    let wide = {
+        let text = Some(Value::Text("x".repeat(80 << 10)));
+        let cells = vec![Some(Value::Int(1)), text];
+        batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, vec![sent(0, 1, cells)])
+    };
+    let proven = |batch: &Batch| {
+        database.prove(&world.write_request(batch), &world.record_batch(batch)).expect("a good batch").batch
+    };
+    refused(database.write(proven(&wide)), Kind::Exhausted, &["queue-bytes-max", "smaller batches"]);
+    // While somebody has all the room, a write waits; it is neither refused nor forgotten.
+    let room = database.reserve(queue, Duration::ZERO).unwrap();
+    let (send, done) = std::sync::mpsc::channel();
+    database.submit(proven(&row(0, 1, 1)), Done::new(move |answer| send.send(answer).unwrap()));
+    refused(done.recv().unwrap(), Kind::Exhausted, &["queue-bytes-max"]);
+    let waiting = {
+        let (database, write) = (database.clone(), proven(&row(0, 2, 2)));
+        std::thread::spawn(move || database.write(write))
+    };
+    drop(room);
+    waiting.join().unwrap().expect("there is room now");
+    assert_eq!(rows_in(&database, "t"), 1);
+    assert_eq!(database.statistics().queue_bytes.get(), 0, "all room was given back");
 }

@@ -55,6 +55,38 @@ fn producers_are_applied_exactly_once_across_restarts() {
     world.check_scan(&crate::world::scan::Sweep::history(0)).unwrap();
 }
 
+/// The rows of a producer's batch are all bad, so it is acknowledged without any.
+fn all_bad(number: u64, previous: Option<u64>) -> Batch {
+    Batch { rows: Vec::new(), bad_rows: 2, ..produced(number, previous) }
+}
+
+#[test]
+fn an_acknowledged_number_without_rows_outlives_the_log_file_that_held_it() {
+    for crash in [false, true] {
+        let mut world = world();
+        let features = vec![Feature::plain(0, "b_n", Type::Int64), Feature::plain(1, "b_s", Type::Text)];
+        let other = world.create_table("b", false, Shape { features, ..Shape::default() }).unwrap();
+        world.apply(&produced(1, None)).unwrap();
+        world.flush(Some(0)).unwrap();
+        world.apply(&all_bad(2, Some(1))).unwrap();
+        world.apply(&Batch { table: other, ..row(0, 1, 1) }).unwrap();
+        world.flush(Some(other)).unwrap();
+        if crash {
+            world.crash(2).unwrap()
+        } else {
+            world.reopen().unwrap()
+        }
+        world.apply(&produced(3, Some(2))).unwrap();
+        // Once the table itself is flushed, the manifest knows the number and the log may go.
+        world.apply(&all_bad(4, Some(3))).unwrap();
+        world.flush(None).unwrap();
+        let logs = world.files.names().iter().filter(|name| name.starts_with("wal/")).count();
+        assert_eq!(logs, 1, "nothing is needed but the file that is being written");
+        world.reopen().unwrap();
+        world.apply(&produced(5, Some(4))).unwrap();
+    }
+}
+
 #[test]
 fn a_clock_that_jumps_stops_writes_until_the_database_is_opened_again() {
     for jump in [3_600_000_000, -3_600_000_000] {

@@ -10,6 +10,7 @@ mod moment;
 mod race;
 mod retention;
 mod schema;
+mod threads;
 
 use firn_storage::error::{Error, Kind};
 use firn_storage::read::digest::Digest;
@@ -43,7 +44,7 @@ fn sent(entity: usize, event: i64, cells: Vec<Option<Value>>) -> Sent {
 }
 
 fn batch(deed: Deed, rows: Vec<Sent>) -> Batch {
-    Batch { table: 0, deed, rows, ingest_times: None, producer: None }
+    Batch { table: 0, deed, rows, ingest_times: None, producer: None, bad_rows: 0 }
 }
 
 /// The digest of the engine's answer.

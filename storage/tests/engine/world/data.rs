@@ -116,6 +116,8 @@ pub struct Batch {
     pub ingest_times: Option<Vec<i64>>,
     /// Producer name, sequence and previous sequence.
     pub producer: Option<(String, u64, Option<u64>)>,
+    /// Rows sent behind the others that cannot be stored, to be left out and reported.
+    pub bad_rows: usize,
 }
 
 /// The rows that `batch` becomes, the first with sequence `first`; `step` says for a place how many sequences later

@@ -11,13 +11,14 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecond
 use arrow_schema::{Field, Schema};
 use firn_storage::commit::Committed;
 use firn_storage::config::Options;
-use firn_storage::database::Database;
+use firn_storage::database::{Database, EraseRequest};
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
 use firn_storage::io::disk::Disk;
 use firn_storage::io::simulated::Simulated;
 use firn_storage::model::batch::{Producer, Verb, WriteRequest};
 use firn_storage::model::declare::Change;
+use firn_storage::model::prove::Proven;
 use firn_storage::time::{Clock, ManualClock, Micros};
 use serde_json::{Value as Json, json};
 
@@ -160,8 +161,15 @@ impl World {
 
     /// Opens the database.
     pub fn try_open(&mut self) -> Result<(), Error> {
+        self.open_with(|_| {})
+    }
+
+    /// Opens the database with options that `change` changed.
+    pub fn open_with(&mut self, change: impl FnOnce(&mut Options)) -> Result<(), Error> {
+        let mut options = self.options();
+        change(&mut options);
         self.answered_clock = i64::MIN;
-        self.database = Some(Database::open(self.options())?);
+        self.database = Some(Database::open(options)?);
         Ok(())
     }
 
@@ -280,19 +288,22 @@ impl World {
     /// The Arrow batch that a writer would send.
     pub fn record_batch(&self, batch: &Batch) -> RecordBatch {
         let table = &self.tables[batch.table];
-        let entities: Vec<usize> = batch.rows.iter().map(|row| row.entity).collect();
+        let columns = if let Deed::Write { columns, .. } = &batch.deed { columns.len() } else { 0 };
+        let bad = Sent { entity: 0, event_time: i64::MIN, row_id: Some(0), cells: vec![None; columns] };
+        let rows: Vec<&Sent> = batch.rows.iter().chain(std::iter::repeat_n(&bad, batch.bad_rows)).collect();
+        let entities: Vec<usize> = rows.iter().map(|row| row.entity).collect();
         let mut columns = self.keys.columns(&entities);
         let mut push = |name: &str, array: ArrayRef| {
             columns.push((Field::new(name, array.data_type().clone(), true), array));
         };
-        push("at", times(batch.rows.iter().map(|row| row.event_time)));
+        push("at", times(rows.iter().map(|row| row.event_time)));
         if table.row_ids && !matches!(batch.deed, Deed::Delete) {
-            push("id", Arc::new(batch.rows.iter().map(|row| row.row_id).collect::<Int64Array>()));
+            push("id", Arc::new(rows.iter().map(|row| row.row_id).collect::<Int64Array>()));
         }
         if let Deed::Write { columns: features, .. } = &batch.deed {
             for (place, id) in features.iter().enumerate() {
                 let feature = table.shape.feature(*id).expect("a batch names live features");
-                let cells: Vec<Option<Value>> = batch.rows.iter().map(|row| row.cells[place].clone()).collect();
+                let cells: Vec<Option<Value>> = rows.iter().map(|row| row.cells[place].clone()).collect();
                 push(&feature.name, feature.kind.array(&cells));
             }
         }
@@ -320,17 +331,18 @@ impl World {
             verb,
             nulls_absent: matches!(batch.deed, Deed::Write { nulls_absent: true, .. }),
             ingest_time: batch.ingest_times.is_some().then(|| "landed".to_owned()),
-            report_bad_rows: false,
+            report_bad_rows: batch.bad_rows > 0,
         }
     }
 
     /// Proves and writes `batch` to the database alone.
     pub fn send(&self, batch: &Batch) -> Result<Committed, Error> {
-        let proven = self.database().prove(&self.write_request(batch), &self.record_batch(batch))?;
-        if proven.bad_row_count > 0 {
-            return Err(Error::invalid(format!("bad rows: {:?}", proven.bad_rows)));
+        let (request, rows) = (self.write_request(batch), self.record_batch(batch));
+        let Proven { batch: proven, bad_rows, bad_row_count } = self.database().prove(&request, &rows)?;
+        if bad_row_count > batch.bad_rows as u64 {
+            return Err(Error::invalid(format!("bad rows: {bad_rows:?}")));
         }
-        let mut write = proven.batch;
+        let mut write = proven;
         write.producer = batch.producer.as_ref().map(|(name, sequence, previous)| Producer {
             name: name.clone(),
             seq: *sequence,
@@ -341,7 +353,7 @@ impl World {
 
     /// Writes `batch` and remembers it, or checks that it is refused where the contract says so.
     pub fn apply(&mut self, batch: &Batch) -> Outcome {
-        if batch.rows.is_empty() {
+        if batch.rows.is_empty() && batch.producer.is_none() {
             return Ok(());
         }
         let expected = self.expected_refusal(batch);
@@ -355,6 +367,26 @@ impl World {
             (Err(error), None) if self.is_late_duplicate(batch) && error.kind() == ErrorKind::Precondition => Ok(()),
             (Err(error), _) => Err(format!("write failed: {error:?}: {batch:?}")),
         }
+    }
+
+    /// Erases an entity. If it is not `purged`, the disk has no room for another manifest meanwhile.
+    pub fn erase(&mut self, entity: usize, purged: bool) -> Outcome {
+        let keys = self.keys.columns(&[entity]).into_iter();
+        let keys = keys.map(|(field, values)| (field.name().clone(), values)).collect();
+        let request = EraseRequest { entity: ENTITY.to_owned(), keys, block: false };
+        if !purged {
+            self.files.fill("manifest");
+        }
+        let erased = catch_unwind(AssertUnwindSafe(|| self.database().erase(&request)));
+        self.files.heal();
+        match erased.map_err(|panic| format!("erase panicked: {}", panic_text(panic)))? {
+            Err(error) if purged || error.kind() == ErrorKind::Poisoned => {
+                return Err(format!("erase failed: {error:?}"));
+            }
+            _ => {}
+        }
+        self.tables.iter_mut().for_each(|table| table.rows.retain(|row| row.entity != entity));
+        Ok(())
     }
 
     fn is_duplicate(&self, batch: &Batch) -> bool {
@@ -424,7 +456,7 @@ impl World {
         if let Some(last) = batch.ingest_times.as_ref().and_then(|times| times.last()) {
             table.loaded_until = *last;
         }
-        table.sealed |= batch.ingest_times.is_none();
+        table.sealed |= batch.ingest_times.is_none() && !batch.rows.is_empty();
         if let Some((name, sequence, _)) = &batch.producer {
             table.producers.insert(name.clone(), *sequence);
         }

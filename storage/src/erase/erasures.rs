@@ -1,0 +1,294 @@
+//! What was erased of one entity: hashes and receipts, as readers see them and as they are kept.
+//!
+//! The value is persistent: adding an erase shares everything that was there, so the log's writer does not copy what
+//! years of erases left, and readers hold what they loaded. Whoever has time puts small layers together ([`Erasures::merged`]).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Erased, Secret};
+use crate::error::{Error, Result};
+use crate::model::key::{self, KeyColumn, Keys};
+use crate::time::{Micros, Sequence};
+
+/// Hashes with the commit that brought them, the newest layer last.
+#[derive(Debug, Clone, Default)]
+struct Layers(Vec<Arc<HashMap<u128, Sequence>>>);
+
+impl Layers {
+    fn get(&self, hash: u128) -> Option<Sequence> {
+        self.0.iter().rev().find_map(|layer| layer.get(&hash).copied())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, layer: &Arc<HashMap<u128, Sequence>>) {
+        if !layer.is_empty() {
+            self.0.push(Arc::clone(layer));
+        }
+    }
+
+    /// The same in few layers, each at least twice as large as the next.
+    fn merged(&self) -> Self {
+        let mut merged: Vec<Arc<HashMap<u128, Sequence>>> = Vec::new();
+        for layer in &self.0 {
+            let mut layer = Arc::clone(layer);
+            while let Some(older) = merged.pop_if(|older| older.len() < layer.len() * 2) {
+                let mut both = HashMap::clone(&older);
+                both.extend(layer.iter().map(|(hash, sequence)| (*hash, *sequence)));
+                layer = Arc::new(both);
+            }
+            merged.push(layer);
+        }
+        Self(merged)
+    }
+
+    /// Whether these are the layers of `other` and later ones.
+    fn continues(&self, other: &Self) -> bool {
+        self.0.len() >= other.0.len() && self.0.iter().zip(&other.0).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// All hashes with the last commit of each, sorted.
+    fn entries(&self) -> Vec<(String, Sequence)> {
+        let all: HashMap<u128, Sequence> =
+            self.0.iter().flat_map(|layer| layer.iter().map(|(&h, &s)| (h, s))).collect();
+        let mut entries: Vec<_> = all.into_iter().map(|(hash, sequence)| (format!("{hash:032x}"), sequence)).collect();
+        entries.sort_unstable();
+        entries
+    }
+}
+
+/// What was erased of one entity.
+#[derive(Debug, Clone)]
+pub struct Erasures {
+    secret: Secret,
+    /// The key columns, for cutting prefixes from keys.
+    key: Arc<[KeyColumn]>,
+    /// Of erased keys.
+    keys: Layers,
+    /// Of blocked prefixes, by how many key columns they have.
+    blocked: BTreeMap<usize, Layers>,
+    /// Every erase, oldest first.
+    receipts: Arc<Vec<Receipt>>,
+}
+
+/// The proof of one erase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The commit.
+    pub sequence: Sequence,
+    /// When it was committed, µs.
+    pub ingest_time: Micros,
+    /// How many entities it found.
+    pub entities: u64,
+    /// When the last byte was gone from every file, µs.
+    pub purged: Option<Micros>,
+}
+
+/// [`Erasures`] as they are kept.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasuresEntry {
+    keys: Vec<(String, Sequence)>,
+    blocked: Vec<(usize, String)>,
+    receipts: Vec<Receipt>,
+}
+
+impl Erasures {
+    /// Nothing yet, of an entity with these key columns.
+    pub fn new(secret: Secret, key: &[KeyColumn]) -> Self {
+        let (keys, blocked, receipts) = (Layers::default(), BTreeMap::new(), Arc::default());
+        Self { secret, key: key.into(), keys, blocked, receipts }
+    }
+
+    /// What was kept.
+    pub fn from_entry(entry: &ErasuresEntry, secret: Secret, key: &[KeyColumn]) -> Result<Self> {
+        let hash = |text: &str| {
+            u128::from_str_radix(text, 16).map_err(|_| Error::invalid(format!("{text:?} is not the hash of a key")))
+        };
+        let mut erasures = Self::new(secret, key);
+        let keys = entry.keys.iter().map(|(text, sequence)| Ok((hash(text)?, *sequence)));
+        erasures.keys.add(&Arc::new(keys.collect::<Result<_>>()?));
+        let mut blocked: BTreeMap<usize, HashMap<u128, Sequence>> = BTreeMap::new();
+        for (columns, text) in &entry.blocked {
+            blocked.entry(*columns).or_default().insert(hash(text)?, 0);
+        }
+        for (columns, hashes) in blocked {
+            erasures.blocked.entry(columns).or_default().add(&Arc::new(hashes));
+        }
+        erasures.receipts = Arc::new(entry.receipts.clone());
+        Ok(erasures)
+    }
+
+    /// What is to be kept.
+    pub fn entry(&self) -> ErasuresEntry {
+        let of_columns = |(columns, layers): (&usize, &Layers)| {
+            let columns = *columns;
+            layers.entries().into_iter().map(move |(hash, _)| (columns, hash)).collect::<Vec<_>>()
+        };
+        ErasuresEntry {
+            keys: self.keys.entries(),
+            blocked: self.blocked.iter().flat_map(of_columns).collect(),
+            receipts: self.receipts.to_vec(),
+        }
+    }
+
+    /// These and one erase more. If a manifest had its receipt already, replay only looked for what was inserted again.
+    #[must_use]
+    pub fn with(&self, receipt: &Receipt, erased: &SharedErased) -> Self {
+        let mut with = self.clone();
+        with.keys.add(&erased.keys);
+        if !erased.blocked.is_empty() {
+            with.blocked.entry(erased.columns).or_default().add(&erased.blocked);
+        }
+        if self.receipt(receipt.sequence).is_none() {
+            Arc::make_mut(&mut with.receipts).push(receipt.clone());
+        }
+        with
+    }
+
+    /// The same in fewer layers.
+    #[must_use]
+    pub fn merged(&self) -> Self {
+        let blocked = self.blocked.iter().map(|(columns, layers)| (*columns, layers.merged())).collect();
+        Self { keys: self.keys.merged(), blocked, ..self.clone() }
+    }
+
+    /// These, but what is also in `before` as `merged` has it.
+    #[must_use]
+    pub fn replaced(&self, before: &Self, merged: &Self) -> Self {
+        let replace = |now: &Layers, before: &Layers, merged: &Layers| {
+            if now.continues(before) {
+                let later = now.0.iter().skip(before.0.len());
+                Layers(merged.0.iter().chain(later).cloned().collect())
+            } else {
+                now.clone()
+            }
+        };
+        let nothing = Layers::default();
+        let of = |all: &Self, columns: &usize| all.blocked.get(columns).cloned().unwrap_or_default();
+        let blocked = self.blocked.iter().map(|(columns, now)| {
+            (*columns, replace(now, before.blocked.get(columns).unwrap_or(&nothing), &of(merged, columns)))
+        });
+        Self { keys: replace(&self.keys, &before.keys, &merged.keys), blocked: blocked.collect(), ..self.clone() }
+    }
+
+    /// The same, but what was erased up to `sequence` was purged at `now`.
+    #[must_use]
+    pub fn purged(&self, sequence: Sequence, now: Micros) -> Self {
+        let mut purged = self.clone();
+        for receipt in Arc::make_mut(&mut purged.receipts) {
+            if receipt.sequence <= sequence {
+                receipt.purged.get_or_insert(now);
+            }
+        }
+        purged
+    }
+
+    /// Every erase, oldest first.
+    pub fn receipts(&self) -> &[Receipt] {
+        &self.receipts
+    }
+
+    /// The receipt of the erase that was committed as `sequence`.
+    pub fn receipt(&self, sequence: Sequence) -> Option<&Receipt> {
+        self.receipts.iter().rfind(|receipt| receipt.sequence == sequence)
+    }
+
+    /// The secret that keys are hashed with.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The commit that erased `key` last, if any did.
+    pub fn erased_at(&self, key: &[u8]) -> Option<Sequence> {
+        if self.is_empty() {
+            return None;
+        }
+        self.keys.get(self.secret.hash(key))
+    }
+
+    /// Whether no key was erased.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Refuses keys of blocked entities.
+    pub fn check_blocked(&self, keys: &Keys) -> Result<()> {
+        if self.blocked.is_empty() {
+            return Ok(());
+        }
+        for row in 0..keys.len() {
+            let bytes = keys.get(row);
+            for (&columns, hashes) in &self.blocked {
+                let length = key::prefix_length(&self.key, bytes, columns);
+                if hashes.get(self.secret.hash(&bytes[..length])).is_some() {
+                    return Err(Error::precondition(format!(
+                        "row {row}: its entity was erased with \"block\":true and takes no more rows; leave the row out"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`Erased`], shared by all that adding it may have to be tried with.
+#[derive(Debug)]
+pub struct SharedErased {
+    keys: Arc<HashMap<u128, Sequence>>,
+    columns: usize,
+    blocked: Arc<HashMap<u128, Sequence>>,
+}
+
+impl From<Erased> for SharedErased {
+    fn from(erased: Erased) -> Self {
+        Self { keys: Arc::new(erased.keys), columns: erased.columns, blocked: Arc::new(erased.blocked) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn erased(keys: &[&str], sequence: Sequence, secret: Secret) -> SharedErased {
+        let keys = keys.iter().map(|key| (secret.hash(key.as_bytes()), sequence)).collect();
+        Erased { keys, columns: 1, blocked: HashMap::new() }.into()
+    }
+
+    fn receipt(sequence: Sequence) -> Receipt {
+        Receipt { sequence, ingest_time: 0, entities: 1, purged: None }
+    }
+
+    #[test]
+    fn merging_beside_a_writer_loses_nothing_and_leaves_few_layers() {
+        let secret = Secret::random().unwrap();
+        let mut now = Erasures::new(secret, &[]);
+        for sequence in 1..200 {
+            let key = format!("key {}", sequence % 150);
+            let before = now.clone();
+            let merged = before.merged();
+            now = now.with(&receipt(sequence), &erased(&[&key], sequence, secret));
+            now = now.with(&receipt(sequence), &erased(&[], sequence, secret)).replaced(&before, &merged);
+            assert!(now.keys.0.len() < 10, "{} layers", now.keys.0.len());
+        }
+        for key in 0..150 {
+            let last = if key < 50 && key > 0 {
+                key + 150
+            } else if key == 0 {
+                150
+            } else {
+                key
+            };
+            assert_eq!(now.erased_at(format!("key {key}").as_bytes()), Some(last), "key {key}");
+        }
+        assert_eq!(now.receipts().len(), 199, "one of each");
+        let kept = Erasures::from_entry(&now.entry(), secret, &[]).unwrap();
+        assert_eq!(kept.erased_at(b"key 149"), Some(149));
+        assert_eq!(kept.purged(10, 5).receipts().iter().filter(|receipt| receipt.purged.is_some()).count(), 10);
+    }
+}

@@ -1,0 +1,100 @@
+//! What an erase names, as a request says it and as the log keeps it.
+
+use arrow_array::BinaryArray;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::key::Keys;
+
+/// The entities that one request erases: encoded keys, or encodings of the leading key columns.
+#[derive(Debug, Clone)]
+pub struct ErasePlan {
+    /// The entity's number.
+    pub entity: u32,
+    /// How many leading key columns each prefix has.
+    pub columns: usize,
+    /// The prefixes, sorted, each once.
+    prefixes: Keys,
+    /// Whether later rows of these entities are refused.
+    pub block: bool,
+}
+
+/// The same in the log.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Logged {
+    entity: u32,
+    columns: usize,
+    /// In base64.
+    prefixes: Vec<String>,
+    block: bool,
+}
+
+impl ErasePlan {
+    /// A plan over `prefixes` of `columns` key columns each.
+    pub fn new(entity: u32, columns: usize, prefixes: &Keys, block: bool) -> Self {
+        let mut sorted: Vec<&[u8]> = prefixes.iter().collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let prefixes = Keys::from_binary(BinaryArray::from_iter_values(sorted));
+        Self { entity, columns, prefixes, block }
+    }
+
+    /// The prefixes, sorted, each once.
+    pub fn prefixes(&self) -> &Keys {
+        &self.prefixes
+    }
+
+    /// Whether `prefix` is one of them.
+    pub fn names(&self, prefix: &[u8]) -> bool {
+        let (mut low, mut high) = (0, self.prefixes.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.prefixes.get(middle).cmp(prefix) {
+                std::cmp::Ordering::Equal => return true,
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        false
+    }
+
+    /// The plan as the WAL keeps it.
+    pub fn encode(&self) -> Vec<u8> {
+        let prefixes = self.prefixes.iter().map(|prefix| STANDARD.encode(prefix)).collect();
+        let logged = Logged { entity: self.entity, columns: self.columns, prefixes, block: self.block };
+        serde_json::to_vec(&logged).expect("a plan is plain data")
+    }
+
+    /// Reads what [`ErasePlan::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let wrong = |what: String| Error::new(Kind::Corrupt, format!("an erase record does not read: {what}"));
+        let logged: Logged = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+        let decode = |text: &String| STANDARD.decode(text).map_err(|error| wrong(format!("{text:?}: {error}")));
+        let prefixes = logged.prefixes.iter().map(decode).collect::<Result<Vec<_>>>()?;
+        let prefixes = Keys::from_binary(BinaryArray::from_iter_values(prefixes));
+        Ok(Self::new(logged.entity, logged.columns, &prefixes, logged.block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_reads_back_and_one_that_does_not_is_corrupt() {
+        let prefixes = Keys::from_binary(BinaryArray::from_iter_values([&b"b"[..], b"\0\xff", b"b", b""]));
+        let plan = ErasePlan::decode(&ErasePlan::new(3, 2, &prefixes, true).encode()).unwrap();
+        assert_eq!((plan.entity, plan.columns, plan.block), (3, 2, true));
+        assert_eq!(plan.prefixes().iter().collect::<Vec<_>>(), [&b""[..], b"\0\xff", b"b"]);
+        for (prefix, named) in [(&b""[..], true), (b"b", true), (b"\0\xff", true), (b"a", false), (b"bb", false)] {
+            assert_eq!(plan.names(prefix), named, "{prefix:?}");
+        }
+        let misspelled = br#"{"entity":1,"columns":1,"prefixes":["YQ==","no base64!"],"block":false}"#;
+        let error = ErasePlan::decode(misspelled).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.message().contains("no base64!"), "{error}");
+    }
+}
