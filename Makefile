@@ -8,7 +8,7 @@ UNSAFE_MODULES := io:: prefetch::
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-asan test-python test-clients soak fuzz asan bench bench-full docs check
+.PHONY: demo test test-rust test-asan test-python test-clients test-dependencies soak fuzz asan bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
@@ -25,6 +25,17 @@ test-python: $(VENV)/ready
 test-clients:  ## The wire by a client in Go that knows only Arrow Flight; it needs Go.
 	cargo build --release --workspace
 	cd server/tests/clients/go && FIRN_BINARY=$(FIRN) go test -count=1 ./...
+
+# What is needed beside the compiler, kept out of the checkout.
+TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools
+MACHETE_VERSION := 0.9.2
+
+test-dependencies: $(TOOLS)/machete-$(MACHETE_VERSION)  ## No crate names a dependency that it does not use.
+	$(TOOLS)/bin/cargo-machete .
+
+$(TOOLS)/machete-$(MACHETE_VERSION):
+	CARGO_TARGET_DIR=$(TOOLS)/build cargo install --quiet --locked --debug --root $(TOOLS) --version $(MACHETE_VERSION) cargo-machete
+	touch $@
 
 $(VENV)/ready: client/python/requirements-test.txt client/python/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
