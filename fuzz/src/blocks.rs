@@ -1,4 +1,4 @@
-//! Files of checked blocks: any bytes as a dictionary, a pack or older schema versions of a database.
+//! Files of checked blocks: any bytes as a dictionary, a pack, older schema versions or erasures of a database.
 //!
 //! The first byte chooses which file of the sample the rest takes the place of; the manifest is told its length and
 //! checksum. The database opens, and answers every entity or refuses, or says which file is wrong.
@@ -19,7 +19,7 @@ use crate::{Verdict, names, seal};
 /// The letters of files of schema versions.
 const VERSIONS: [u8; 4] = *b"VERS";
 
-/// A dictionary, a pack or schema versions of the sample.
+/// A dictionary, a pack, schema versions or erasures of the sample.
 struct Held {
     name: String,
     number: u64,
@@ -32,6 +32,7 @@ fn held() -> Vec<Held> {
             ("dictionaries", file) => (*b"DICT", file.strip_suffix(".dictionary")?),
             ("packs", file) => (*b"PACK", file.strip_suffix(".pack")?),
             ("versions", file) => (VERSIONS, file.strip_suffix(".versions")?),
+            ("erasures", file) => (*b"ERAS", file.strip_suffix(".erasures")?),
             _ => return None,
         };
         Some(Held { name: name.clone(), number: number.parse().ok()?, letters })

@@ -11,7 +11,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field};
 use firn_storage::config::Options;
-use firn_storage::database::Database;
+use firn_storage::database::{Database, EraseRequest};
 use firn_storage::error::Result;
 use firn_storage::io::Files;
 use firn_storage::io::simulated::Simulated;
@@ -63,6 +63,10 @@ fn make() -> Sample {
         let described = json!({"table": "flights", "set": {"description": format!("version {version}")}});
         change(&database, "alter_table", &described);
     }
+    // Nobody is erased, but somebody may never come.
+    let gone: ArrayRef = Arc::new(StringArray::from(vec!["GONE"]));
+    let erase = EraseRequest { entity: "airport".to_owned(), keys: vec![("origin".to_owned(), gone)], block: true };
+    database.erase(&erase).expect("a healthy disk");
     database.compact(None).expect("a healthy disk");
     fill(&database, 40);
     database.flush(None).expect("a healthy disk");

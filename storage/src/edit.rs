@@ -10,9 +10,11 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+use crate::annex::AnnexMeta;
 use crate::engine::Engine;
+use crate::erase::Erasures;
 use crate::error::Result;
-use crate::manifest::{ManifestState, NamedFile};
+use crate::manifest::{EntityManifest, ManifestState, NamedFile};
 use crate::versions;
 use crate::view::EntityState;
 
@@ -43,6 +45,35 @@ impl Drop for Outputs<'_> {
         if !written.is_empty() {
             self.engine.retired.discard(&written);
         }
+    }
+}
+
+/// What was erased of an entity, written if the manifest does not have it.
+#[derive(Debug)]
+pub(crate) struct WrittenErasures {
+    erasures: Arc<Erasures>,
+    /// The file, if there is a new one.
+    file: Option<AnnexMeta>,
+}
+
+impl WrittenErasures {
+    /// Writes the erasures of `entity`. The caller holds the flush lock, so that the newest are listed last.
+    pub(crate) fn new(outputs: &Outputs<'_>, entity: &EntityState) -> Result<Self> {
+        let erasures = entity.erasures.load_full();
+        let is_listed = Arc::ptr_eq(&erasures, &entity.listed_erasures.load());
+        let write = || erasures.write(&outputs.engine.files, outputs.number(NamedFile::Erasures));
+        let file = (!is_listed).then(write).transpose()?;
+        Ok(Self { erasures, file })
+    }
+
+    /// Lists them in the manifest.
+    pub(crate) fn list(&self, kept: &mut EntityManifest) {
+        kept.erasures = self.file.or(kept.erasures);
+    }
+
+    /// Remembers that the manifest has them.
+    pub(crate) fn listed(self, entity: &EntityState) {
+        entity.listed_erasures.store(self.erasures);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::commit::{Done, Frozen, Job, Queue};
 use crate::compaction::merge::KeepAll;
 use crate::dictionary::Maintained;
-use crate::edit::Outputs;
+use crate::edit::{Outputs, WrittenErasures};
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::{Error, Result};
@@ -111,9 +111,10 @@ impl FlushedTable {
 struct PersistedEntity {
     entity: Arc<EntityState>,
     dictionaries: Vec<Maintained>,
+    erasures: WrittenErasures,
 }
 
-/// Writes the keys that only memory has, of all entities that the flushed tables use, and of those with an erase that the
+/// Writes the keys and erases that only memory has, of all entities that the flushed tables use, and of those with an erase that the
 /// log alone holds.
 fn persist_entities(engine: &Engine, outputs: &Outputs<'_>, flushed: &[FlushedTable]) -> Result<Vec<PersistedEntity>> {
     let mut entities: Vec<Arc<EntityState>> = flushed.iter().map(|flushed| Arc::clone(&flushed.table.entity)).collect();
@@ -124,7 +125,8 @@ fn persist_entities(engine: &Engine, outputs: &Outputs<'_>, flushed: &[FlushedTa
     let persist = |entity: Arc<EntityState>| {
         let dictionaries = entity.dictionaries.iter().map(|dictionary| dictionary.persist(&engine.files, &next_number));
         let dictionaries = dictionaries.collect::<Result<Vec<_>>>()?;
-        Ok(PersistedEntity { entity, dictionaries })
+        let erasures = WrittenErasures::new(outputs, &entity)?;
+        Ok(PersistedEntity { entity, dictionaries, erasures })
     };
     entities.into_iter().map(persist).collect()
 }
@@ -135,6 +137,7 @@ impl PersistedEntity {
         for (dictionary, maintained) in self.entity.dictionaries.iter().zip(self.dictionaries) {
             dictionary.adopt(maintained);
         }
+        self.erasures.listed(&self.entity);
     }
 }
 
@@ -150,16 +153,13 @@ fn edit(state: &mut ManifestState, frozen: &Frozen, flushed: &[FlushedTable], en
         table.producers = log.producers.iter().map(|(name, seq)| (name.clone(), *seq)).collect();
         table.segments.extend(segments.iter().flat_map(|(bucket, merged)| merged.entries(*bucket)));
     }
-    for PersistedEntity { entity, dictionaries } in entities {
+    for PersistedEntity { entity, dictionaries, erasures } in entities {
         let erased = entity.dictionaries.iter().zip(dictionaries);
-        let erased = erased.map(|(dictionary, maintained)| encode_bitmap(&dictionary.erased_in(maintained))).collect();
-        let entry = EntityManifest {
-            through: frozen.through,
-            dictionaries: dictionaries.iter().map(Maintained::metas).collect(),
-            erased,
-            erasures: entity.erasures.load().entry(),
-        };
-        state.entities.insert(entity.id, entry);
+        let kept: &mut EntityManifest = state.entities.entry(entity.id).or_default();
+        kept.through = frozen.through;
+        kept.dictionaries = dictionaries.iter().map(Maintained::metas).collect();
+        kept.erased = erased.map(|(dictionary, maintained)| encode_bitmap(&dictionary.erased_in(maintained))).collect();
+        erasures.list(kept);
     }
 }
 

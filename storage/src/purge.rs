@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::commit::Queue;
 use crate::compaction::{self, merge_segments};
 use crate::dictionary::Maintained;
+use crate::edit::WrittenErasures;
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::Result;
@@ -90,7 +91,10 @@ fn purge_dictionaries(engine: &Engine, entity: &EntityState) -> Result<()> {
 }
 
 fn write_receipts(engine: &Engine, entity: &EntityState) -> Result<()> {
-    engine.edit_manifest(engine.outputs(), |state| {
-        state.entities.entry(entity.id).or_default().erasures = entity.erasures.load().entry();
-    })
+    let _guard = engine.flushing.lock();
+    let outputs = engine.outputs();
+    let written = WrittenErasures::new(&outputs, entity)?;
+    engine.edit_manifest(outputs, |state| written.list(state.entities.entry(entity.id).or_default()))?;
+    written.listed(entity);
+    Ok(())
 }

@@ -164,8 +164,11 @@ fn open_states(files: &Arc<dyn Files>, state: &ManifestState, versions: &Version
             let erased = kept.erased.get(bucket).map(|text| decode_bitmap(text)).transpose()?.unwrap_or_default();
             dictionaries.push(Dictionary::open(files, metas, erased)?);
         }
-        let erasures = ArcSwap::from_pointee(Erasures::from_entry(&kept.erasures, state.secret, &entity.key)?);
-        let state = EntityState { id: entity.id, declared: Arc::clone(entity), dictionaries, erasures };
+        let erasures = match &kept.erasures {
+            Some(file) => Erasures::read(files, file, state.secret, &entity.key)?,
+            None => Erasures::new(state.secret, &entity.key),
+        };
+        let state = EntityState::new(Arc::clone(entity), dictionaries, erasures);
         registry.entities.insert(entity.id, Arc::new(state));
     }
     let nothing = TableManifest::default();

@@ -101,6 +101,14 @@ impl Repairing<'_> {
                 }
                 self.dictionary(state, (entity, bucket, number), file)?;
             }
+            Part::Erasures { entity } => {
+                let Some(kept) = state.entities.get_mut(&entity).filter(|_| self.drop_damaged) else {
+                    return Ok(false);
+                };
+                kept.erasures = None;
+                self.move_aside(file)?;
+                self.say(format!("gave up {file}: the receipts of erases, and which entities take no more rows"));
+            }
             Part::Segment { table, bucket, number } => {
                 if !self.drop_damaged {
                     return Ok(false);

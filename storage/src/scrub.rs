@@ -9,11 +9,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::annex::AnnexMeta;
 use crate::block_list::BlockList;
 use crate::compaction::throttle::Throttle;
 use crate::dictionary::DictionaryMeta;
 use crate::dictionary::salvage;
 use crate::engine::Engine;
+use crate::erase;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{ManifestState, NamedFile};
 use crate::pack::{self, PackMeta};
@@ -30,6 +32,7 @@ enum Named {
     Pack(PackMeta),
     Dictionary(DictionaryMeta),
     Versions(VersionFile),
+    Erasures(AnnexMeta),
 }
 
 impl Named {
@@ -39,6 +42,7 @@ impl Named {
             Self::Pack(meta) => NamedFile::Pack(meta.number),
             Self::Dictionary(meta) => NamedFile::Dictionary(meta.number),
             Self::Versions(file) => NamedFile::Versions(file.file.number),
+            Self::Erasures(meta) => NamedFile::Erasures(meta.number),
         }
     }
 
@@ -49,6 +53,7 @@ impl Named {
             Self::Pack(meta) => pack::block_list(files, meta),
             Self::Dictionary(meta) => salvage::block_list(files, meta),
             Self::Versions(file) => file.block_list(files),
+            Self::Erasures(meta) => erase::block_list(files, meta),
         }
     }
 }
@@ -134,7 +139,8 @@ fn all_named(state: &ManifestState) -> Vec<Named> {
     let entities = state.entities.values();
     let segments = tables.clone().flat_map(|table| &table.segments).map(|entry| Named::Segment(entry.meta.clone()));
     let packs = tables.flat_map(|table| &table.packs).map(|entry| Named::Pack(entry.meta.clone()));
+    let erasures = entities.clone().filter_map(|entity| entity.erasures).map(Named::Erasures);
     let dictionaries = entities.flat_map(|entity| entity.dictionaries.iter().flatten()).cloned().map(Named::Dictionary);
     let versions = state.version_files.iter().cloned().map(Named::Versions);
-    segments.chain(packs).chain(dictionaries).chain(versions).collect()
+    segments.chain(packs).chain(dictionaries).chain(versions).chain(erasures).collect()
 }

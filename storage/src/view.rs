@@ -292,9 +292,18 @@ pub struct EntityState {
     pub dictionaries: Vec<Dictionary>,
     /// What was erased.
     pub erasures: ArcSwap<Erasures>,
+    /// The same as the manifest has it.
+    pub listed_erasures: ArcSwap<Erasures>,
 }
 
 impl EntityState {
+    /// An entity of which `erasures` are in the manifest.
+    pub fn new(declared: Arc<Entity>, dictionaries: Vec<Dictionary>, erasures: Erasures) -> Self {
+        let erasures = Arc::new(erasures);
+        let listed_erasures = ArcSwap::new(Arc::clone(&erasures));
+        Self { id: declared.id, declared, dictionaries, erasures: ArcSwap::new(erasures), listed_erasures }
+    }
+
     /// Looks up what `plan` names.
     pub fn look_up(&self, plan: ErasePlan) -> Result<Erase> {
         Erase::new(plan, &self.declared, &self.dictionaries, self.erasures.load().secret())

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::prepared::Prepared;
 use crate::dictionary::{Dictionary, UNKNOWN};
 use crate::engine::{Engine, Registry};
@@ -100,6 +98,6 @@ pub fn note_widened(state: &TableState, before: &Catalog, table: &Table) {
 fn new_entity(engine: &Engine, entity: &Entity) -> Result<EntityState> {
     let open = |_| Dictionary::open(&engine.files, &[], roaring::RoaringBitmap::new());
     let dictionaries = (0..entity.buckets).map(open).collect::<Result<Vec<_>>>()?;
-    let erasures = ArcSwap::from_pointee(Erasures::new(engine.secret, &entity.key));
-    Ok(EntityState { id: entity.id, declared: Arc::new(entity.clone()), dictionaries, erasures })
+    let erasures = Erasures::new(engine.secret, &entity.key);
+    Ok(EntityState::new(Arc::new(entity.clone()), dictionaries, erasures))
 }

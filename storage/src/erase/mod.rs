@@ -9,6 +9,7 @@
 //! ([`Erase::look_again`]). It knows dictionaries and keys, and neither the log nor tables.
 
 mod erasures;
+mod file;
 mod plan;
 mod secret;
 
@@ -25,6 +26,8 @@ use crate::model::key;
 use crate::time::Sequence;
 
 pub use erasures::{Erasures, ErasuresEntry, Receipt};
+pub(crate) use file::block_list;
+pub use file::file_name;
 pub use plan::ErasePlan;
 pub use secret::Secret;
 

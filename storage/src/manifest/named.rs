@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::ManifestState;
-use crate::{dictionary, pack, segment, versions};
+use crate::{dictionary, erase, pack, segment, versions};
 
 /// A published file. Numbers are given once, whatever the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,12 +16,19 @@ pub enum NamedFile {
     Dictionary(u64),
     /// Schema versions.
     Versions(u64),
+    /// What was erased of an entity.
+    Erasures(u64),
 }
 
 impl NamedFile {
     /// The folders in which they lie, and how the names in each end.
-    pub const FOLDERS: [(&str, &str); 4] =
-        [("segments", ".segment"), ("packs", ".pack"), ("dictionaries", ".dictionary"), ("versions", ".versions")];
+    pub const FOLDERS: [(&str, &str); 5] = [
+        ("segments", ".segment"),
+        ("packs", ".pack"),
+        ("dictionaries", ".dictionary"),
+        ("versions", ".versions"),
+        ("erasures", ".erasures"),
+    ];
 
     /// From the data directory.
     pub fn name(self) -> String {
@@ -30,6 +37,7 @@ impl NamedFile {
             Self::Pack(number) => pack::file_name(number),
             Self::Dictionary(number) => dictionary::file_name(number),
             Self::Versions(number) => versions::file_name(number),
+            Self::Erasures(number) => erase::file_name(number),
         }
     }
 }
@@ -45,6 +53,7 @@ impl ManifestState {
         for entity in self.entities.values() {
             let metas = entity.dictionaries.iter().flatten();
             named.extend(metas.map(|meta| NamedFile::Dictionary(meta.number)));
+            named.extend(entity.erasures.iter().map(|meta| NamedFile::Erasures(meta.number)));
         }
         named.extend(self.version_files.iter().map(|file| NamedFile::Versions(file.file.number)));
         named

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::annex::AnnexMeta;
 use crate::dictionary::DictionaryMeta;
-use crate::erase::{ErasuresEntry, Secret};
+use crate::erase::Secret;
 use crate::horizon::{Before, Horizon};
 use crate::model::catalog::shared_list;
 use crate::pack::PackMeta;
@@ -65,8 +66,8 @@ pub struct EntityManifest {
     pub dictionaries: Vec<Vec<DictionaryMeta>>,
     /// The erased ordinals of each bucket, as a portable roaring bitmap in base64.
     pub erased: Vec<String>,
-    /// What was erased.
-    pub erasures: ErasuresEntry,
+    /// The file that holds what was erased, if anything was.
+    pub erasures: Option<AnnexMeta>,
 }
 
 /// What is kept of a table.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::{Part, Survey};
+use crate::annex::AnnexMeta;
 use crate::block_list::BlockList;
 use crate::dictionary::salvage::{self, Salvage};
-use crate::erase::decode_bitmap;
+use crate::erase::{self, Erasures, decode_bitmap};
 use crate::error::{Error, Result};
 use crate::io::Files;
 use crate::manifest::{EntityManifest, ManifestState, PackEntry, SegmentEntry};
@@ -65,7 +66,12 @@ impl Survey {
     ) -> Result<()> {
         let nothing = EntityManifest::default();
         for entity in &versions.newest().entities {
-            self.dictionaries(files, entity, state.entities.get(&entity.id).unwrap_or(&nothing))?;
+            let kept = state.entities.get(&entity.id).unwrap_or(&nothing);
+            self.dictionaries(files, entity, kept)?;
+            if let Some(meta) = &kept.erasures {
+                let sense = || Erasures::read(files, meta, state.secret, &entity.key).map(drop);
+                self.erasures(files, entity, meta, sense)?;
+            }
         }
         for table in &versions.newest().tables {
             let Some(kept) = state.tables.get(&table.id) else { continue };
@@ -82,6 +88,26 @@ impl Survey {
             }
         }
         Ok(())
+    }
+
+    fn erasures(
+        &mut self,
+        files: &Arc<dyn Files>,
+        entity: &Entity,
+        meta: &AnnexMeta,
+        sense: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let name = erase::file_name(meta.number);
+        let found = damages(files, erase::block_list(files.as_ref(), meta), sense);
+        self.read(found.bytes);
+        if !found.errors.is_empty() {
+            self.broken.push((Part::Erasures { entity: entity.id }, name.clone()));
+        }
+        let lost = format!("receipts and blocks of erased entities of {}; what was erased stays so", entity.name);
+        let mend = format!(
+            "restore {name} from a copy; without one, `firn repair --drop-damaged` gives receipts and blocks up"
+        );
+        found.errors.iter().try_for_each(|error| self.damage(&name, error, &lost, &mend))
     }
 
     fn dictionaries(&mut self, files: &Arc<dyn Files>, entity: &Entity, kept: &EntityManifest) -> Result<()> {

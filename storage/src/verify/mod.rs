@@ -63,6 +63,8 @@ pub(crate) enum Part {
     Log { cut: bool },
     /// A file of the dictionary of a bucket; `lost` says that keys of it are.
     Dictionary { entity: u32, bucket: usize, number: u64, lost: bool },
+    /// What was erased of an entity.
+    Erasures { entity: u32 },
     /// A segment.
     Segment { table: u32, bucket: u32, number: u64 },
     /// A latest pack.

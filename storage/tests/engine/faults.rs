@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use firn_storage::database::EraseRequest;
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
 use firn_storage::io::simulated::{Fault, Simulated};
@@ -23,7 +24,7 @@ use crate::world::ask::{Ask, Limit};
 use crate::world::data::rows_of;
 use crate::world::keys::KeyShape;
 use crate::world::scan::Sweep;
-use crate::world::{Batch, Deed, Feature, Outcome, Sent, Setting, Shape, World, panic_text};
+use crate::world::{Batch, Deed, ENTITY, Feature, Outcome, Sent, Setting, Shape, World, panic_text};
 
 /// One step of the workload.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +102,10 @@ pub(crate) fn prepared(setting: Setting) -> World {
     for version in 0..9 {
         world.alter(0, &json!({"set": {"description": version.to_string()}}), |_| {}).expect("a change");
     }
+    // And an erase, which has one too: of an entity that never comes.
+    let keys = world.keys.columns(&[99]).into_iter().map(|(field, array)| (field.name().clone(), array)).collect();
+    let erase = EraseRequest { entity: ENTITY.to_owned(), keys, block: true };
+    world.database().erase(&erase).expect("a healthy disk");
     world
 }
 
