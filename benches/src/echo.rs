@@ -32,6 +32,8 @@ use crate::process::{Process, free_port};
 const WINDOW_BYTES: u32 = 8 << 20;
 /// The messages of FirnDB's answers.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// The rows of a message of a scan.
+const SCAN_ROWS: usize = 8192;
 /// As long as a position of FirnDB.
 const POSITION: &str = "0123456789abcdef0123456789abcdef.12345";
 
@@ -91,9 +93,7 @@ impl Prebuilt {
         let header = arrow_ipc::root_as_message(&message.data_header)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let Some(rows) = header.header_as_record_batch().map(|batch| batch.length()) else {
-            let fields: Vec<Field> =
-                (0..self.features).map(|number| Field::new(format!("f{number}"), DataType::Float64, true)).collect();
-            let mut encoder = Encoder::new(Arc::new(Schema::new(fields)), MESSAGE_BYTES_MAX);
+            let mut encoder = encoder(self.features);
             let schema = encoder.schema_message();
             self.encoder = Some(encoder);
             return Ok(vec![schema]);
@@ -106,6 +106,13 @@ impl Prebuilt {
         self.answers.insert(rows, answer.clone());
         Ok(answer)
     }
+}
+
+/// An encoder of answers of `features` float64 features.
+fn encoder(features: usize) -> Encoder {
+    let fields: Vec<Field> =
+        (0..features).map(|number| Field::new(format!("f{number}"), DataType::Float64, true)).collect();
+    Encoder::new(Arc::new(Schema::new(fields)), MESSAGE_BYTES_MAX)
 }
 
 /// The messages of an answer of `rows` rows.
@@ -176,8 +183,28 @@ impl FlightService for EchoService {
         Ok(Response::new(acknowledged.boxed()))
     }
 
-    async fn do_get(&self, _: Request<Ticket>) -> std::result::Result<Response<Self::DoGetStream>, Status> {
-        unserved()
+    /// Answers a scan of a table that is called by the number of its rows.
+    async fn do_get(&self, request: Request<Ticket>) -> std::result::Result<Response<Self::DoGetStream>, Status> {
+        let asked = match firn_client::wire::Command::decode(&request.into_inner().ticket) {
+            Ok(firn_client::wire::Command::Scan(scan)) => scan.table.parse().ok(),
+            _ => None,
+        };
+        let mut left: usize = asked.ok_or_else(|| Status::invalid_argument("a scan is of a number of rows"))?;
+        let mut encoder = encoder(self.features);
+        let schema = encoder.schema_message();
+        let chunk = build(&mut encoder, SCAN_ROWS)?;
+        let rest = build(&mut encoder, left % SCAN_ROWS)?;
+        let chunks = std::iter::from_fn(move || {
+            let messages = match left {
+                0 => return None,
+                short if short < SCAN_ROWS => rest.clone(),
+                _ => chunk.clone(),
+            };
+            left = left.saturating_sub(SCAN_ROWS);
+            Some(messages)
+        });
+        let messages = std::iter::once(schema).chain(chunks.flatten()).map(Ok);
+        Ok(Response::new(futures::stream::iter(messages).boxed()))
     }
 
     async fn do_action(&self, _: Request<Action>) -> std::result::Result<Response<Self::DoActionStream>, Status> {
