@@ -48,8 +48,6 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Answers given up because their client took nothing of them.
     pub stalled_answers: Counter,
-    /// Bytes that requests and their answers hold now.
-    pub request_bytes: Gauge,
     /// Rows refused one by one (`"bad_rows":"report"`).
     pub bad_rows: Counter,
     seconds: Family<Call, Histogram, fn() -> Histogram>,
@@ -76,7 +74,6 @@ impl Metrics {
             open: Family::default(),
             connections: Gauge::default(),
             stalled_answers: Counter::default(),
-            request_bytes: Gauge::default(),
             bad_rows: Counter::default(),
             seconds: Family::new_with_constructor(seconds_histogram),
         }
@@ -111,11 +108,6 @@ impl Metrics {
         registry.register("request_seconds", "Time from a request to its answer, by call", self.seconds.clone());
         registry.register("open_calls", "Calls and streams open now, by call", self.open.clone());
         registry.register("connections", "Connections open now", self.connections.clone());
-        registry.register(
-            "request_bytes",
-            "Bytes that requests and their answers hold now",
-            self.request_bytes.clone(),
-        );
         let given_up = "Answers given up because their client took nothing of them";
         registry.register("stalled_answers", given_up, self.stalled_answers.clone());
         registry.register("bad_rows", "Rows refused one by one", self.bad_rows.clone());
@@ -198,6 +190,8 @@ impl Collector for EngineMetrics {
         stands(&mut encoder, "engine_maps", "Memory maps open now", holdings.maps)?;
         let orphans = "Bytes of files that nothing needs any more and that could not be removed yet";
         stands(&mut encoder, "engine_orphan_bytes", orphans, holdings.orphan_bytes)?;
+        let held = "Bytes that requests, answers, scans, merges and packs hold now";
+        stands(&mut encoder, "request_bytes", held, self.database.budget().held())?;
         let poisoned = "1 once a failed sync stopped all writes";
         stands(&mut encoder, "engine_poisoned", poisoned, u64::from(holdings.poisoned))?;
         Ok(())

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::background;
+use crate::budget::{Budget, Share};
 use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, closed, spawn};
 use crate::compaction;
 use crate::config::Options;
@@ -318,16 +319,23 @@ impl Database {
         self.engine().present().pin(&tables, moment, catalog.schema_version)
     }
 
-    /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
-    pub fn read(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<RecordBatch> {
-        self.answer(plan, snapshot, batch)?.into_batch()
+    /// The memory that requests, reads, merges and packs hold together.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.engine().resources.budget
     }
 
-    /// [`Database::read`], but without arrays where bytes will do.
-    pub fn answer(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Answer> {
+    /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
+    pub fn read(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut memory = self.budget().reserve(batch.num_rows() as u64 * plan.row_bytes())?;
+        self.answer(plan, snapshot, batch, &mut memory)?.into_batch()
+    }
+
+    /// [`Database::read`], but without arrays where bytes will do, and in memory that is reserved before: `row_bytes` of
+    /// the plan for each row. It grows where values are longer than they are on average.
+    pub fn answer(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, memory: &mut Share) -> Result<Answer> {
         let engine = self.engine();
         snapshot.check_age()?;
-        let answer = point::read(plan, snapshot, batch, engine.options.reader_threads)?;
+        let answer = point::read(plan, snapshot, batch, engine.options.reader_threads, memory)?;
         engine.statistics.rows_read.add(batch.num_rows() as u64);
         Ok(answer)
     }

@@ -4,6 +4,7 @@ mod annex;
 pub mod background;
 mod block_list;
 pub mod blocks;
+pub mod budget;
 pub mod checksum;
 pub mod column;
 pub mod commit;

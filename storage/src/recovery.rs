@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::budget::Budget;
 use crate::commit::{
     Committer, LogEnd, Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX, TableLog, apply_batches, apply_version,
     note_widened, record,
@@ -62,8 +63,9 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     })?;
     let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
     let skew = options.clock_skew_max;
+    let budget = Budget::new(options.request_bytes_max, options.request_wait_max);
     let blocks = Arc::new(SpareBlocks::new(options.spare_blocks_bytes_max as usize));
-    let resources = Arc::new(Resources { clock: Arc::clone(&clock), blocks });
+    let resources = Arc::new(Resources { clock: Arc::clone(&clock), blocks, budget });
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
         published,

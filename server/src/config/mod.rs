@@ -100,10 +100,6 @@ pub struct Limits {
     pub answer_message_bytes_max: usize,
     /// Bytes of an answer that are computed in one go.
     pub answer_chunk_bytes: u64,
-    /// Bytes of requests and answers held at once, all streams together.
-    pub request_bytes_max: u64,
-    /// How long a request waits for its share of `request_bytes_max`.
-    pub request_wait_max: Duration,
     /// Requests of one stream that are worked on at once.
     pub stream_requests_max: usize,
     /// Batches of one write stream that await their commit.
@@ -203,9 +199,9 @@ impl Config {
         }
         let message = limits.message_bytes_max as u64;
         let contradictions = [
-            ("message-bytes-max", message, "request-bytes-max", limits.request_bytes_max),
+            ("message-bytes-max", message, "request-bytes-max", self.storage.request_bytes_max),
             ("message-bytes-max", message, "decoded-bytes-max", limits.decoded_bytes_max),
-            ("answer-chunk-bytes", limits.answer_chunk_bytes, "request-bytes-max", limits.request_bytes_max),
+            ("answer-chunk-bytes", limits.answer_chunk_bytes, "request-bytes-max", self.storage.request_bytes_max),
             ("stream-batch-bytes-max", limits.stream_batch_bytes_max, "queue-bytes-max", self.storage.queue_bytes_max),
             ("flush-bytes-max", self.storage.flush_bytes_max, "memory-bytes-max", self.storage.memory_bytes_max),
         ];
@@ -253,8 +249,6 @@ impl Limits {
             answer_message_bytes: 0,
             answer_message_bytes_max: 0,
             answer_chunk_bytes: 0,
-            request_bytes_max: 0,
-            request_wait_max: Duration::ZERO,
             stream_requests_max: 0,
             stream_batches_max: 0,
             stream_batch_bytes_max: 0,

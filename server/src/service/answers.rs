@@ -15,11 +15,10 @@ use firn_storage::read;
 use firn_storage::read::digest::Digest;
 use tonic::Status;
 
-use super::chunks::{Answered, Asked, Chunk, Chunks, Reading};
+use super::chunks::{Answered, Asked, Chunk, Chunks, Held, Reading};
 use super::convert;
 use super::moment::Moment;
 use super::outgoing::Outgoing;
-use super::resources::MemoryPermit;
 use super::resources::granted::Granted;
 use crate::status::{self, from_error, invalid};
 
@@ -44,7 +43,7 @@ struct Leaving {
     last: bool,
     rows: u64,
     started: Instant,
-    _memory: Option<MemoryPermit>,
+    _memory: Held,
 }
 
 /// The answering side of one stream.
@@ -75,8 +74,7 @@ impl Answering {
         let outgoing = Outgoing::new(joined.as_ref().unwrap_or(plan.schema()).clone(), message_bytes);
         let waits = request.as_of != read::Bound::Latest || request.known_at != read::Bound::Latest;
         let moment = Moment::new(&granted, &plan, at_least, is_join, waits);
-        let row_bytes = Reading::row_bytes(plan.schema());
-        let reading = Arc::new(Reading { granted: granted.clone(), plan, joined, row_bytes });
+        let reading = Arc::new(Reading { granted: granted.clone(), plan, joined });
         let chunks = Chunks::new(&reading);
         Ok(Self {
             granted,
@@ -116,13 +114,18 @@ impl Answering {
             && let Some(snapshot) = self.moment.at_once(&batch)
         {
             let answered = snapshot.and_then(|snapshot| self.reading.answer(snapshot, &batch));
-            let outcome = answered.map_err(|error| from_error(&error));
-            let rows = batch.num_rows() as u64;
-            self.chunks.answered(Chunk { request, last: true, rows, started, outcome, memory: None });
-        } else {
-            let snapshot = self.moment.pin(&batch);
-            self.chunks.ask(Asked { request, batch, started }, snapshot);
+            if let Some(answered) = answered.transpose() {
+                let (outcome, memory) = match answered {
+                    Ok((answered, memory)) => (Ok(answered), memory),
+                    Err(error) => (Err(from_error(&error)), Held::default()),
+                };
+                let rows = batch.num_rows() as u64;
+                self.chunks.answered(Chunk { request, last: true, rows, started, outcome, memory });
+                return;
+            }
         }
+        let snapshot = self.moment.pin(&batch);
+        self.chunks.ask(Asked { request, batch, started }, snapshot);
     }
 
     /// The next message, if one can be had without waiting for a chunk.

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{DataType, SchemaRef};
-use firn_storage::error::Result as EngineResult;
+use arrow_schema::SchemaRef;
+use firn_storage::budget::Share;
+use firn_storage::error::{Kind, Result as EngineResult};
 use firn_storage::position::Position;
 use firn_storage::read::{Answer, Plan, Snapshot};
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::moment::Pinned;
+use super::resources::Pool;
 use super::resources::granted::Granted;
-use super::resources::{MemoryPermit, Pool};
-use crate::status::{self, from_error};
+use crate::status::from_error;
 
 /// An answer up to this size may be computed on the connection's own task.
 const INLINE_BYTES_MAX: u64 = 1 << 20;
@@ -29,8 +30,6 @@ pub(super) struct Reading {
     pub plan: Arc<Plan>,
     /// The schema of a join's answers, which begin with the columns of the spine.
     pub joined: Option<SchemaRef>,
-    /// What a row of the answer takes, roughly, and at least 1.
-    pub row_bytes: u64,
 }
 
 /// A request.
@@ -49,8 +48,15 @@ pub(super) struct Chunk {
     pub rows: u64,
     pub started: Instant,
     pub outcome: Result<Answered, Status>,
-    /// Given back once the chunk has left.
-    pub memory: Option<MemoryPermit>,
+    pub memory: Held,
+}
+
+/// What a chunk holds until it has left.
+#[derive(Default)]
+pub(super) struct Held {
+    _answer: Option<Share>,
+    /// Of the request, whose columns a join answers too.
+    _request: Option<Arc<Share>>,
 }
 
 /// The answer of a chunk.
@@ -63,6 +69,7 @@ pub(super) struct Answered {
 /// A request whose chunks are not all begun.
 struct Waiting {
     asked: Asked,
+    memory: Arc<Share>,
     snapshot: Pinned,
     next_row: usize,
 }
@@ -75,29 +82,34 @@ pub(super) struct Chunks {
 }
 
 impl Reading {
-    /// What a row of an answer with `schema` takes, roughly.
-    pub(super) fn row_bytes(schema: &SchemaRef) -> u64 {
-        schema.fields().iter().map(|field| estimated_bytes(field.data_type())).sum::<u64>().max(1)
-    }
-
     /// Whether the answer of `batch` is so small that the connection's task computes it.
     pub(super) fn is_small(&self, batch: &RecordBatch) -> bool {
-        let rows = batch.num_rows();
-        rows <= self.granted.resources().limits.inline_rows_max && rows as u64 * self.row_bytes <= INLINE_BYTES_MAX
+        batch.num_rows() <= self.granted.resources().limits.inline_rows_max && self.bytes(batch) <= INLINE_BYTES_MAX
     }
 
-    /// The answer of a small lookup, here and now.
-    pub(super) fn answer(&self, snapshot: Snapshot, batch: &RecordBatch) -> EngineResult<Answered> {
+    /// What the answer of `batch` takes, by what its features take on average.
+    fn bytes(&self, batch: &RecordBatch) -> u64 {
+        batch.num_rows() as u64 * self.plan.row_bytes()
+    }
+
+    /// The answer of a small lookup, here and now. None if it turns out not to be small.
+    pub(super) fn answer(&self, snapshot: Snapshot, batch: &RecordBatch) -> EngineResult<Option<(Answered, Held)>> {
         let database = self.granted.database();
         let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
-        let answer = database.answer(&self.plan, &snapshot, batch)?;
-        Ok(Answered { answer, snapshot: Arc::new(snapshot), erased_since })
+        // Counted, but not waited for: a small lookup is answered also where large ones hold all memory.
+        let mut memory = database.budget().take(self.bytes(batch), INLINE_BYTES_MAX);
+        let answer = match database.answer(&self.plan, &snapshot, batch, &mut memory) {
+            Err(error) if error.kind() == Kind::Exhausted => return Ok(None),
+            answer => answer?,
+        };
+        let held = Held { _answer: Some(memory), _request: None };
+        Ok(Some((Answered { answer, snapshot: Arc::new(snapshot), erased_since }, held)))
     }
 
-    fn read(&self, snapshot: Arc<Snapshot>, batch: &RecordBatch) -> Result<Answered, Status> {
+    fn read(&self, snapshot: Arc<Snapshot>, batch: &RecordBatch, memory: &mut Share) -> EngineResult<Answered> {
         let database = self.granted.database();
-        let erased_since = database.erased_since(&self.plan, &snapshot, batch).map_err(|error| from_error(&error))?;
-        let features = database.read(&self.plan, &snapshot, batch).map_err(|error| from_error(&error))?;
+        let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
+        let features = database.answer(&self.plan, &snapshot, batch, memory)?.into_batch()?;
         let answer = match &self.joined {
             Some(schema) => extend(schema, batch, features)?,
             None => features,
@@ -110,17 +122,23 @@ impl Reading {
         self: Arc<Self>,
         snapshot: Pinned,
         batch: RecordBatch,
-    ) -> (Result<Answered, Status>, Option<MemoryPermit>) {
-        let bytes = batch.num_rows() as u64 * self.row_bytes + batch.get_array_memory_size() as u64;
+        request: Arc<Share>,
+    ) -> (Result<Answered, Status>, Held) {
         // The snapshot first: whoever waits for a position holds no memory meanwhile.
-        let begun = async { Ok((snapshot.await?, self.granted.resources().memory(bytes).await?)) };
-        let (snapshot, memory) = match begun.await {
+        let begun = async { Ok((snapshot.await?, self.granted.resources().memory(self.bytes(&batch)).await?)) };
+        let (snapshot, mut memory) = match begun.await {
             Ok(begun) => begun,
-            Err(status) => return (Err(status), None),
+            Err(status) => return (Err(status), Held::default()),
         };
         let resources = Arc::clone(self.granted.resources());
-        let outcome = resources.blocking(Pool::Readers, move || self.read(snapshot, &batch)).await;
-        (outcome, Some(memory))
+        let reading = resources.blocking(Pool::Readers, move || {
+            let answered = self.read(snapshot, &batch, &mut memory).map_err(|error| from_error(&error))?;
+            Ok((answered, memory))
+        });
+        match reading.await {
+            Ok((answered, memory)) => (Ok(answered), Held { _answer: Some(memory), _request: Some(request) }),
+            Err(status) => (Err(status), Held::default()),
+        }
     }
 }
 
@@ -130,9 +148,11 @@ impl Chunks {
         Self { reading: Arc::clone(reading), begun: FuturesOrdered::new(), waiting: None }
     }
 
-    /// Whether another request may be given.
+    /// Whether another request may be given: one at a time where memory is short.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_none() && self.begun.len() < self.reading.granted.resources().limits.stream_requests_max
+        let budget = self.reading.granted.database().budget();
+        let most = self.reading.granted.resources().limits.stream_requests_max;
+        self.is_empty() || (self.waiting.is_none() && self.begun.len() < most && budget.held() < budget.bytes_max() / 2)
     }
 
     /// Whether everything given has been answered.
@@ -143,7 +163,9 @@ impl Chunks {
     /// Gives a request to be answered at `snapshot`. The one before must be begun.
     pub(super) fn ask(&mut self, asked: Asked, snapshot: Pinned) {
         assert!(self.waiting.is_none(), "one request waits at a time");
-        self.waiting = Some(Waiting { asked, snapshot, next_row: 0 });
+        let bytes = asked.batch.get_array_memory_size() as u64;
+        let memory = Arc::new(self.reading.granted.database().budget().take(bytes, bytes));
+        self.waiting = Some(Waiting { asked, memory, snapshot, next_row: 0 });
         self.begin();
     }
 
@@ -167,7 +189,7 @@ impl Chunks {
     /// Begins as many chunks of the waiting request as the stream may.
     fn begin(&mut self) {
         let limits = &self.reading.granted.resources().limits;
-        let chunk_rows = (limits.answer_chunk_bytes / self.reading.row_bytes).max(1024) as usize;
+        let chunk_rows = (limits.answer_chunk_bytes / self.reading.plan.row_bytes()).max(1) as usize;
         while self.begun.len() < limits.stream_requests_max
             && let Some(mut waiting) = self.waiting.take()
         {
@@ -176,7 +198,8 @@ impl Chunks {
             let slice = batch.slice(waiting.next_row, chunk_rows.min(rows - waiting.next_row));
             waiting.next_row += slice.num_rows();
             let last = waiting.next_row == rows;
-            let reading = Arc::clone(&self.reading).read_chunk(waiting.snapshot.clone(), slice);
+            let (snapshot, memory) = (waiting.snapshot.clone(), Arc::clone(&waiting.memory));
+            let reading = Arc::clone(&self.reading).read_chunk(snapshot, slice, memory);
             let chunk = reading.map(move |(outcome, memory)| Chunk {
                 request,
                 last,
@@ -193,24 +216,9 @@ impl Chunks {
     }
 }
 
-fn extend(schema: &SchemaRef, spine: &RecordBatch, features: RecordBatch) -> Result<RecordBatch, Status> {
+/// The columns of the spine followed by the features.
+fn extend(schema: &SchemaRef, spine: &RecordBatch, features: RecordBatch) -> EngineResult<RecordBatch> {
     let columns: Vec<ArrayRef> = spine.columns().iter().chain(features.columns()).cloned().collect();
     let options = RecordBatchOptions::new().with_row_count(Some(spine.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
-        .map_err(|error| status::new(Code::Internal, &format!("the answer does not fit the spine: {error}")))
-}
-
-/// What one value of a type takes, roughly.
-fn estimated_bytes(data_type: &DataType) -> u64 {
-    match data_type {
-        DataType::Boolean | DataType::Null => 1,
-        DataType::FixedSizeBinary(width) => *width as u64,
-        DataType::FixedSizeList(item, length) => *length as u64 * estimated_bytes(item.data_type()),
-        DataType::Struct(fields) => fields.iter().map(|field| estimated_bytes(field.data_type())).sum(),
-        DataType::Dictionary(key, _) => estimated_bytes(key),
-        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => {
-            16 * estimated_bytes(item.data_type())
-        }
-        other => other.primitive_width().map_or(40, |width| width as u64),
-    }
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

@@ -120,7 +120,9 @@ impl Scanning {
         let mut parts = std::mem::take(&mut self.parts);
         let mut batches = self.batches.take();
         let scan = Arc::clone(&self.scan);
-        let reading = self.entry.resources.blocking(Pool::Readers, move || {
+        // A part that is opened waits for its memory.
+        let pool = if batches.is_none() { Pool::Waiters } else { Pool::Readers };
+        let reading = self.entry.resources.blocking(pool, move || {
             loop {
                 if batches.is_none() {
                     let Some(part) = parts.next() else { return Ok((parts, None, None)) };

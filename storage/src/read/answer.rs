@@ -12,6 +12,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
 use super::block::{Block, SpareBlocks};
 use super::bounds::Bounds;
+use super::estimate::ValueBytes;
 use super::fixed;
 use super::parallel;
 use super::picked;
@@ -19,35 +20,12 @@ use super::plain::{ALIGNMENT, TableAnswer};
 use super::plan::FeaturePart;
 use super::resolve::{FeatureWinners, Pick, Resolved};
 use super::rule::is_expired;
+use super::statuses::{BaseStatuses, STATUSES, Status};
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::model::types::as_declared;
 use crate::time::Micros;
 use crate::view::TableState;
-
-/// The status of a feature in an answer. The numbers index [`STATUSES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    /// A value won.
-    Value = 0,
-    /// An explicit null won.
-    Null = 1,
-    /// The winner is older than max age.
-    Expired = 2,
-    /// The entity was deleted before anything newer was written.
-    Deleted = 3,
-    /// Nothing was ever written within the bounds.
-    Never = 4,
-    /// The bound lies before the horizon.
-    Forgotten = 5,
-}
-
-/// The names of the statuses on the wire, by number.
-pub const STATUSES: [&str; 6] = ["value", "null", "expired", "deleted", "never", "forgotten"];
-
-/// The answers of one feature: cells and, if they were asked for, statuses and event times.
-pub(crate) type FeatureAnswer = [Option<ArrayRef>; 3];
 
 /// The features of one table for all rows of a request.
 #[derive(Debug)]
@@ -56,39 +34,6 @@ pub(crate) struct AnswerTable<'a> {
     /// The cells of all columns of fixed width, one column after another, each from a multiple of [`ALIGNMENT`] on.
     block: Block,
     columns: Vec<AnswerColumn<'a>>,
-}
-
-/// The status that each row has in every column that keeps none of its own.
-#[derive(Debug)]
-pub(crate) enum BaseStatuses {
-    /// So many rows, all values.
-    Values(usize),
-    /// One per row.
-    Each(Vec<u8>),
-}
-
-impl BaseStatuses {
-    fn rows(&self) -> usize {
-        match self {
-            Self::Values(rows) => *rows,
-            Self::Each(statuses) => statuses.len(),
-        }
-    }
-
-    /// One per row; `None` if all are values.
-    fn each(&self) -> Option<&[u8]> {
-        match self {
-            Self::Values(_) => None,
-            Self::Each(statuses) => Some(statuses),
-        }
-    }
-
-    fn to_vec(&self) -> Vec<u8> {
-        match self {
-            Self::Values(rows) => vec![Status::Value as u8; *rows],
-            Self::Each(statuses) => statuses.clone(),
-        }
-    }
 }
 
 impl<'a> AnswerTable<'a> {
@@ -144,6 +89,12 @@ impl<'a> AnswerTable<'a> {
             rest = after;
         }
         (&mut self.columns, cells, &self.base)
+    }
+
+    /// The bytes of all cells: those of the block, and of the others each as long as it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.base.rows();
+        self.columns.iter().map(|column| column.block_bytes(rows) as u64 + column.picked_bytes()).sum()
     }
 
     /// Puts in what was found in history.
@@ -307,6 +258,22 @@ impl<'a> AnswerColumn<'a> {
 
     fn block_bytes(&self, rows: usize) -> usize {
         (self.width * rows).next_multiple_of(ALIGNMENT)
+    }
+
+    /// The bytes of the cells that are not in the block.
+    fn picked_bytes(&self) -> u64 {
+        let Cells::Picks { sources, picks } = &self.cells else { return 0 };
+        let values: Vec<ValueBytes<'_>> = sources.iter().map(ValueBytes::of).collect();
+        let default = match self.part.default.is_valid(0) {
+            true => ValueBytes::of(&self.part.default).at(0),
+            false => 0,
+        };
+        // A cell that expires is answered with the default.
+        let least = if self.part.max_age.is_some() { default } else { 0 };
+        let bytes = |&(source, position): &(usize, usize)| {
+            values.get(source).map_or(default, |values: &ValueBytes<'_>| values.at(position).max(least))
+        };
+        picks.iter().map(bytes).sum()
     }
 
     /// Says what the status of `place` is.

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use super::answer::{AnswerTable, BaseStatuses, Status};
+use super::answer::AnswerTable;
 use super::block::SpareBlocks;
 use super::bounds::Bounds;
 use super::latest::Packed;
 use super::plan::TablePart;
 use super::resolve::{Item, Resolved, Wanted, resolve};
+use super::statuses::{BaseStatuses, Status};
 use super::{latest, parallel};
 use crate::error::Result;
 use crate::view::TableView;

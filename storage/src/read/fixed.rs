@@ -6,8 +6,8 @@ use arrow_data::ArrayData;
 use arrow_schema::DataType;
 use std::sync::Arc;
 
-use super::answer::Status;
 use super::resolve::Pick;
+use super::statuses::Status;
 use crate::column::{Column, FixedValues, PositionHint};
 use crate::error::Result;
 use crate::prefetch::prefetch;

@@ -8,10 +8,11 @@ use std::collections::hash_map::Entry;
 
 use arrow_buffer::MutableBuffer;
 
-use super::answer::{AnswerTable, Status};
+use super::answer::AnswerTable;
 use super::bounds::Bounds;
 use super::plan::TablePart;
 use super::resolve::Item;
+use super::statuses::Status;
 use crate::error::Result;
 use crate::pack::gather::gather;
 use crate::pack::{Cell, DELETED, Layout, NULL, Pack, Slot, VALUE, array_of};

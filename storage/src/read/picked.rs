@@ -8,7 +8,7 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 use arrow_select::{interleave::interleave, take::take};
 
-use super::answer::Status;
+use super::statuses::Status;
 use crate::column::{Column, PositionHint};
 use crate::error::Result;
 

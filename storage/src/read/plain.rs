@@ -3,11 +3,10 @@
 //! A lookup of few rows and many features costs more in arrays than in reading, and a server that sends the answer on
 //! needs none: a block is laid out as the body of an Arrow IPC message is.
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
 
-use super::answer::FeatureAnswer;
 use super::fixed;
 use super::plan::FeaturePart;
 use crate::error::Result;
@@ -31,6 +30,9 @@ pub struct PlainAnswer {
     pub(crate) rows: usize,
     pub(crate) blocks: Vec<Buffer>,
 }
+
+/// The answers of one feature: cells and, if they were asked for, statuses and event times.
+pub(crate) type FeatureAnswer = [Option<ArrayRef>; 3];
 
 /// What one table answers.
 #[derive(Debug)]

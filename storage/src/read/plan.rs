@@ -9,6 +9,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::bounds::{Bound, PlannedBound, RowBounds};
+use super::estimate;
 use super::moment::{KnownAt, Moment};
 use crate::error::{Error, Result};
 use crate::model::catalog::{Catalog, Entity, Feature, Table};
@@ -90,6 +91,13 @@ pub(crate) struct TablePart {
     pub(crate) features: Vec<FeaturePart>,
 }
 
+impl TablePart {
+    /// The number and stored type of each feature.
+    pub(crate) fn stored_types(&self) -> impl Iterator<Item = (u32, &DataType)> {
+        self.features.iter().map(|part| (part.feature.id, &part.stored))
+    }
+}
+
 /// Tables that share an entity and the request's key columns: keys are resolved once for all of them.
 #[derive(Debug)]
 pub(crate) struct KeyGroup {
@@ -114,6 +122,7 @@ pub struct Plan {
     pub(crate) request: Schema,
     pub(crate) output: SchemaRef,
     pub(crate) features: usize,
+    row_bytes: u64,
     /// Whether the answer's columns are in the order of the groups, their tables and their features.
     pub(crate) in_order: bool,
 }
@@ -122,6 +131,11 @@ impl Plan {
     /// The schema of the answer: the features, each followed by its status and event time if they were asked for.
     pub fn schema(&self) -> &SchemaRef {
         &self.output
+    }
+
+    /// About how many bytes a row of the answer takes, at least 1.
+    pub fn row_bytes(&self) -> u64 {
+        self.row_bytes
     }
 
     /// The tables that are asked.
@@ -187,6 +201,9 @@ pub(crate) fn plan(
     }
     refuse_collisions(&fields)?;
     let outputs = groups.iter().flat_map(|group| &group.tables).flat_map(|part| &part.features);
+    let beside = u64::from(request.status) + u64::from(request.event_times) * 8;
+    let parts = groups.iter().flat_map(|group| &group.tables);
+    let cells: u64 = parts.map(|part| estimate::row_bytes(part.stored_types(), &part.state.view.load())).sum();
     let in_order = outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
         in_order,
@@ -199,6 +216,7 @@ pub(crate) fn plan(
         request: schema.clone(),
         output: Arc::new(Schema::new(fields)),
         features,
+        row_bytes: (cells + features as u64 * beside).max(1),
         catalog,
         groups,
     })

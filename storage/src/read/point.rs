@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
-use super::answer::FeatureAnswer;
 use super::bounds::{Bounds, RowBounds};
 use super::fill::{Filling, fill};
 use super::find::find;
 use super::parallel;
-use super::plain::{Answer, PlainAnswer, TableAnswer};
+use super::plain::{Answer, FeatureAnswer, PlainAnswer, TableAnswer};
 use super::plan::{KeyGroup, Plan, TablePart};
 use super::resolve::Item;
 use super::snapshot::Snapshot;
+use crate::budget::Share;
 use crate::error::{Error, Result};
 use crate::model::cast::door_cast;
 use crate::model::key;
@@ -20,14 +20,22 @@ use crate::model::value::time_text;
 use crate::time::Sequence;
 use crate::view::Horizon;
 
-/// Answers `plan` for the rows of `batch` at `snapshot`: features only, rows in the order of the request.
-pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, threads: usize) -> Result<Answer> {
+/// Answers `plan` for the rows of `batch` at `snapshot`: features only, rows in the order of the request, in `memory`
+/// that grows where values are longer than was thought.
+pub(crate) fn read(
+    plan: &Plan,
+    snapshot: &Snapshot,
+    batch: &RecordBatch,
+    threads: usize,
+    memory: &mut Share,
+) -> Result<Answer> {
     if batch.schema_ref().fields() != plan.request.fields() {
         return Err(Error::invalid("a batch of the request has another schema than the stream began with"));
     }
     let bounds = bounds_of(plan, snapshot, batch)?;
     let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
     let mut answers: Vec<(&TablePart, TableAnswer)> = Vec::new();
+    let mut bytes = 0;
     for group in &plan.groups {
         let items = group_items(group, batch, threads)?;
         for part in &group.tables {
@@ -42,6 +50,8 @@ pub(crate) fn read(plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, thread
                 blocks: &snapshot.resources.blocks,
             };
             let table = fill(part, &items, &how)?;
+            bytes += table.bytes();
+            memory.grow_to(bytes)?;
             let answer = table.finish(&forgotten, &bounds, (plan.status, plan.event_times), threads)?;
             answers.push((part, answer));
         }

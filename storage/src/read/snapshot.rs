@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::block::SpareBlocks;
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::model::catalog::Table;
 use crate::position::Position;
@@ -17,6 +18,8 @@ pub struct Resources {
     pub clock: Arc<dyn Clock>,
     /// Where the memory of answers comes from.
     pub blocks: Arc<SpareBlocks>,
+    /// How much of it may be held.
+    pub budget: Arc<Budget>,
 }
 
 /// The erases that a read at a fixed bound does not see.

@@ -6,36 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firn_client::wire::Command;
+use firn_storage::budget::Share;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::access::Rights;
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::status::{exhausted, from_command, invalid, new, unavailable};
-
-/// Memory is counted in units of this size, because permits are counted in 32 bits.
-const UNIT_BYTES: u64 = 1 << 10;
+use crate::status::{exhausted, from_command, from_error, invalid, new, unavailable};
 
 /// Threads of [`Pool::Waiters`] that requests which wait for a position can never take.
 const NOT_WAITING: usize = 64;
-
-/// A share of the memory for requests, counted until it is dropped.
-#[derive(Debug)]
-pub(crate) struct MemoryPermit {
-    bytes: i64,
-    metrics: Arc<Metrics>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for MemoryPermit {
-    fn drop(&mut self) {
-        self.metrics.request_bytes.dec_by(self.bytes);
-    }
-}
 
 /// The state behind every call.
 #[derive(Debug)]
@@ -53,7 +37,6 @@ pub struct Resources {
     /// Rings when the server stops.
     stopping: CancellationToken,
     calls: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
     positions: Arc<Semaphore>,
@@ -78,10 +61,8 @@ impl Resources {
         metrics: Arc<Metrics>,
         stopping: CancellationToken,
     ) -> Self {
-        let units = |bytes: u64| Arc::new(Semaphore::new((bytes / UNIT_BYTES).clamp(1, u64::from(u32::MAX)) as usize));
         Self {
             calls: Arc::new(Semaphore::new(limits.requests_max)),
-            memory: units(limits.request_bytes_max),
             readers: Arc::new(Semaphore::new(limits.readers)),
             waiters: Arc::new(Semaphore::new(limits.waiters_max + NOT_WAITING)),
             positions: Arc::new(Semaphore::new(limits.waiters_max)),
@@ -94,20 +75,16 @@ impl Resources {
         }
     }
 
-    /// A share of the memory for requests; what is above the whole budget counts as the whole budget.
-    pub(crate) async fn memory(&self, bytes: u64) -> Result<MemoryPermit, Status> {
-        let most = self.limits.request_bytes_max;
-        let acquiring = Arc::clone(&self.memory).acquire_many_owned(units(bytes.min(most)));
-        match tokio::time::timeout(self.limits.request_wait_max, acquiring).await {
-            Ok(Ok(permit)) => {
-                let bytes = i64::try_from(bytes.min(most)).unwrap_or(i64::MAX);
-                self.metrics.request_bytes.inc_by(bytes);
-                Ok(MemoryPermit { bytes, metrics: Arc::clone(&self.metrics), _permit: permit })
-            }
-            _ => Err(exhausted(format!(
-                "requests hold all of {most} bytes (request-bytes-max) and none came free within {:?} (request-wait-max)",
-                self.limits.request_wait_max
-            ))),
+    /// A share of the memory that all requests have together.
+    pub(crate) async fn memory(&self, bytes: u64) -> Result<Share, Status> {
+        let budget = self.database.budget();
+        let (send, receive) = oneshot::channel();
+        // Who waited too long has dropped the receiver, and with it what was sent.
+        let place = budget.reserve_later(bytes, move |granted| drop(send.send(granted)));
+        let _place = place.map_err(|error| from_error(&error))?;
+        match tokio::time::timeout(budget.wait_max(), receive).await {
+            Ok(Ok(granted)) => Ok(granted),
+            _ => Err(from_error(&budget.exhausted(bytes))),
         }
     }
 
@@ -168,8 +145,4 @@ impl Resources {
             ))),
         }
     }
-}
-
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }

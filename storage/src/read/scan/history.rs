@@ -23,9 +23,6 @@ use crate::run::Run;
 use crate::segment::directory::{EntityCursor, Hint};
 use crate::time::Micros;
 
-/// Rows of one batch.
-const BATCH_ROWS: usize = 8192;
-
 /// A row of a run and its entity.
 #[derive(Debug, Clone, Copy)]
 struct HistoryRow {
@@ -33,14 +30,14 @@ struct HistoryRow {
     row: u32,
 }
 
-/// The batches of `bucket`.
-pub(super) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
+/// The batches of `bucket`, of at most so many rows.
+pub(super) fn read(scan: Arc<Scan>, bucket: u32, rows_max: usize) -> Batches {
     let runs: Vec<Arc<Run>> = scan.view.buckets[bucket as usize].runs().cloned().collect();
-    Box::new(runs.into_iter().flat_map(move |run| read_run(Arc::clone(&scan), bucket, run)))
+    Box::new(runs.into_iter().flat_map(move |run| read_run(Arc::clone(&scan), bucket, run, rows_max)))
 }
 
-fn read_run(scan: Arc<Scan>, bucket: u32, run: Arc<Run>) -> Batches {
-    let mut rows = HistoryRows::new(scan, bucket, run);
+fn read_run(scan: Arc<Scan>, bucket: u32, run: Arc<Run>, rows_max: usize) -> Batches {
+    let mut rows = HistoryRows::new(scan, bucket, run, rows_max);
     Box::new(std::iter::from_fn(move || rows.next_batch().transpose()))
 }
 
@@ -49,6 +46,7 @@ struct HistoryRows {
     scan: Arc<Scan>,
     bucket: u32,
     run: Arc<Run>,
+    rows_max: usize,
     steps: StepBound,
     erased: Arc<RoaringBitmap>,
     entities: Entities,
@@ -65,20 +63,20 @@ enum Entities {
 }
 
 impl HistoryRows {
-    fn new(scan: Arc<Scan>, bucket: u32, run: Arc<Run>) -> Self {
+    fn new(scan: Arc<Scan>, bucket: u32, run: Arc<Run>, rows_max: usize) -> Self {
         let steps = run.rows.steps.bound(scan.bounds.of(0).known_at, scan.snapshot.sequence());
         let erased = scan.state.erased(bucket);
         let entities = match &scan.chosen {
             Some(chosen) => Entities::Chosen(chosen[bucket as usize].clone().into_iter(), Hint::default()),
             None => Entities::All(EntityCursor::default(), false),
         };
-        Self { scan, bucket, run, steps, erased, entities, begun: None }
+        Self { scan, bucket, run, rows_max, steps, erased, entities, begun: None }
     }
 
     /// The next batch; none after the last row.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let mut rows = Vec::new();
-        while rows.len() < BATCH_ROWS {
+        while rows.len() < self.rows_max {
             if self.begun.is_none() {
                 self.begun = self.next_entity()?;
             }
@@ -124,7 +122,7 @@ impl HistoryRows {
         let rows = &self.run.rows;
         let (from, to) = self.scan.event_times.unwrap_or((i64::MIN, i64::MAX));
         let to = to.min(self.scan.bounds.of(0).as_of);
-        while into.len() < BATCH_ROWS
+        while into.len() < self.rows_max
             && let Some(row) = range.next()
         {
             let time = rows.event_times[row as usize];

@@ -17,12 +17,9 @@ use crate::read::resolve::{Item, Wanted, resolve};
 use crate::read::walk::{Standing, bound_runs, walk};
 use crate::time::Micros;
 
-/// Entities that are looked at for one batch.
-const PIECE_ORDINALS: u32 = 8192;
-
-/// The batches of `bucket`.
-pub(super) fn read(scan: Arc<Scan>, bucket: u32) -> Batches {
-    let pieces = scan.pieces(bucket, PIECE_ORDINALS);
+/// The batches of `bucket`, for each of which at most so many entities are looked at.
+pub(super) fn read(scan: Arc<Scan>, bucket: u32, entities_max: u32) -> Batches {
+    let pieces = scan.pieces(bucket, entities_max);
     Box::new(pieces.into_iter().filter_map(move |piece| read_piece(&scan, bucket, &piece).transpose()))
 }
 

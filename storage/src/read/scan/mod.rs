@@ -20,25 +20,29 @@ use crate::error::{Error, Result};
 
 impl Scan {
     /// Reads a part: at least one, possibly empty, batch. A reader that takes its time gets an error once the snapshot
-    /// is older than it may be.
+    /// is older than it may be. Memory for a batch is waited for here, and held until the batches are dropped.
     pub fn open(self: &Arc<Self>, part: usize) -> Result<Batches> {
         let buckets = self
             .parts
             .get(part)
             .ok_or_else(|| Error::invalid(format!("the scan has no part {part}; it has {}", self.parts.len())))?;
+        let memory = self.snapshot.resources.budget.reserve(u64::from(self.batch_rows) * self.row_bytes)?;
         let scan = Arc::clone(self);
         let buckets = buckets.clone();
         let pinned = Arc::clone(self);
         let read = buckets.into_iter().flat_map(move |bucket| scan.read_bucket(bucket));
-        let read = read.map(move |batch| pinned.snapshot.check_age().and(batch));
+        let read = read.map(move |batch| {
+            let _held = &memory;
+            pinned.snapshot.check_age().and(batch)
+        });
         let first = RecordBatch::new_empty(Arc::clone(&self.schema));
         Ok(Box::new(std::iter::once(Ok(first)).chain(read)))
     }
 
     fn read_bucket(self: &Arc<Self>, bucket: u32) -> Batches {
         match self.history {
-            true => history::read(Arc::clone(self), bucket),
-            false => latest::read(Arc::clone(self), bucket),
+            true => history::read(Arc::clone(self), bucket, self.batch_rows as usize),
+            false => latest::read(Arc::clone(self), bucket, self.batch_rows),
         }
     }
 }

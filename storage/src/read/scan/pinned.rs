@@ -11,6 +11,7 @@ use crate::model::cast::door_cast;
 use crate::model::catalog::{Entity, Feature, Table};
 use crate::model::key::KeyColumn;
 use crate::read::bounds::Bounds;
+use crate::read::estimate;
 use crate::read::find::find;
 use crate::read::plan::{FeaturePart, TablePart};
 use crate::read::resolve::Item;
@@ -39,6 +40,10 @@ pub struct Scan {
     /// Whether the event time of the newest standing row follows the keys.
     pub(crate) event_time: bool,
     pub(crate) schema: SchemaRef,
+    /// About how many bytes a row takes.
+    pub(crate) row_bytes: u64,
+    /// How many rows are looked at for one batch.
+    pub(crate) batch_rows: u32,
     pub(crate) parts: Vec<Vec<u32>>,
 }
 
@@ -106,6 +111,14 @@ impl Piece {
     }
 }
 
+/// Rows that are looked at for one batch, at most.
+const BATCH_ROWS_MAX: u64 = 8192;
+/// One batch takes at most one in so many bytes of what all requests may hold.
+const BATCH_SHARE: u64 = 16;
+
+/// What a row takes beside its features: a key, times, and notes of where it is.
+const BESIDE_BYTES: u64 = 128;
+
 /// What a scan needs beside its request.
 pub(crate) struct ScanParts {
     pub(crate) table: Arc<Table>,
@@ -129,10 +142,16 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
     };
     let chosen = request.keys.as_ref().map(|keys| chosen(&entity, &state, keys)).transpose()?;
     let features = features.into_iter().enumerate();
-    let features = features.map(|(output, feature)| FeaturePart::new(&table, feature, output)).collect();
+    let features = features.map(|(output, feature)| FeaturePart::new(&table, feature, output));
+    let features: Vec<FeaturePart> = features.collect();
+    let part = TablePart { table, state: table_state, features };
+    let row_bytes = BESIDE_BYTES + estimate::row_bytes(part.stored_types(), &view);
+    // Few at a time where they are so wide that many would take too much of all memory.
+    let bytes_max = snapshot.resources.budget.bytes_max() / BATCH_SHARE;
+    let batch_rows = (bytes_max / row_bytes).clamp(1, BATCH_ROWS_MAX) as u32;
     let parts = deal(entity.buckets, request.parts.max(1));
     Ok(Scan {
-        part: TablePart { table, state: table_state, features },
+        part,
         entity,
         state,
         snapshot,
@@ -143,6 +162,8 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
         history: request.history,
         event_time,
         schema,
+        row_bytes,
+        batch_rows,
         parts,
     })
 }
