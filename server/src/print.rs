@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::{Arg, ArgAction};
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{BinaryBytes, HumanCount};
 use serde_json::Value;
 
 /// `--json`.
@@ -18,26 +19,12 @@ pub(crate) fn say(text: &str) {
 
 /// A number with thousands apart.
 pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut spaced = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            spaced.push(',');
-        }
-        spaced.push(digit);
-    }
-    spaced
+    HumanCount(number).to_string()
 }
 
 /// A number of bytes in a unit that leaves at most four digits.
 pub(crate) fn bytes(number: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let (mut scaled, mut unit) = (number as f64, 0);
-    while scaled >= 1024.0 && unit + 1 < units.len() {
-        scaled /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number} B") } else { format!("{scaled:.1} {}", units[unit]) }
+    BinaryBytes(number).to_string()
 }
 
 /// An aligned table without borders; the columns `numbers` are aligned right.
@@ -86,7 +73,7 @@ mod tests {
     #[test]
     fn figures_are_readable() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([5, 2048, 3 << 30].map(bytes), ["5 B", "2.0 KiB", "3.0 GiB"]);
+        assert_eq!([5, 2048, 3 << 30].map(bytes), ["5 B", "2.00 KiB", "3.00 GiB"]);
     }
 
     #[test]

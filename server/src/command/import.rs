@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use firn_storage::model::value::parse_time_text;
 use firn_client::wire::Put;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
@@ -105,9 +106,7 @@ fn plan(matches: &ArgMatches, shape: Shape) -> Result<Plan> {
         mapping.renamed.insert(name.to_owned(), column.to_owned());
     }
     if let Some(at) = text("at") {
-        let time = chrono::DateTime::parse_from_rfc3339(at);
-        mapping.at =
-            Some(time.map_err(|error| format!("--at {at}: {error}; write 2024-05-01T00:00:00Z"))?.timestamp_micros());
+        mapping.at = Some(parse_time_text(at, false).map_err(|error| error.at("--at").to_string())?);
     }
     let mut put = Put::write(shape.table.clone());
     put.nulls_absent = matches.get_flag("nulls-absent");

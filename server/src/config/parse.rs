@@ -3,12 +3,10 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use firn_storage::model::value;
+
 /// Units of size, each with its bytes.
 const SIZES: [(&str, u64); 5] = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
-
-/// Units of time, each with its microseconds.
-const TIMES: [(&str, u64); 6] =
-    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
 
 fn split(text: &str) -> (&str, &str) {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -23,13 +21,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("`{text}` is no size; write a number and KiB, MiB, GiB or TiB, such as 64MiB"))
 }
 
-/// Reads `90s`, `15m`, `100ms`.
+/// Reads `90s`, `15m`, `100ms`: durations are spelled as on the wire.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = split(text.trim());
-    let length = TIMES.iter().find(|(name, _)| *name == unit).map(|(_, length)| *length);
-    let micros = digits.parse::<u64>().ok().zip(length).and_then(|(number, length)| number.checked_mul(length));
-    let wrong = || format!("`{text}` is no duration; write a number and us, ms, s, m, h or d, such as 90s");
-    micros.map(Duration::from_micros).ok_or_else(wrong)
+    let micros = value::parse_duration(text.trim()).map_err(|error| error.to_string())?;
+    Ok(Duration::from_micros(micros.unsigned_abs()))
 }
 
 /// Reads a whole number from `least` to `most`.

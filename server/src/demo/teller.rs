@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use anstyle::{AnsiColor, Style};
+
 pub(super) use crate::print::count;
 
 /// The width of the words in front.
@@ -27,8 +29,7 @@ impl Teller {
 
     /// A line of the story.
     pub(super) fn line(&self, word: &str, text: &str) {
-        let word = format!("{word:<WORD_WIDTH$}");
-        say(&format!("  {}{text}", if self.coloured { format!("\x1b[36m{word}\x1b[0m") } else { word }));
+        say(&format!("  {}{text}", self.styled(AnsiColor::Cyan.on_default(), &format!("{word:<WORD_WIDTH$}"))));
     }
 
     /// What to type next.
@@ -48,7 +49,11 @@ impl Teller {
 
     /// The text, emphasised.
     pub(super) fn strong(&self, text: &str) -> String {
-        if self.coloured { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+        self.styled(Style::new().bold(), text)
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.coloured { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
-use chrono::{DateTime, NaiveDateTime};
 use firn_client::wire;
 use firn_storage::database::Database;
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::prove::{Verb, WriteRequest};
-use firn_storage::model::value::{from_json, parse_duration};
+use firn_storage::model::value::{from_json, parse_duration, parse_time_text};
 use firn_storage::position::Position;
 use firn_storage::read::{Bound, FeatureReference, PointRequest, ScanRequest};
 use firn_storage::time::Micros;
@@ -99,21 +98,10 @@ fn bound(name: &str, bound: &wire::Bound) -> Result<Bound, Status> {
 }
 
 fn time(name: &str, time: &wire::Time, round_up: bool) -> Result<Micros, Status> {
-    let text = match time {
-        wire::Time::Micros(micros) => return Ok(*micros),
-        wire::Time::Text(text) => text,
-    };
-    let moment = DateTime::parse_from_rfc3339(text)
-        .map(|moment| moment.naive_utc())
-        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f"))
-        .map_err(|_| {
-            invalid(format!(
-                "{name}: `{text}` is no time; write RFC 3339, such as 2024-05-01T00:00:00Z, or {{\"us\":microseconds}}"
-            ))
-        })?
-        .and_utc();
-    let rest = moment.timestamp_subsec_nanos() % 1_000;
-    Ok(moment.timestamp_micros() + i64::from(round_up && rest > 0))
+    match time {
+        wire::Time::Micros(micros) => Ok(*micros),
+        wire::Time::Text(text) => parse_time_text(text, round_up).map_err(|error| from_error(&error.at(name))),
+    }
 }
 
 /// What `at_least` asks to wait for, and how long.

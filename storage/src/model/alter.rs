@@ -79,10 +79,7 @@ impl Alteration {
         if proven_anew {
             table.shape = catalog.schema_version;
         }
-        if let Some(slot) = catalog.tables.iter_mut().find(|slot| slot.id == standing.id) {
-            *slot = Arc::new(table);
-        }
-        Ok(true)
+        Ok(catalog.tables.put(Arc::new(table)))
     }
 
     fn retire_from(&self, standing: &Table, table: &mut Table) -> Result<()> {

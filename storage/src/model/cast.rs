@@ -13,12 +13,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, LargeListArray, ListArray, MapArray, StructArray, new_null_array,
 };
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, OffsetBuffer};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{
     DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
-    FieldRef, TimeUnit,
+    FieldRef,
 };
 
 use super::beyond::{beyond, either, of_lists, within_valid};
@@ -201,41 +201,9 @@ fn fixed_binary(plain: &ArrayRef, to: &DataType) -> Result<Cast> {
 }
 
 /// The same bytes under another type of the same layout.
-fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(super) fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let data = array.to_data().into_builder().data_type(to.clone()).build()?;
     Ok(arrow_array::make_array(data))
-}
-
-/// Timestamps of any unit and zone as microseconds UTC, with the rows that are not whole microseconds or too far away;
-/// `floor` rounds down instead.
-pub(crate) fn to_micros(
-    given: &ArrayRef,
-    floor: bool,
-) -> Result<(ScalarBuffer<i64>, Option<NullBuffer>, Option<BooleanBuffer>)> {
-    let DataType::Timestamp(unit, _) = given.data_type() else {
-        let expected = "needs a timestamp type; any unit, with or without a time zone (none means UTC)";
-        return Err(Error::invalid(format!("has type {}; it {expected}", print_type(given.data_type()))));
-    };
-    let raw = relabel(given, &DataType::Int64)?;
-    let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
-    let nulls = raw.nulls().cloned();
-    let times = raw.values();
-    let convert = |time: i64| match unit {
-        TimeUnit::Second => time.checked_mul(1_000_000),
-        TimeUnit::Millisecond => time.checked_mul(1_000),
-        TimeUnit::Microsecond => Some(time),
-        TimeUnit::Nanosecond if floor || time % 1_000 == 0 => Some(time.div_euclid(1_000)),
-        TimeUnit::Nanosecond => None,
-    };
-    if *unit == TimeUnit::Microsecond {
-        return Ok((times.clone(), nulls, None));
-    }
-    let micros: Vec<i64> = times.iter().map(|&time| convert(time).unwrap_or(0)).collect();
-    let misfits = BooleanBuffer::collect_bool(times.len(), |row| {
-        convert(times[row]).is_none() && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
-    });
-    let misfits = (misfits.count_set_bits() > 0).then_some(misfits);
-    Ok((micros.into(), nulls, misfits))
 }
 
 fn cast_struct(given: &ArrayRef, fields: &arrow_schema::Fields) -> Result<Cast> {

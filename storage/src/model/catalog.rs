@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::key::KeyColumn;
+use super::listed::{Listed, Named};
 use super::names::BUCKETS_MAX;
 use super::types::{as_text, stored_type};
 use super::value::one_from_json;
@@ -24,11 +25,9 @@ pub struct Catalog {
     /// Grows by one with every change.
     pub schema_version: u64,
     /// In the order of their creation.
-    #[serde(with = "shared_list")]
-    pub entities: Vec<Arc<Entity>>,
+    pub entities: Listed<Entity>,
     /// In the order of their creation.
-    #[serde(with = "shared_list")]
-    pub tables: Vec<Arc<Table>>,
+    pub tables: Listed<Table>,
     /// The id that the next entity or table gets.
     pub next_id: u32,
 }
@@ -36,8 +35,7 @@ pub struct Catalog {
 impl Catalog {
     /// The entity called `name`.
     pub fn entity(&self, name: &str) -> Result<&Arc<Entity>> {
-        let found = self.entities.iter().find(|entity| entity.name == name);
-        found.ok_or_else(|| {
+        self.entities.named(name).ok_or_else(|| {
             Error::not_found(format!(
                 "there is no entity `{name}`; list_entities names those there are, create_entity declares one"
             ))
@@ -46,8 +44,7 @@ impl Catalog {
 
     /// The table called `name`.
     pub fn table(&self, name: &str) -> Result<&Arc<Table>> {
-        let found = self.tables.iter().find(|table| table.name == name);
-        found.ok_or_else(|| {
+        self.tables.named(name).ok_or_else(|| {
             Error::not_found(format!(
                 "there is no table `{name}`; list_tables names those there are, create_table declares one"
             ))
@@ -56,12 +53,12 @@ impl Catalog {
 
     /// The table with `id`, unless it was dropped.
     pub fn table_by_id(&self, id: u32) -> Option<&Arc<Table>> {
-        self.tables.iter().find(|table| table.id == id)
+        self.tables.with_id(id)
     }
 
     /// The entity with `id`, unless it was dropped.
     pub fn entity_by_id(&self, id: u32) -> Option<&Arc<Entity>> {
-        self.entities.iter().find(|entity| entity.id == id)
+        self.entities.with_id(id)
     }
 
     /// The entity of `table`.
@@ -80,10 +77,8 @@ impl Catalog {
 #[serde(deny_unknown_fields)]
 struct Stored {
     schema_version: u64,
-    #[serde(with = "shared_list")]
-    entities: Vec<Arc<Entity>>,
-    #[serde(with = "shared_list")]
-    tables: Vec<Arc<Table>>,
+    entities: Listed<Entity>,
+    tables: Listed<Table>,
     next_id: u32,
 }
 
@@ -114,6 +109,26 @@ pub struct Entity {
     pub bucket_by: usize,
     /// The number of buckets.
     pub buckets: u32,
+}
+
+impl Named for Entity {
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Table {
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Entity {

@@ -64,6 +64,27 @@ pub fn parse_time(value: &Value) -> Result<Micros> {
     i64::try_from(nanos / 1_000).map_err(|_| Error::invalid(format!("the time {value} is too far away")))
 }
 
+/// The microseconds that an RFC 3339 text (without an offset: UTC) spells. Nanoseconds are floored, or with `round_up` go
+/// to the microsecond after.
+pub fn parse_time_text(text: &str, round_up: bool) -> Result<Micros> {
+    let nanos = nanos_of(text).ok_or_else(|| {
+        Error::invalid(format!(
+            "`{text}` is no time; write RFC 3339, such as 2026-01-31T12:00:00Z, or {{\"us\": microseconds since 1970}}"
+        ))
+    })?;
+    let micros = nanos.div_euclid(1_000) + i128::from(round_up && nanos.rem_euclid(1_000) != 0);
+    i64::try_from(micros).map_err(|_| Error::invalid(format!("the time {text} is too far away")))
+}
+
+/// The nanoseconds since 1970 that an RFC 3339 text spells.
+fn nanos_of(text: &str) -> Option<i128> {
+    let time = match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => time.to_utc(),
+        Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?.and_utc(),
+    };
+    Some(i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos()))
+}
+
 /// `micros` as RFC 3339 in UTC, or as `{"us":n}` beyond the years of four digits.
 pub fn print_time(micros: Micros) -> Value {
     match calendar(micros) {
@@ -90,13 +111,7 @@ pub(super) fn parse_nanos(value: &Value) -> Result<i128> {
         ))
     };
     match value {
-        Value::String(text) => {
-            let time = match DateTime::parse_from_rfc3339(text) {
-                Ok(time) => time.to_utc(),
-                Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map_err(|_| wrong())?.and_utc(),
-            };
-            Ok(i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos()))
-        }
+        Value::String(text) => nanos_of(text).ok_or_else(wrong),
         Value::Object(fields) if fields.len() == 1 => {
             let micros = fields.get("us").and_then(whole_number).ok_or_else(wrong)?;
             Ok(i128::from(micros) * 1_000)

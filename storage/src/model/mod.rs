@@ -15,6 +15,8 @@ pub mod declare;
 pub mod describe;
 mod duration;
 pub mod key;
+pub mod listed;
+pub(crate) mod micros;
 pub mod names;
 pub mod prove;
 pub mod setting;

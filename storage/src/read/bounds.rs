@@ -3,14 +3,13 @@
 //! A bound is kept as it was stated, and whether the stated moment itself is left out: what a row sees ends at the last
 //! microsecond within, ages count from the moment as stated.
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-};
+
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::{DataType, Schema, TimeUnit};
+use arrow_buffer::ScalarBuffer;
+use arrow_schema::{DataType, Schema};
 
 use crate::error::{Error, Result};
+use crate::model::micros::{Rounding, to_micros};
 use crate::model::types::print_type;
 use crate::time::{Micros, Sequence};
 
@@ -83,10 +82,15 @@ impl PlannedBound {
                 "row {row}: column {name:?}, the \"{which}\" bound, is null; every row needs a time"
             )));
         }
-        let stated = micros_of(column.as_ref(), exclusive).ok_or_else(|| {
-            Error::invalid(format!("column {name:?}, the \"{which}\" bound, has a time out of range"))
-        })?;
-        Ok(RowBounds::PerRow { stated, exclusive })
+        // Neither sees a microsecond too many.
+        let rounding = if exclusive { Rounding::Up } else { Rounding::Down };
+        let times = to_micros(column, rounding)?;
+        if let Some(row) = times.misfits.and_then(|misfits| misfits.set_indices().next()) {
+            return Err(Error::invalid(format!(
+                "row {row}: column {name:?}, the \"{which}\" bound, has a time out of range"
+            )));
+        }
+        Ok(RowBounds::PerRow { stated: times.micros, exclusive })
     }
 }
 
@@ -98,7 +102,7 @@ pub(crate) enum RowBounds {
     /// The same for all rows.
     Constant { stated: Micros, exclusive: bool },
     /// One for each row.
-    PerRow { stated: Vec<Micros>, exclusive: bool },
+    PerRow { stated: ScalarBuffer<Micros>, exclusive: bool },
 }
 
 impl RowBounds {
@@ -179,25 +183,6 @@ impl Bounds {
 #[inline]
 fn last_within(stated: Micros, exclusive: bool) -> Micros {
     stated.saturating_sub(i64::from(exclusive))
-}
-
-/// The microseconds of a timestamp column without nulls; nanoseconds are floored where the bound is inclusive and
-/// rounded up where it is exclusive, so that neither sees a microsecond too many.
-fn micros_of(column: &dyn Array, exclusive: bool) -> Option<Vec<Micros>> {
-    let DataType::Timestamp(unit, _) = column.data_type() else { return None };
-    let scaled = |values: &[i64], factor: i64| -> Option<Vec<i64>> {
-        values.iter().map(|&value| value.checked_mul(factor)).collect()
-    };
-    match unit {
-        TimeUnit::Second => scaled(column.as_primitive::<TimestampSecondType>().values(), 1_000_000),
-        TimeUnit::Millisecond => scaled(column.as_primitive::<TimestampMillisecondType>().values(), 1_000),
-        TimeUnit::Microsecond => Some(column.as_primitive::<TimestampMicrosecondType>().values().to_vec()),
-        TimeUnit::Nanosecond => {
-            let up = |value: i64| i64::from(exclusive && value.rem_euclid(1_000) != 0);
-            let values = column.as_primitive::<TimestampNanosecondType>().values();
-            Some(values.iter().map(|&value| value.div_euclid(1_000) + up(value)).collect())
-        }
-    }
 }
 
 #[cfg(test)]

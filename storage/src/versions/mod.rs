@@ -104,20 +104,18 @@ impl Versions {
         let mut catalog = Catalog::clone(before);
         catalog.schema_version = entry.schema_version;
         catalog.next_id = entry.next_id;
-        catalog.entities.retain(|entity| !entry.dropped_entities.contains(&entity.id));
-        catalog.tables.retain(|table| !entry.dropped_tables.contains(&table.id));
+        entry.dropped_entities.iter().for_each(|&id| catalog.entities.remove(id));
+        entry.dropped_tables.iter().for_each(|&id| catalog.tables.remove(id));
+        let mut put = true;
         for entity in &entry.entities {
-            match catalog.entities.iter_mut().find(|known| known.id == entity.id) {
-                Some(known) => *known = Arc::clone(entity),
-                None => catalog.entities.push(Arc::clone(entity)),
-            }
+            put &= catalog.entities.put(Arc::clone(entity));
         }
         for table in &entry.tables {
             check_types(before, table)?;
-            match catalog.tables.iter_mut().find(|known| known.id == table.id) {
-                Some(known) => *known = Arc::clone(table),
-                None => catalog.tables.push(Arc::clone(table)),
-            }
+            put &= catalog.tables.put(Arc::clone(table));
+        }
+        if !put {
+            return Err(corrupt(format!("schema version {} gives one name to two", entry.schema_version)));
         }
         let sound = entry.entities.iter().try_for_each(|entity| entity.check());
         let sound = sound.and_then(|()| entry.tables.iter().try_for_each(|table| table.check(&catalog)));

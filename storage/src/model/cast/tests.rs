@@ -7,7 +7,7 @@ use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{
     BinaryArray, Date64Array, Decimal128Array, DictionaryArray, DurationMillisecondArray, Float32Array, Float64Array,
     Int32Array, Int64Array, LargeStringArray, NullArray, StringArray, StringViewArray, Time32SecondArray,
-    TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
+    TimestampMillisecondArray, UInt64Array,
 };
 use serde_json::{Value, json};
 
@@ -174,10 +174,4 @@ fn a_column_of_the_type_is_not_copied() {
     let given = array(Float64Array::from(vec![1.0, 2.0]));
     let cast = door_cast(&given, &DataType::Float64).expect("the same");
     assert!(Arc::ptr_eq(&cast.values, &given) && cast.misfits.is_none());
-    let times = array(TimestampNanosecondArray::from(vec![1_500, 2_000, -1]));
-    let (micros, _, misfits) = to_micros(&times, false).expect("a timestamp");
-    assert_eq!((micros[1], misfits.expect("two are not whole").set_indices().collect::<Vec<_>>()), (2, vec![0, 2]));
-    let (micros, _, misfits) = to_micros(&times, true).expect("a timestamp");
-    assert_eq!((micros.to_vec(), misfits), (vec![1, 2, -1], None));
-    assert!(to_micros(&given, true).expect_err("no time").message().contains("needs a timestamp type"));
 }

@@ -140,14 +140,13 @@ impl Change {
             Self::AlterTable(alteration) => alteration.apply(&mut next)?,
             Self::DropTable { table } => {
                 let id = next.table(table)?.id;
-                next.tables.retain(|table| table.id != id);
+                next.tables.remove(id);
                 true
             }
             Self::DropEntity { entity } => drop_entity(&mut next, entity)?,
             Self::Seal { table } => {
-                let id = next.table(table)?.id;
-                let table = next.tables.iter_mut().find(|table| table.id == id).map(Arc::make_mut);
-                table.is_some_and(|table| !std::mem::replace(&mut table.sealed, true))
+                let mut table = Table::clone(next.table(table)?);
+                !std::mem::replace(&mut table.sealed, true) && next.tables.put(Arc::new(table))
             }
         };
         Ok(changed.then_some(next))
@@ -176,7 +175,7 @@ fn drop_entity(catalog: &mut Catalog, name: &str) -> Result<bool> {
         let tables = listed(tables.into_iter());
         return Err(Error::precondition(format!("entity `{name}` still has tables: {tables}; drop them first")));
     }
-    catalog.entities.retain(|entity| entity.id != id);
+    catalog.entities.remove(id);
     Ok(true)
 }
 
@@ -236,8 +235,7 @@ impl EntityDeclaration {
             return Err(Error::exhausted(format!("there are {ENTITIES_MAX} entities, no more are allowed")));
         }
         take_id(catalog)?;
-        catalog.entities.push(Arc::new(entity));
-        Ok(true)
+        Ok(catalog.entities.put(Arc::new(entity)))
     }
 }
 
@@ -329,8 +327,7 @@ impl TableDeclaration {
             return Err(Error::exhausted(format!("there are {TABLES_MAX} tables, no more are allowed")));
         }
         take_id(catalog)?;
-        catalog.tables.push(Arc::new(table));
-        Ok(true)
+        Ok(catalog.tables.put(Arc::new(table)))
     }
 }
 

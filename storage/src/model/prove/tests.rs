@@ -591,8 +591,9 @@ fn a_uint64_is_a_key_and_a_row_id_up_to_its_greatest() {
         "row_id": [{"name": "call", "type": "uint64"}]});
     let catalog = apply(&catalog(), "create_table", &declared);
     let mut before = Catalog::clone(&catalog);
-    let table = before.tables.last_mut().map(Arc::make_mut).expect("it was declared");
+    let mut table = Table::clone(before.table("calls").expect("it was declared"));
     table.row_id[0].unsigned = false;
+    assert!(before.tables.put(Arc::new(table)));
     let calls = with(without(without(trips(), "trip"), "leg"), "call", array(UInt64Array::from(vec![1, 1 << 63])));
     let taken = prove(&catalog, &request("calls"), &batch_of(&calls), NOW).expect("taken").batch;
     let ids = taken.row_ids.expect("the table has row ids");

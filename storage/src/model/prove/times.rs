@@ -1,15 +1,15 @@
 //! The checks of event times and ingest times.
 
 use arrow_array::Array;
-use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow_buffer::ScalarBuffer;
 use arrow_schema::{DataType, TimeUnit};
 
 use super::bad_rows::BadRows;
 use super::columns::Given;
 use crate::error::Result;
-use crate::model::cast::to_micros;
 use crate::model::catalog::Table;
 use crate::model::duration::{print_duration, time_text};
+use crate::model::micros::{Rounding, Times, to_micros};
 use crate::time::Micros;
 
 /// The earliest event time and ingest time: the year 1.
@@ -19,15 +19,16 @@ pub const EVENT_TIME_MAX: Micros = 253_402_300_799_999_999;
 
 /// The event times in microseconds, marking rows that have none.
 pub(super) fn event_times(given: &Given<'_>, table: &Table, bad: &mut BadRows) -> Result<ScalarBuffer<i64>> {
-    let converted =
-        to_micros(given.array, table.rounding_floor).map_err(|error| error.at(format!("column `{}`", given.name)));
+    let rounding = if table.rounding_floor { Rounding::Down } else { Rounding::Refused };
+    let converted = to_micros(given.array, rounding).map_err(|error| error.at(format!("column `{}`", given.name)));
     let nanos = "is not whole microseconds; round it, or declare the table with \"event_time_rounding\": \"floor\"";
     checked(given, converted?, "an event time is never null", nanos, bad)
 }
 
 /// The ingest times in microseconds, marking rows that have none, that go back in time or lie in the future.
 pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) -> Result<ScalarBuffer<i64>> {
-    let converted = to_micros(given.array, false).map_err(|error| error.at(format!("column `{}`", given.name)))?;
+    let converted = to_micros(given.array, Rounding::Refused);
+    let converted = converted.map_err(|error| error.at(format!("column `{}`", given.name)))?;
     let times = checked(given, converted, "an ingest time is never null", "is not whole microseconds; round it", bad)?;
     let ordered = times.windows(2).all(|pair| pair[0] <= pair[1]);
     if bad.is_empty() && ordered && times.last().is_none_or(|&last| last <= now) {
@@ -56,17 +57,15 @@ pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) ->
     Ok(times)
 }
 
-type Converted = (ScalarBuffer<i64>, Option<NullBuffer>, Option<BooleanBuffer>);
-
 /// Marks nulls, times that could not be converted and times outside the calendar.
 fn checked(
     given: &Given<'_>,
-    converted: Converted,
+    converted: Times,
     null: &str,
     inexact: &str,
     bad: &mut BadRows,
 ) -> Result<ScalarBuffer<i64>> {
-    let (times, nulls, misfits) = converted;
+    let Times { micros: times, nulls, misfits } = converted;
     let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
     if let Some(nulls) = nulls.as_ref().filter(|nulls| nulls.null_count() > 0) {
         bad.add(given.name, (!nulls.inner()).set_indices(), |_| null.to_owned());

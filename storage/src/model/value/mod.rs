@@ -18,7 +18,7 @@ mod parse;
 mod print;
 
 pub(crate) use super::duration::time_text;
-pub use super::duration::{parse_duration, parse_time, print_duration, print_time};
+pub use super::duration::{parse_duration, parse_time, parse_time_text, print_duration, print_time};
 pub use parse::from_json;
 pub use print::to_json;
 
