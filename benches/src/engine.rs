@@ -45,12 +45,12 @@ impl Engine {
     pub(crate) fn declare(&self, table: &str, features: usize) -> Result<()> {
         if self.database.catalog().entity("user").is_err() {
             let entity = json!({"entity": "user", "key": [{"name": "user", "type": "int64"}], "buckets": 8});
-            self.database.change(&Change::parse("create_entity", &entity)?)?;
+            self.database.change(&self.database.catalog(), &Change::parse("create_entity", &entity)?)?;
         }
         let features: Vec<_> =
             (0..features).map(|index| json!({"name": format!("f{index}"), "type": "float64"})).collect();
         let body = json!({"table": table, "entity": "user", "event_time": "at", "features": features, "max_future_skew": "none"});
-        self.database.change(&Change::parse("create_table", &body)?)?;
+        self.database.change(&self.database.catalog(), &Change::parse("create_table", &body)?)?;
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Engine {
         let (acknowledge, acknowledged) = channel();
         let (mut waiting, mut rows) = (0, 0);
         for batch in batches {
-            let proven = self.database.prove(&request, &batch)?;
+            let proven = self.database.prove(&self.database.catalog(), &request, &batch)?;
             let acknowledge = acknowledge.clone();
             let done = Done::new(move |answer| drop(acknowledge.send(answer.map(drop))));
             self.database.submit(proven.batch, done);
@@ -86,7 +86,7 @@ impl Engine {
     /// Reads `batches` one by one; how many rows were answered, and in which time.
     pub(crate) fn read(&self, request: &PointRequest, batches: &[RecordBatch]) -> Result<(usize, Duration)> {
         let Some(first) = batches.first() else { return Err("there is nothing to read".into()) };
-        let plan = self.database.plan(request, &first.schema())?;
+        let plan = self.database.plan(&self.database.catalog(), request, &first.schema())?;
         let started = Instant::now();
         let mut rows = 0;
         for batch in batches {

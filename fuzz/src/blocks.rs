@@ -116,7 +116,7 @@ fn latest(database: &Database) -> Result<Vec<RecordBatch>> {
             status: true,
             event_times: true,
         };
-        let plan = database.plan(&request, &rows.schema())?;
+        let plan = database.plan(&database.catalog(), &request, &rows.schema())?;
         let snapshot = database.snapshot(&plan, &rows)?;
         database.read(&plan, &snapshot, &rows)
     };

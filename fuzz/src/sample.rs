@@ -66,10 +66,10 @@ fn make() -> Sample {
     // Nobody is erased, but somebody may never come.
     let gone: ArrayRef = Arc::new(StringArray::from(vec!["GONE"]));
     let erase = EraseRequest { entity: "airport".to_owned(), keys: vec![("origin".to_owned(), gone)], block: true };
-    database.erase(&erase).expect("a healthy disk");
-    database.compact(None).expect("a healthy disk");
+    database.erase(&database.catalog(), &erase).expect("a healthy disk");
+    database.compact(&database.catalog(), None).expect("a healthy disk");
     fill(&database, 40);
-    database.flush(None).expect("a healthy disk");
+    database.flush(&database.catalog(), None).expect("a healthy disk");
     fill(&database, 80);
     database.close().expect("a healthy disk");
     Sample { young, old: disk }
@@ -78,7 +78,7 @@ fn make() -> Sample {
 /// Applies a declaration.
 fn change(database: &Database, action: &str, body: &Value) {
     let change = Change::parse(action, body).expect("the declarations of the sample are right");
-    database.change(&change).expect("the declarations of the sample can be applied");
+    database.change(&database.catalog(), &change).expect("the declarations of the sample can be applied");
 }
 
 /// The declaration of the table `weather`.
@@ -108,7 +108,7 @@ fn declare(database: &Database) {
 /// Writes, deletes and retracts around event time `from`.
 fn fill(database: &Database, from: i64) {
     let write = |table: &str, verb: Verb, batch: &RecordBatch| {
-        let proven = database.prove(&request(table, verb), batch).expect("the rows of the sample are right");
+        let proven = database.prove(&database.catalog(), &request(table, verb), batch).expect("the rows of the sample are right");
         let mut write = proven.batch;
         let producer = Producer { name: "p".to_owned(), seq: from.unsigned_abs() + 1, previous: None };
         write.producer = (from == 0 && table == "flights").then_some(producer);
@@ -208,7 +208,7 @@ pub(crate) fn everything(database: &Database) -> Result<Vec<RecordBatch>> {
     let catalog = database.catalog();
     for table in &catalog.tables {
         for history in [true, false] {
-            let scan = database.scan(&ScanRequest {
+            let scan = database.scan(&database.catalog(), &ScanRequest {
                 table: table.name.clone(),
                 history,
                 clock: Some(NOW),

@@ -130,7 +130,7 @@ async fn write(url: String, writer: usize, found: i64) -> (i64, i64) {
 /// How many rows of each batch of each writer there are.
 fn survey(database: &Database) -> Vec<BTreeMap<i64, i64>> {
     let request = ScanRequest { table: "t".to_owned(), history: true, parts: 1, ..ScanRequest::default() };
-    let scan = database.scan(&request).expect("a table");
+    let scan = database.scan(&database.catalog(), &request).expect("a table");
     let mut there = vec![BTreeMap::new(); WRITERS];
     for batch in (0..scan.parts()).flat_map(|part| scan.open(part).expect("a part")) {
         let batch = batch.expect("a healthy disk");

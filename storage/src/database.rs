@@ -102,8 +102,14 @@ impl Database {
         self.engine().versions.load().at(schema_version).cloned()
     }
 
-    /// Changes the schema; durable when this returns the schema after it.
-    pub fn change(&self, change: &Change) -> Result<Arc<Catalog>> {
+    /// The schema that a request asks for: the one of `schema_version`, or the newest.
+    pub fn catalog_asked(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>> {
+        schema_version.map_or_else(|| Ok(self.catalog()), |version| self.catalog_at(version))
+    }
+
+    /// Changes the schema; durable when this returns the schema after it. What is changed must be in `catalog`.
+    pub fn change(&self, catalog: &Catalog, change: &Change) -> Result<Arc<Catalog>> {
+        change.check_seen(catalog)?;
         let change = change.clone();
         let after = self.wait_for_answer(|done| Job::Change(change, done))?;
         // The change is made. If the files of what was dropped cannot go now, they go with the next edit.
@@ -113,9 +119,9 @@ impl Database {
         Ok(after)
     }
 
-    /// Proves `batch` against the newest schema.
-    pub fn prove(&self, request: &WriteRequest, batch: &RecordBatch) -> Result<Proven> {
-        prove(&self.catalog(), request, batch, self.engine().clock.now())
+    /// Proves `batch` against `catalog`.
+    pub fn prove(&self, catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch) -> Result<Proven> {
+        prove(catalog, request, batch, self.engine().clock.now())
     }
 
     /// Refuses a batch with rows of entities that take no more. The log does so too, but whole batches only.
@@ -181,8 +187,7 @@ impl Database {
     }
 
     /// Erases entities: invisible at all bounds when this returns, and gone from every file. Answers the receipt.
-    pub fn erase(&self, request: &EraseRequest) -> Result<Value> {
-        let catalog = self.catalog();
+    pub fn erase(&self, catalog: &Catalog, request: &EraseRequest) -> Result<Value> {
         let entity = catalog.entity(&request.entity)?;
         let columns = request.keys.len();
         if columns == 0 || columns > entity.key.len() {
@@ -225,15 +230,15 @@ impl Database {
         }))
     }
 
-    /// Writes the memtables of one table, or of all, to segments.
-    pub fn flush(&self, table: Option<&str>) -> Result<()> {
-        let tables = named_tables(self.engine(), table)?;
+    /// Writes the memtables of one table, or of all of `catalog`, to segments.
+    pub fn flush(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
+        let tables = named_tables(self.engine(), catalog, table)?;
         flush(self.engine(), &self.shared.queue, &tables)
     }
 
-    /// Flushes, then merges the segments of one table, or of all, and builds fresh latest packs.
-    pub fn compact(&self, table: Option<&str>) -> Result<()> {
-        let tables = named_tables(self.engine(), table)?;
+    /// Flushes, then merges the segments of one table, or of all of `catalog`, and builds fresh latest packs.
+    pub fn compact(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
+        let tables = named_tables(self.engine(), catalog, table)?;
         flush(self.engine(), &self.shared.queue, &tables)?;
         compaction::compact_all(self.engine(), &tables)
     }
@@ -295,16 +300,12 @@ impl Database {
         self.engine().published.wait(position.sequence(), wait)
     }
 
-    /// Plans a lookup or join for requests of `schema`.
-    pub fn plan(&self, request: &PointRequest, schema: &Schema) -> Result<Plan> {
-        let catalog = self.catalog_asked(request.schema_version)?;
+    /// Plans a lookup or join for requests of `schema`. `catalog` is the schema that the request asks for.
+    pub fn plan(&self, catalog: &Arc<Catalog>, request: &PointRequest, schema: &Schema) -> Result<Plan> {
+        check_asked(catalog, request.schema_version);
         let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
-        let planned = plan::plan(catalog, &**self.engine(), request, position, schema);
+        let planned = plan::plan(Arc::clone(catalog), &**self.engine(), request, position, schema);
         planned.map_err(|error| in_version(request.schema_version, error))
-    }
-
-    fn catalog_asked(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>> {
-        schema_version.map_or_else(|| Ok(self.catalog()), |version| self.catalog_at(version))
     }
 
     /// Pins what reads of `plan` see. `first` is the first batch that is read there: a knowledge bound per row is made
@@ -347,25 +348,31 @@ impl Database {
         Ok(erased.map(|sequence| self.position_of(sequence)))
     }
 
-    /// Plans and pins a scan.
-    pub fn scan(&self, request: &ScanRequest) -> Result<Arc<Scan>> {
-        let catalog = self.catalog_asked(request.schema_version)?;
+    /// Plans and pins a scan. `catalog` is the schema that the request asks for.
+    pub fn scan(&self, catalog: &Catalog, request: &ScanRequest) -> Result<Arc<Scan>> {
+        check_asked(catalog, request.schema_version);
         let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
         let moment = request.moment(position)?;
-        let snapshot = self.snapshot_of(&catalog, &[&request.table], &moment);
-        self.scan_at(request, snapshot.map_err(|error| in_version(request.schema_version, error))?)
+        let snapshot = self.snapshot_of(catalog, &[&request.table], &moment);
+        self.scan_at(catalog, request, snapshot.map_err(|error| in_version(request.schema_version, error))?)
     }
 
     /// Plans a scan of what is pinned. The position, clock and schema version are the snapshot's.
-    pub fn scan_at(&self, request: &ScanRequest, snapshot: Snapshot) -> Result<Arc<Scan>> {
+    pub fn scan_at(&self, catalog: &Catalog, request: &ScanRequest, snapshot: Snapshot) -> Result<Arc<Scan>> {
+        assert_eq!(catalog.schema_version, snapshot.schema_version(), "a snapshot is of the schema that it was taken in");
         let engine = self.engine();
-        let catalog = self.catalog_at(snapshot.schema_version())?;
         let table = Arc::clone(catalog.table(&request.table)?);
-        let entity = entity_of(&catalog, &table)?;
+        let entity = entity_of(catalog, &table)?;
         let state = engine.entity_state(&entity)?;
         let table_state = engine.table_state(&table)?;
         Ok(Arc::new(scan::plan(request, ScanParts { table, entity, state, table_state, snapshot })?))
     }
+}
+
+/// Who makes a request gives the schema that it asks for.
+fn check_asked(catalog: &Catalog, schema_version: Option<u64>) {
+    let asked = schema_version.unwrap_or(catalog.schema_version);
+    assert_eq!(catalog.schema_version, asked, "a request that pins a schema version is read in it");
 }
 
 /// The error of a request that pins a schema version says which.

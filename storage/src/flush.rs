@@ -13,6 +13,7 @@ use crate::edit::{Outputs, WrittenErasures};
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::{Error, Result};
+use crate::model::catalog::Catalog;
 use crate::manifest::{EntityManifest, ManifestState, NamedFile, TableManifest};
 use crate::merging::{Merged, Merging, merge_runs};
 use crate::view::{EntityState, TableState};
@@ -164,16 +165,13 @@ fn edit(state: &mut ManifestState, frozen: &Frozen, flushed: &[FlushedTable], en
 }
 
 /// What a caller of `flush` named: one table, or all.
-pub(crate) fn named_tables(engine: &Engine, table: Option<&str>) -> Result<Vec<u32>> {
+pub(crate) fn named_tables(engine: &Engine, catalog: &Catalog, table: Option<&str>) -> Result<Vec<u32>> {
+    let standing = |id: u32| engine.table(id).map(|_| id);
     match table {
-        None => Ok(engine.tables().iter().map(|table| table.id).collect()),
-        Some(name) => {
-            let versions = engine.versions.load();
-            let found = versions.newest().table(name)?;
-            match engine.table(found.id) {
-                Some(_) => Ok(vec![found.id]),
-                None => Err(Error::not_found(format!("table {name} was dropped"))),
-            }
-        }
+        None => Ok(catalog.tables.iter().filter_map(|table| standing(table.id)).collect()),
+        Some(name) => match standing(catalog.table(name)?.id) {
+            Some(id) => Ok(vec![id]),
+            None => Err(Error::not_found(format!("table {name} was dropped"))),
+        },
     }
 }

@@ -30,11 +30,11 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
         for run in 0..runs {
             let slice = run * VERSIONS / runs..(run + 1) * VERSIONS / runs;
             engine.write("t", versions.rows(slice, FEATURES))?;
-            engine.database.flush(None)?;
+            engine.database.flush(&engine.database.catalog(), None)?;
         }
         if runs == 1 {
             // One run is what compaction leaves; this also builds the packs that latest reads.
-            engine.database.compact(None)?;
+            engine.database.compact(&engine.database.catalog(), None)?;
         }
         kept.push((runs, engine, directory));
     }

@@ -77,7 +77,7 @@ fn compare(
     let runtime = harness.runtime.handle().clone();
     let batches = cut(spine, SPINE_ROWS);
     let in_engine = || -> Result<f64> {
-        let plan = engine.database.plan(&engine::as_of("t"), &spine.schema())?;
+        let plan = engine.database.plan(&engine.database.catalog(), &engine::as_of("t"), &spine.schema())?;
         let started = Instant::now();
         let snapshot = engine.database.snapshot(&plan, spine)?;
         let joined = engine.database.read(&plan, &snapshot, spine)?;

@@ -86,7 +86,9 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
     let bad_rows = text("bad-rows").map(|path| BadRowsFile::open(Path::new(path), &plan.shape, plan.mapping.history));
     let started = Instant::now();
     let table = plan.shape.table.clone();
-    let upload = Upload::new(&client, bad_rows.transpose()?, bar(plan.rows()?));
+    let producer = plan.put.producer.as_deref().unwrap_or_default();
+    let applied = client.producer(&table, producer).await.map_err(|error| error.to_string())?.unwrap_or(0);
+    let upload = Upload::new(&client, applied, bad_rows.transpose()?, bar(plan.rows()?));
     let summary = send(plan, upload).await?;
     if matches.get_flag("seal") {
         client.seal_table(&table).await.map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! DoAction: JSON in, JSON out. Which there are says the table of calls, which ListActions answers and errors name.
 
 use arrow_flight::{Action, ActionType};
-use firn_client::wire::{Erase, TableName};
+use firn_client::wire::{Erase, Producers, ProducersOf, TableName};
 use firn_storage::database::EraseRequest;
 use firn_storage::model::declare::Change;
 use firn_storage::model::describe;
@@ -45,7 +45,8 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
         "create_entity" | "create_table" | "alter_table" | "drop_table" | "drop_entity" | "seal_table" => {
             let change = Change::parse(name, &body).map_err(|error| from_error(&error))?;
             tracing::info!(caller = %entry.caller, action = name, subject = change.subject(), "changing the schema");
-            granted.engine(Pool::Waiters, move |database| change.answer(&*database.change(&change)?)).await
+            let catalog = granted.catalog();
+            granted.engine(Pool::Waiters, move |database| change.answer(&*database.change(&catalog, &change)?)).await
         }
         "list_entities" => {
             named(None, body)?;
@@ -65,12 +66,12 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
         }
         "flush" | "compact" => {
             let table = named(Some("table"), body)?.name;
-            let compact = name == "compact";
+            let (compact, catalog) = (name == "compact", granted.catalog());
             let work = granted.engine(Pool::Waiters, move |database| {
                 if compact {
-                    database.compact(table.as_deref())?
+                    database.compact(&catalog, table.as_deref())?
                 } else {
-                    database.flush(table.as_deref())?
+                    database.flush(&catalog, table.as_deref())?
                 }
                 Ok(json!({ "read_position": database.position().to_string() }))
             });
@@ -80,6 +81,7 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
             named(None, body)?;
             granted.engine(Pool::Waiters, |database| Ok(database.status())).await
         }
+        "producers" => producers(granted, body),
         "erase" => erase(entry, granted, body).await,
         _ => unreachable!("`{name}` is in the table of calls"),
     }
@@ -87,10 +89,24 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
 
 async fn erase(entry: &Entry, granted: &Granted, body: Value) -> Result<Value, Status> {
     let erase = Erase::decode(body).map_err(|error| from_command(&error))?;
-    let keys = convert::erase_keys(&granted.catalog(), &erase)?;
+    let catalog = granted.catalog();
+    let keys = convert::erase_keys(&catalog, &erase)?;
     tracing::info!(caller = %entry.caller, entity = erase.entity, block = erase.block, "erasing");
     let request = EraseRequest { entity: erase.entity, keys, block: erase.block };
-    granted.engine(Pool::Waiters, move |database| database.erase(&request)).await
+    granted.engine(Pool::Waiters, move |database| database.erase(&catalog, &request)).await
+}
+
+fn producers(granted: &Granted, body: Value) -> Result<Value, Status> {
+    let ProducersOf { table, producer } = ProducersOf::decode(body).map_err(|error| from_command(&error))?;
+    let (database, catalog) = (granted.database(), granted.catalog());
+    let producers = match producer {
+        None => database.producers(&catalog, &table),
+        Some(name) => {
+            database.producer(&catalog, &table, &name).map(|last| last.map(|last| (name, last)).into_iter().collect())
+        }
+    };
+    let producers = producers.map_err(|error| from_error(&error))?;
+    Ok(json!(Producers { table, producers }))
 }
 
 fn required(action: &str, field: &str, named: TableName) -> Result<String, Status> {

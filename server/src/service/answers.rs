@@ -68,7 +68,9 @@ impl Answering {
         let request =
             convert::point_request(&question.features, &question.as_of, &question.known_at, &question.options)?;
         let at_least = convert::at_least(granted.database(), &question.options, &granted.resources().limits)?;
-        let plan = Arc::new(granted.database().plan(&request, schema).map_err(|error| from_error(&error))?);
+        let catalog = granted.catalog_asked(request.schema_version)?;
+        let plan = granted.database().plan(&catalog, &request, schema).map_err(|error| from_error(&error))?;
+        let plan = Arc::new(plan);
         let is_join = question.call == "join";
         let joined = is_join.then(|| joined(schema, plan.schema())).transpose()?;
         let outgoing = Outgoing::new(joined.as_ref().unwrap_or(plan.schema()).clone(), message_bytes);

@@ -41,7 +41,8 @@ fn begin_lookup(granted: Granted, lookup: Lookup) -> Result<Answering, Status> {
     let Some(entities) = lookup.entities else {
         return Err(invalid(ENTITIES_MISSING));
     };
-    let batch = convert::entities_batch(&granted.catalog(), &lookup.features, &entities)?;
+    let catalog = granted.catalog_asked(lookup.options.schema_version)?;
+    let batch = convert::entities_batch(&catalog, &lookup.features, &entities)?;
     let question = Question {
         call: "lookup",
         features: lookup.features,

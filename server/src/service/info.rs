@@ -45,7 +45,8 @@ async fn scan_flight(entry: &Entry, mut scan: Scan, descriptor: FlightDescriptor
     let resources = granted.resources();
     resources.message_bytes(scan.max_message_bytes)?;
     let request = convert::scan_request(&scan, resources.limits.scan_parts)?;
-    let found = granted.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+    let catalog = granted.catalog_asked(request.schema_version)?;
+    let found = granted.engine(Pool::Waiters, move |database| database.scan(&catalog, &request)).await?;
     let snapshot = found.snapshot();
     scan.position = Some(snapshot.position().to_string());
     scan.clock = Some(snapshot.clock());
@@ -63,7 +64,8 @@ pub(super) async fn schema(entry: &Entry, descriptor: FlightDescriptor) -> Resul
         Command::Scan(scan) => {
             let granted = grant(scan::call(&scan))?;
             let request = convert::scan_request(&scan, 1)?;
-            let found = granted.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+            let catalog = granted.catalog_asked(request.schema_version)?;
+            let found = granted.engine(Pool::Waiters, move |database| database.scan(&catalog, &request)).await?;
             Schema::clone(found.schema())
         }
         Command::Lookup(lookup) => lookup_schema(&grant("lookup")?, &lookup)?,
@@ -82,7 +84,7 @@ pub(super) async fn list(entry: &Entry) -> Result<Vec<FlightInfo>, Status> {
             let scan = Scan { table: table.name.clone(), ..Scan::default() };
             let request = convert::scan_request(&scan, 1)
                 .map_err(|status| firn_storage::error::Error::invalid(status.message().to_owned()))?;
-            Ok((table.name.clone(), Schema::clone(database.scan(&request)?.schema()), scan))
+            Ok((table.name.clone(), Schema::clone(database.scan(&catalog, &request)?.schema()), scan))
         });
         tables.collect::<firn_storage::error::Result<Vec<_>>>()
     });
@@ -104,14 +106,14 @@ fn read(entry: &Entry, descriptor: &FlightDescriptor) -> Result<Command, Status>
 
 fn lookup_schema(granted: &Granted, lookup: &Lookup) -> Result<Schema, Status> {
     let request = convert::point_request(&lookup.features, &lookup.as_of, &lookup.known_at, &lookup.options)?;
-    let catalog = granted.catalog();
+    let catalog = granted.catalog_asked(request.schema_version)?;
     let schema = match &lookup.entities {
         Some(entities) => {
             Schema::clone(RecordBatch::schema_ref(&convert::entities_batch(&catalog, &lookup.features, entities)?))
         }
         None => convert::request_schema(&catalog, &lookup.features)?,
     };
-    let plan = granted.database().plan(&request, &schema).map_err(|error| from_error(&error))?;
+    let plan = granted.database().plan(&catalog, &request, &schema).map_err(|error| from_error(&error))?;
     Ok(Schema::clone(plan.schema()))
 }
 

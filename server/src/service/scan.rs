@@ -42,7 +42,8 @@ pub(super) async fn serve(entry: Entry, scan: Scan) -> Result<Answers<FlightData
     let message_bytes = resources.message_bytes(scan.max_message_bytes)?;
     let parts = scan.part.map_or(1, |part| part.parts as usize);
     let request = convert::scan_request(&scan, parts.min(resources.limits.scan_parts.max(1)))?;
-    let found = granted.engine(Pool::Waiters, move |database| database.scan(&request)).await?;
+    let catalog = granted.catalog_asked(request.schema_version)?;
+    let found = granted.engine(Pool::Waiters, move |database| database.scan(&catalog, &request)).await?;
     let parts = match scan.part {
         None => 0..found.parts(),
         // A ticket may name more parts than there are buckets; the surplus is empty.

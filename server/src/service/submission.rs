@@ -67,7 +67,8 @@ impl Submission {
     }
 
     fn prove(&self, rows: &RecordBatch) -> Result<Proven, Error> {
-        self.stream.granted.database().prove(&self.stream.request, rows)
+        let granted = &self.stream.granted;
+        granted.database().prove(&granted.catalog(), &self.stream.request, rows)
     }
 
     /// Whether the log will refuse nothing of it, as far as is known: it decides over whole commits only.

@@ -31,7 +31,7 @@ async fn serve(rights: Rights) -> (Server, Client, tempfile::TempDir) {
     let database = Database::open(config.storage.clone()).unwrap();
     let change = |action: &str, body: Value| {
         let change = firn_storage::model::declare::Change::parse(action, &body).unwrap();
-        database.change(&change).unwrap();
+        database.change(&database.catalog(), &change).unwrap();
     };
     change("create_entity", json!({"entity":"airport","key":[{"name":"origin","type":"utf8"}],"buckets":1}));
     let features = json!([{"name":"temp","type":"float64"}]);

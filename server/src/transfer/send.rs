@@ -1,8 +1,7 @@
 //! Sending the pieces of an import, each exactly once however often the import is run.
 //!
 //! Pieces are numbered from 1 and sent by one producer, whose name comes from what is imported. The server knows the
-//! last one that it applied; an import that is run again learns it from the answer to the first piece and goes on
-//! after it.
+//! last one that it applied; an import that is run again asks for it and goes on after it.
 
 use std::collections::VecDeque;
 
@@ -16,9 +15,6 @@ use super::bad_rows::BadRowsFile;
 use super::history::Staged;
 use super::stage::Unread;
 use super::{Piece, Result};
-
-/// How the server says where a producer stands.
-const GO_ON: &str = "go on from \"previous\":";
 
 /// What became of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,17 +65,15 @@ struct Noted {
 }
 
 impl<'a> Upload<'a> {
-    /// An import that reports to `bar`; bad rows go to the file, or end it if there is none.
-    pub(crate) fn new(client: &'a Client, bad_rows: Option<BadRowsFile>, bar: ProgressBar) -> Self {
-        Self { client, bad_rows, bar, last: 0, applied: 0, stream: None, summary: Summary::default() }
+    /// An import that goes on after piece `applied` and reports to `bar`; bad rows go to the file, or end it if there is
+    /// none.
+    pub(crate) fn new(client: &'a Client, applied: u64, bad_rows: Option<BadRowsFile>, bar: ProgressBar) -> Self {
+        Self { client, bad_rows, bar, last: 0, applied, stream: None, summary: Summary::default() }
     }
 
     /// Sends the next piece.
     pub(crate) async fn send(&mut self, (piece, unread): Staged) -> Result<()> {
         self.last += 1;
-        if self.last == 1 {
-            return self.first(piece, &unread).await;
-        }
         if self.last <= self.applied {
             self.skip(&piece);
             return Ok(());
@@ -89,7 +83,7 @@ impl<'a> Upload<'a> {
         if self.stream.as_ref().is_some_and(|stream| stream.put != piece.put || stream.schema != piece.batch.schema()) {
             self.end_stream().await?;
         }
-        let step = ProducerStep { producer_seq: self.last, previous: Some(self.last - 1) };
+        let step = ProducerStep { producer_seq: self.last, previous: (self.last > 1).then(|| self.last - 1) };
         let stream = self.stream.get_or_insert_with(|| Stream::open(self.client, &piece));
         let sent = stream.writer.send_step(&piece.batch, step).await;
         stream.noted.sent.push_back(piece.batch);
@@ -106,28 +100,6 @@ impl<'a> Upload<'a> {
         self.end_stream().await?;
         self.bar.finish_and_clear();
         Ok(self.summary)
-    }
-
-    /// Sends the first piece alone: its answer says whether there was an earlier attempt.
-    async fn first(&mut self, piece: Piece, unread: &[Unread]) -> Result<()> {
-        self.refuse_unread(unread)?;
-        let mut stream = Stream::open(self.client, &piece);
-        let sent = stream.writer.send_step(&piece.batch, ProducerStep { producer_seq: 1, previous: None }).await;
-        let (written, end) = stream.writer.finish().await;
-        match end.and(sent) {
-            Ok(()) if written.duplicates > 0 => self.applied = 1,
-            Ok(()) => {
-                self.note_unread(unread)?;
-                stream.noted.sent.push_back(piece.batch);
-                return stream.noted.note(&written, self.bad_rows.as_mut(), &mut self.summary, &self.bar);
-            }
-            Err(error) => match stands_at(&error) {
-                Some(applied) => self.applied = applied,
-                None => return Err(self.stopped(&error)),
-            },
-        }
-        self.skip(&piece);
-        Ok(())
     }
 
     fn skip(&mut self, piece: &Piece) {
@@ -212,10 +184,4 @@ impl Noted {
         (self.bad_rows, self.bad_row_count) = (written.bad_rows.len(), written.bad_row_count);
         Ok(())
     }
-}
-
-/// The number of the last piece that the server applied, if that is why it refused the first.
-fn stands_at(error: &Error) -> Option<u64> {
-    let (_, number) = error.message().rsplit_once(GO_ON).filter(|_| error.kind() == Kind::Precondition)?;
-    number.trim_end().parse().ok()
 }

@@ -134,12 +134,12 @@ impl Ledger {
             }
             Work::Evolve(id) => {
                 let body = json!({"table": "t", "add": [added(id).declaration()]});
-                world.database().change(&Change::parse("alter_table", &body)?)?;
+                world.database().change(&world.database().catalog(), &Change::parse("alter_table", &body)?)?;
                 self.evolved.insert(id);
                 Ok(())
             }
-            Work::Flush => world.database().flush(None),
-            Work::Compact => world.database().compact(None),
+            Work::Flush => world.database().flush(&world.database().catalog(), None),
+            Work::Compact => world.database().compact(&world.database().catalog(), None),
             Work::Read => {
                 let known_at = Limit::At { micros: world.clock.now(), exclusive: false };
                 let ask = Ask { known_at, ..Ask::latest(world, ENTITIES) };
@@ -279,7 +279,7 @@ fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
             return Err("a poisoned database took a write".to_owned());
         }
     } else {
-        world.database().flush(None).map_err(|error| format!("a flush on a healthy disk: {error:?}"))?;
+        world.database().flush(&world.database().catalog(), None).map_err(|error| format!("a flush on a healthy disk: {error:?}"))?;
         no_orphans(&world).map_err(|error| format!("after a good flush: {error}"))?;
     }
     let closed = world.close();

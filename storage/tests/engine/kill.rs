@@ -58,7 +58,7 @@ fn write(database: &Database, writer: i64, number: i64, previous: Option<i64>) -
         ingest_time: None,
         report_bad_rows: false,
     };
-    let proven = database.prove(&request, &batch(number, writer)).expect("a good batch");
+    let proven = database.prove(&database.catalog(), &request, &batch(number, writer)).expect("a good batch");
     let mut write = proven.batch;
     let previous = previous.map(|previous| previous as u64);
     write.producer = Some(Producer { name: format!("writer {writer}"), seq: number as u64, previous });
@@ -129,7 +129,7 @@ fn one_round(directory: &Path, found: &[i64], random: &mut StdRng) -> Vec<i64> {
 /// How many rows of each batch of each writer there are.
 fn survey(database: &Database) -> Vec<BTreeMap<i64, i64>> {
     let request = ScanRequest { table: "t".to_owned(), history: true, parts: 1, ..ScanRequest::default() };
-    let scan = database.scan(&request).expect("a table");
+    let scan = database.scan(&database.catalog(), &request).expect("a table");
     let mut there = vec![BTreeMap::new(); WRITERS as usize];
     for batch in (0..scan.parts()).flat_map(|part| scan.open(part).expect("a part")) {
         let batch = batch.expect("a healthy disk");
@@ -150,7 +150,7 @@ fn acknowledged_writes_survive_sigkill() {
     let table = json!({"table": "t", "entity": "e", "event_time": "at", "features": [{"name": "n", "type": "int64"}]});
     for (action, body) in [("create_entity", entity), ("create_table", table)] {
         let change = Change::parse(action, &body).expect("a good declaration");
-        database.change(&change).expect("a healthy disk");
+        database.change(&database.catalog(), &change).expect("a healthy disk");
     }
     database.close().expect("a healthy disk");
     drop(database);

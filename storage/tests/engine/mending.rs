@@ -86,7 +86,7 @@ fn answers(world: &World, ledger: &Ledger, name: &str, files: &Simulated) -> Out
     if written.position.sequence() <= answered {
         return Err(format!("sequence {} was given twice", written.position.sequence()));
     }
-    calmly("compact", || mended.database().compact(None))?;
+    calmly("compact", || mended.database().compact(&mended.database().catalog(), None))?;
     calmly("read", || mended.ask(&latest))?;
     calmly("close", || mended.close())?;
     let found = calmly("verify", || verify(&mended.door()))?;

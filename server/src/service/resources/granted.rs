@@ -84,6 +84,11 @@ impl Granted {
         self.database().catalog()
     }
 
+    /// The schema that a request asks for, the newest or the one of a version, as far as the caller may see it.
+    pub(in crate::service) fn catalog_asked(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>, Status> {
+        self.database().catalog_asked(schema_version).map_err(|error| from_error(&error))
+    }
+
     /// Runs a call of the engine on a thread that may block.
     pub(in crate::service) async fn engine<T: Send + 'static>(
         &self,

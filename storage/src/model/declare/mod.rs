@@ -116,6 +116,16 @@ impl Change {
         }
     }
 
+    /// Refuses a change of what is not in `catalog`, the schema as whoever asks sees it.
+    pub fn check_seen(&self, catalog: &Catalog) -> Result<()> {
+        match self {
+            Self::CreateEntity(_) => Ok(()),
+            Self::CreateTable(declaration) => catalog.entity(&declaration.entity).map(drop),
+            Self::DropEntity { entity } => catalog.entity(entity).map(drop),
+            Self::AlterTable(_) | Self::DropTable { .. } | Self::Seal { .. } => catalog.table(self.subject()).map(drop),
+        }
+    }
+
     /// The full declaration of what changed, as `catalog` now has it; what a drop or a seal answers is smaller.
     pub fn answer(&self, catalog: &Catalog) -> Result<Value> {
         match self {

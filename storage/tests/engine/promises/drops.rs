@@ -50,7 +50,7 @@ fn published(world: &World) -> Vec<String> {
 }
 
 fn drop_t(database: &Database) -> Result<(), Error> {
-    database.change(&Change::parse("drop_table", &json!({"table": "t"}))?).map(drop)
+    database.change(&database.catalog(), &Change::parse("drop_table", &json!({"table": "t"}))?).map(drop)
 }
 
 fn erase_all(world: &World, database: &Database) -> Result<serde_json::Value, Error> {
@@ -58,7 +58,7 @@ fn erase_all(world: &World, database: &Database) -> Result<serde_json::Value, Er
     let columns = world.keys.columns(&entities);
     let keys: Vec<(String, ArrayRef)> =
         columns.into_iter().map(|(field, array)| (field.name().clone(), array)).collect();
-    database.erase(&EraseRequest { entity: ENTITY.to_owned(), keys, block: false })
+    database.erase(&database.catalog(), &EraseRequest { entity: ENTITY.to_owned(), keys, block: false })
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_flush_that_began_before_a_drop_does_not_list_the_table_again() {
     world.close().unwrap();
     let armed = Arc::new(AtomicBool::new(true));
     let database = dropping(&world, &armed);
-    database.flush(None).unwrap();
+    database.flush(&database.catalog(), None).unwrap();
     assert!(!armed.load(Ordering::SeqCst), "the table was dropped meanwhile");
     assert_eq!(holders(&world), Vec::<String>::new());
     database.close().unwrap();
@@ -155,7 +155,7 @@ fn erase_half(world: &World, database: &Database) -> Result<serde_json::Value, E
     let columns = world.keys.columns(&[0, 4]);
     let keys: Vec<(String, ArrayRef)> =
         columns.into_iter().map(|(field, array)| (field.name().clone(), array)).collect();
-    database.erase(&EraseRequest { entity: ENTITY.to_owned(), keys, block: false })
+    database.erase(&database.catalog(), &EraseRequest { entity: ENTITY.to_owned(), keys, block: false })
 }
 
 #[test]

@@ -10,7 +10,7 @@ use firn_storage::error::Kind;
 use firn_storage::time::Clock;
 use serde_json::json;
 
-use super::{batch, refused, sent, texts, world};
+use super::{asked, batch, refused, sent, texts, world};
 use crate::oracle::Value;
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit};
@@ -57,7 +57,7 @@ fn key() -> Vec<(String, ArrayRef)> {
 
 fn erase(world: &mut World, keys: Vec<(String, ArrayRef)>, block: bool) -> serde_json::Value {
     let request = EraseRequest { entity: ENTITY.to_owned(), keys, block };
-    world.database().erase(&request).expect("a healthy disk")
+    world.database().erase(&world.database().catalog(), &request).expect("a healthy disk")
 }
 
 /// The oracle forgets an entity.
@@ -253,7 +253,7 @@ fn an_answer_at_an_older_position_says_that_something_was_erased_since() {
     let erased_since = |world: &World, entity: usize, position: Option<usize>| {
         let ask = Ask { entities: vec![entity], position, ..Ask::latest(world, 0) };
         let request = world.request(&ask).unwrap();
-        let plan = world.database().plan(&request.point, &request.rows.schema()).unwrap();
+        let plan = world.database().plan(&asked(world.database(), &request.point), &request.point, &request.rows.schema()).unwrap();
         let snapshot = world.database().snapshot(&plan, &request.rows).unwrap();
         world.database().erased_since(&plan, &snapshot, &request.rows).unwrap()
     };

@@ -15,7 +15,7 @@ use firn_storage::model::declare::Change;
 use firn_storage::read::ScanRequest;
 use serde_json::json;
 
-use super::{batch, refused, row, sent, world};
+use super::{asked, batch, refused, row, sent, world};
 use crate::oracle::Value;
 use crate::world::ask::Ask;
 use crate::world::scan::Sweep;
@@ -34,7 +34,7 @@ fn opened(world: &mut World, set: impl FnOnce(&mut Options)) -> Database {
 /// Writes `number` for entity 0 to `database` alone.
 fn send(world: &World, database: &Database, number: i64) -> Result<(), Error> {
     let batch = row(0, number, number);
-    let proven = database.prove(&world.write_request(&batch), &world.record_batch(&batch))?;
+    let proven = database.prove(&database.catalog(), &world.write_request(&batch), &world.record_batch(&batch))?;
     database.write(proven.batch).map(drop)
 }
 
@@ -56,7 +56,7 @@ fn scan_of(table: &str) -> ScanRequest {
 
 /// How many rows the history of `table` has.
 fn rows_in(database: &Database, table: &str) -> usize {
-    let scan = database.scan(&scan_of(table)).expect("the table is there");
+    let scan = database.scan(&database.catalog(), &scan_of(table)).expect("the table is there");
     scan.open(0).expect("it has a part").map(|batch| batch.expect("it can be read").num_rows()).sum()
 }
 
@@ -68,10 +68,10 @@ fn a_snapshot_older_than_its_greatest_age_gives_no_more_answers() {
     }
     let ask = world.request(&Ask { clock: Some(0), ..Ask::latest(&world, 3) }).unwrap();
     let database = opened(&mut world, |options| options.snapshot_age_max = Duration::from_secs(10));
-    let plan = database.plan(&ask.point, &ask.rows.schema()).unwrap();
+    let plan = database.plan(&asked(&database, &ask.point), &ask.point, &ask.rows.schema()).unwrap();
     let snapshot = database.snapshot(&plan, &ask.rows).unwrap();
     let before = database.read(&plan, &snapshot, &ask.rows).unwrap();
-    let mut slow = database.scan(&scan_of("t")).unwrap().open(0).unwrap();
+    let mut slow = database.scan(&database.catalog(), &scan_of("t")).unwrap().open(0).unwrap();
     slow.next().expect("a scan has at least one batch").unwrap();
 
     world.clock.advance(10_000_000);
@@ -84,7 +84,7 @@ fn a_snapshot_older_than_its_greatest_age_gives_no_more_answers() {
     // What the error says to do gives the same answer.
     let mut again = ask.point.clone();
     again.position = Some(snapshot.position().to_string());
-    let plan = database.plan(&again, &ask.rows.schema()).unwrap();
+    let plan = database.plan(&asked(&database, &again), &again, &ask.rows.schema()).unwrap();
     let snapshot = database.snapshot(&plan, &ask.rows).unwrap();
     assert_eq!(database.read(&plan, &snapshot, &ask.rows).unwrap(), before);
 }
@@ -171,7 +171,7 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let database = mapped(directory.path(), map, 16).unwrap();
         let change = |action: &str, body: &serde_json::Value| {
-            database.change(&Change::parse(action, body).expect("a declaration")).expect("a healthy disk");
+            database.change(&database.catalog(), &Change::parse(action, body).expect("a declaration")).expect("a healthy disk");
         };
         change("create_entity", &json!({"entity": "e", "key": [{"name": "k", "type": "int64"}], "buckets": 32}));
         change(
@@ -188,17 +188,17 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
             ingest_time: None,
             report_bad_rows: false,
         };
-        let proven = database.prove(&request, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+        let proven = database.prove(&database.catalog(), &request, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
         database.write(proven.batch).unwrap();
         // A dictionary and a segment for each of the 32 buckets are more than 16 files.
-        refused(database.flush(None), Kind::Exhausted, &["maps-max is 16", "raise it"]);
+        refused(database.flush(&database.catalog(), None), Kind::Exhausted, &["maps-max is 16", "raise it"]);
         assert_eq!(rows_in(&database, "t"), 500, "reads go on");
         database.close().unwrap();
         drop(database);
 
         let roomy = mapped(directory.path(), map, 1000).unwrap();
         assert_eq!(rows_in(&roomy, "t"), 500, "nothing is lost");
-        roomy.flush(None).unwrap();
+        roomy.flush(&roomy.catalog(), None).unwrap();
         assert_eq!(rows_in(&roomy, "t"), 500);
         roomy.close().unwrap();
         drop(roomy);

@@ -6,7 +6,7 @@ use firn_storage::error::Kind;
 use firn_storage::time::Clock;
 use serde_json::json;
 
-use super::{UNIT, batch, refused, row, sent, world};
+use super::{asked, UNIT, batch, refused, row, sent, world};
 use crate::oracle::Value;
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit};
@@ -161,7 +161,7 @@ fn a_snapshot_does_not_move() {
     }
     let request = world.request(&Ask { clock: Some(0), ..Ask::latest(&world, 4) }).unwrap();
     let database = world.database().clone();
-    let plan = database.plan(&request.point, &request.rows.schema()).unwrap();
+    let plan = database.plan(&asked(&database, &request.point), &request.point, &request.rows.schema()).unwrap();
     let snapshot = database.snapshot(&plan, &request.rows).unwrap();
     let before = database.read(&plan, &snapshot, &request.rows).unwrap();
     for number in 20..60 {
@@ -237,7 +237,7 @@ fn empty_batches_change_nothing_and_do_not_seal() {
     let before = world.database().position();
     let empty = batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, vec![]);
     let request = world.write_request(&empty);
-    let proven = world.database().prove(&request, &world.record_batch(&empty)).unwrap();
+    let proven = world.database().prove(&world.database().catalog(), &request, &world.record_batch(&empty)).unwrap();
     assert_eq!(world.database().write(proven.batch).unwrap().rows, 0);
     assert!(!world.database().catalog().table("t").unwrap().sealed);
     let _ = before;

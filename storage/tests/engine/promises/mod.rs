@@ -12,7 +12,12 @@ mod retention;
 mod schema;
 mod threads;
 
+use std::sync::Arc;
+
+use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind};
+use firn_storage::model::catalog::Catalog;
+use firn_storage::read::PointRequest;
 use firn_storage::read::digest::Digest;
 
 use crate::oracle::Value;
@@ -23,6 +28,11 @@ use crate::world::{Batch, Deed, Feature, Sent, Setting, Shape, World};
 
 /// One unit of event time in these tests, µs.
 const UNIT: i64 = 1000;
+
+/// The schema that `request` asks for.
+fn asked(database: &Database, request: &PointRequest) -> Arc<Catalog> {
+    database.catalog_asked(request.schema_version).expect("the version is there")
+}
 
 /// A world with a table of an integer and a text feature, on a clock that stands at 1 s.
 fn world() -> World {

@@ -80,7 +80,8 @@ fn a_read_that_waits_for_the_clock_hears_that_the_database_closes() {
 /// How many rows a scan of a table sees at the snapshot.
 fn rows_at(world: &World, snapshot: &firn_storage::read::Snapshot, table: &str) -> Result<usize, Error> {
     let request = ScanRequest { table: table.to_owned(), history: true, ..ScanRequest::default() };
-    let scan = world.database().scan_at(&request, snapshot.clone())?;
+    let catalog = world.database().catalog_at(snapshot.schema_version())?;
+    let scan = world.database().scan_at(&catalog, &request, snapshot.clone())?;
     (0..scan.parts())
         .map(|part| scan.open(part)?.map(|batch| Ok(batch?.num_rows())).sum::<Result<usize, Error>>())
         .sum()

@@ -14,7 +14,7 @@ use firn_storage::time::{Clock, SystemClock};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{batch, sent, world};
+use super::{asked, batch, sent, world};
 use crate::oracle::{self, AsOf, Bounds, Row, Value};
 use crate::world::ask::{Ask, Limit, given};
 use crate::world::data::rows_of;
@@ -53,7 +53,7 @@ fn some_batch(random: &mut StdRng, number: u64) -> Batch {
 
 fn write(world: &World, database: &Database, random: &mut StdRng, number: u64) -> (Batch, i64) {
     let batch = some_batch(random, number);
-    let proven = database.prove(&world.write_request(&batch), &world.record_batch(&batch)).expect("a good batch");
+    let proven = database.prove(&database.catalog(), &world.write_request(&batch), &world.record_batch(&batch)).expect("a good batch");
     let committed = database.write(proven.batch).expect("a healthy disk");
     (batch, committed.ingest_time)
 }
@@ -64,7 +64,7 @@ fn ask(world: &World, database: &Database, known_at: i64, as_of: Option<i64>) ->
     let known = Limit::At { micros: known_at, exclusive: false };
     let ask = Ask { as_of: as_of_limit, known_at: known, ..Ask::latest(world, ENTITIES) };
     let request = world.request(&ask).expect("the table has features");
-    let plan = database.plan(&request.point, &request.rows.schema()).expect("a good request");
+    let plan = database.plan(&asked(database, &request.point), &request.point, &request.rows.schema()).expect("a good request");
     let snapshot = database.snapshot(&plan, &request.rows).expect("a bound near now");
     let answer = database.read(&plan, &snapshot, &request.rows).expect("a healthy disk");
     let columns = answer.columns();
@@ -107,7 +107,7 @@ fn race() {
                     let commit = write(world, database, &mut random, number);
                     written.lock().unwrap().push(commit);
                     if number % 64 == 0 {
-                        database.flush(None).expect("a healthy disk");
+                        database.flush(&database.catalog(), None).expect("a healthy disk");
                     }
                 }
                 over.store(true, Ordering::Relaxed);
@@ -162,7 +162,7 @@ fn race() {
 /// How many rows there are at all.
 fn all_rows(database: &Database) -> usize {
     let request = ScanRequest { table: "t".to_owned(), history: true, parts: 1, ..ScanRequest::default() };
-    let scan = database.scan(&request).expect("a table");
+    let scan = database.scan(&database.catalog(), &request).expect("a table");
     let parts = (0..scan.parts()).flat_map(|part| scan.open(part).expect("a part"));
     parts.map(|batch| batch.expect("a healthy disk").num_rows()).sum()
 }
@@ -225,7 +225,7 @@ fn refuse_far_ahead(world: &World, clock: &SystemClock) {
     let database = Database::open(options).expect("a healthy disk");
     let known_at = Limit::At { micros: clock.now() + 60_000_000, exclusive: false };
     let request = world.request(&Ask { known_at, ..Ask::latest(world, 1) }).expect("the table has features");
-    let plan = database.plan(&request.point, &request.rows.schema());
+    let plan = database.plan(&asked(&database, &request.point), &request.point, &request.rows.schema());
     let read = plan.and_then(|plan| {
         database.snapshot(&plan, &request.rows).and_then(|at| database.read(&plan, &at, &request.rows))
     });

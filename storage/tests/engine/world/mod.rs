@@ -208,20 +208,20 @@ impl World {
     /// Flushes one table, or all.
     pub fn flush(&self, table: Option<usize>) -> Outcome {
         let name = table.map(|table| self.tables[table].name.as_str());
-        calmly("flush", || self.database().flush(name))
+        calmly("flush", || self.database().flush(&self.database().catalog(), name))
     }
 
     /// Compacts one table, or all.
     pub fn compact(&self, table: Option<usize>) -> Outcome {
         let name = table.map(|table| self.tables[table].name.as_str());
-        calmly("compact", || self.database().compact(name))
+        calmly("compact", || self.database().compact(&self.database().catalog(), name))
     }
 
     /// Applies a declaration and returns the schema version that it made.
     pub fn change(&mut self, action: &str, body: &Json) -> Outcome<u64> {
         let doing = format!("{action} {body}");
         let before = self.database().catalog().schema_version;
-        let catalog = calmly(&doing, || self.database().change(&Change::parse(action, body)?))?;
+        let catalog = calmly(&doing, || self.database().change(&self.database().catalog(), &Change::parse(action, body)?))?;
         // A change that changes nothing takes no place in the log.
         if catalog.schema_version != before {
             self.answered_clock = self.answered_clock.max(self.clock.now());
@@ -338,7 +338,7 @@ impl World {
     /// Proves and writes `batch` to the database alone.
     pub fn send(&self, batch: &Batch) -> Result<Committed, Error> {
         let (request, rows) = (self.write_request(batch), self.record_batch(batch));
-        let Proven { batch: proven, bad_rows, bad_row_count } = self.database().prove(&request, &rows)?;
+        let Proven { batch: proven, bad_rows, bad_row_count } = self.database().prove(&self.database().catalog(), &request, &rows)?;
         if bad_row_count > batch.bad_rows as u64 {
             return Err(Error::invalid(format!("bad rows: {bad_rows:?}")));
         }

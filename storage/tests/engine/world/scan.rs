@@ -94,7 +94,8 @@ impl World {
             }),
             event_time: sweep.event_time(),
         };
-        let scan = self.database().scan(&request)?;
+        let catalog = self.database().catalog_asked(request.schema_version)?;
+        let scan = self.database().scan(&catalog, &request)?;
         let mut batches = Vec::new();
         for part in 0..scan.parts() {
             for batch in scan.open(part)? {
