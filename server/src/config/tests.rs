@@ -49,7 +49,7 @@ fn errors_name_the_setting_and_the_form() {
     let error = Config::resolve(Some(&file), &[]).unwrap_err();
     assert!(error.contains("unknown setting `flush_byte_max`"), "{error}");
     let error = Config::resolve(None, &[("wal-age-max", "90".to_owned())]).unwrap_err();
-    assert!(error.contains("--wal-age-max (FIRN_WAL_AGE_MAX)") && error.contains("such as 90s"), "{error}");
+    assert!(error.contains("--wal-age-max (FIRN_WAL_AGE_MAX)") && error.contains("such as \"90s\""), "{error}");
     let error = Config::resolve(None, &[("message-bytes-max", "9GiB".to_owned())]).unwrap_err();
     assert!(error.contains("out of range"), "{error}");
 }
