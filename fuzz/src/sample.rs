@@ -108,7 +108,9 @@ fn declare(database: &Database) {
 /// Writes, deletes and retracts around event time `from`.
 fn fill(database: &Database, from: i64) {
     let write = |table: &str, verb: Verb, batch: &RecordBatch| {
-        let proven = database.prove(&database.catalog(), &request(table, verb), batch).expect("the rows of the sample are right");
+        let proven = database
+            .prove(&database.catalog(), &request(table, verb), batch)
+            .expect("the rows of the sample are right");
         let mut write = proven.batch;
         let producer = Producer { name: "p".to_owned(), seq: from.unsigned_abs() + 1, previous: None };
         write.producer = (from == 0 && table == "flights").then_some(producer);
@@ -208,14 +210,17 @@ pub(crate) fn everything(database: &Database) -> Result<Vec<RecordBatch>> {
     let catalog = database.catalog();
     for table in &catalog.tables {
         for history in [true, false] {
-            let scan = database.scan(&database.catalog(), &ScanRequest {
-                table: table.name.clone(),
-                history,
-                clock: Some(NOW),
-                parts: 1,
-                event_time: true,
-                ..ScanRequest::default()
-            })?;
+            let scan = database.scan(
+                &database.catalog(),
+                &ScanRequest {
+                    table: table.name.clone(),
+                    history,
+                    clock: Some(NOW),
+                    parts: 1,
+                    event_time: true,
+                    ..ScanRequest::default()
+                },
+            )?;
             for part in 0..scan.parts() {
                 for batch in scan.open(part)? {
                     batches.push(batch?);

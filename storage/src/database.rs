@@ -359,7 +359,11 @@ impl Database {
 
     /// Plans a scan of what is pinned. The position, clock and schema version are the snapshot's.
     pub fn scan_at(&self, catalog: &Catalog, request: &ScanRequest, snapshot: Snapshot) -> Result<Arc<Scan>> {
-        assert_eq!(catalog.schema_version, snapshot.schema_version(), "a snapshot is of the schema that it was taken in");
+        assert_eq!(
+            catalog.schema_version,
+            snapshot.schema_version(),
+            "a snapshot is of the schema that it was taken in"
+        );
         let engine = self.engine();
         let table = Arc::clone(catalog.table(&request.table)?);
         let entity = entity_of(catalog, &table)?;

@@ -13,9 +13,9 @@ use crate::edit::{Outputs, WrittenErasures};
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
 use crate::error::{Error, Result};
-use crate::model::catalog::Catalog;
 use crate::manifest::{EntityManifest, ManifestState, NamedFile, TableManifest};
 use crate::merging::{Merged, Merging, merge_runs};
+use crate::model::catalog::Catalog;
 use crate::view::{EntityState, TableState};
 
 /// Flushes the memtables of `tables`. One flush runs at a time.

@@ -47,7 +47,9 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
         let keys: ArrayRef = Arc::new(Int64Array::from(Source::new(1000 + round).users(erased, users)));
         let request = EraseRequest { entity: "user".to_owned(), keys: vec![("user".to_owned(), keys)], block: false };
         let started = Instant::now();
-        readings.extend(load.beside(BESIDE, || engine.database.erase(&request).map(drop).map_err(Into::into))?);
+        readings.extend(load.beside(BESIDE, || {
+            engine.database.erase(&engine.database.catalog(), &request).map(drop).map_err(Into::into)
+        })?);
         readings.push(Reading::new(TOOK, "s", started.elapsed().as_secs_f64()));
         engine.settle()?;
         Ok(readings)

@@ -24,7 +24,7 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
         let directory = harness.directory()?;
         let engine = Engine::open(&harness.settings, directory.path())?;
         let entity = json!({"entity": "user", "key": [{"name": "user", "type": "int64"}], "buckets": 16});
-        engine.database.change(&Change::parse("create_entity", &entity)?)?;
+        engine.database.change(&engine.database.catalog(), &Change::parse("create_entity", &entity)?)?;
         for table in 0..tables {
             engine.declare(&format!("t{table}"), FEATURES)?;
             engine.write(&format!("t{table}"), [Source::new(60).rows(vec![1], vec![1], FEATURES)])?;

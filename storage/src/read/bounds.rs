@@ -3,7 +3,6 @@
 //! A bound is kept as it was stated, and whether the stated moment itself is left out: what a row sees ends at the last
 //! microsecond within, ages count from the moment as stated.
 
-
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::{DataType, Schema};

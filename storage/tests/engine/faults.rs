@@ -105,7 +105,7 @@ pub(crate) fn prepared(setting: Setting) -> World {
     // And an erase, which has one too: of an entity that never comes.
     let keys = world.keys.columns(&[99]).into_iter().map(|(field, array)| (field.name().clone(), array)).collect();
     let erase = EraseRequest { entity: ENTITY.to_owned(), keys, block: true };
-    world.database().erase(&erase).expect("a healthy disk");
+    world.database().erase(&world.database().catalog(), &erase).expect("a healthy disk");
     world
 }
 
@@ -279,7 +279,10 @@ fn fail_call(call: u64, fault: Fault, sticky: bool) -> Result<bool, String> {
             return Err("a poisoned database took a write".to_owned());
         }
     } else {
-        world.database().flush(&world.database().catalog(), None).map_err(|error| format!("a flush on a healthy disk: {error:?}"))?;
+        world
+            .database()
+            .flush(&world.database().catalog(), None)
+            .map_err(|error| format!("a flush on a healthy disk: {error:?}"))?;
         no_orphans(&world).map_err(|error| format!("after a good flush: {error}"))?;
     }
     let closed = world.close();

@@ -161,7 +161,7 @@ fn an_erase_that_was_not_purged_outlives_the_log_file_that_held_it() {
         world.erase(GONE, false).unwrap();
         ask_everything(&mut world);
         // A flush of a table of another entity removes what the manifest says of the log.
-        world.database().flush(Some("other_t")).unwrap();
+        world.database().flush(&world.database().catalog(), Some("other_t")).unwrap();
         world.crash(seed).unwrap();
         ask_everything(&mut world);
         world.compact(None).unwrap();
@@ -197,9 +197,9 @@ fn an_erase_during_a_flush_is_replayed_once_and_takes_no_later_entity_with_it() 
             return;
         }
         if name.starts_with("dictionaries/") && !begun.swap(true, Ordering::SeqCst) {
-            let written = database.write(database.prove(&late.0, &late.1).unwrap().batch).unwrap();
+            let written = database.write(database.prove(&database.catalog(), &late.0, &late.1).unwrap().batch).unwrap();
             let (eraser, request) = (database.clone(), request.clone());
-            std::thread::spawn(move || eraser.erase(&request));
+            std::thread::spawn(move || eraser.erase(&eraser.catalog(), &request));
             let erased = format!("{:x}", written.position.sequence() + 1);
             let position = written.position.to_string().rsplit_once('-').unwrap().0.to_owned() + "-" + &erased;
             let position = database.parse_position(&position).unwrap();
@@ -253,7 +253,10 @@ fn an_answer_at_an_older_position_says_that_something_was_erased_since() {
     let erased_since = |world: &World, entity: usize, position: Option<usize>| {
         let ask = Ask { entities: vec![entity], position, ..Ask::latest(world, 0) };
         let request = world.request(&ask).unwrap();
-        let plan = world.database().plan(&asked(world.database(), &request.point), &request.point, &request.rows.schema()).unwrap();
+        let plan = world
+            .database()
+            .plan(&asked(world.database(), &request.point), &request.point, &request.rows.schema())
+            .unwrap();
         let snapshot = world.database().snapshot(&plan, &request.rows).unwrap();
         world.database().erased_since(&plan, &snapshot, &request.rows).unwrap()
     };

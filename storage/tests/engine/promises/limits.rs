@@ -171,7 +171,9 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let database = mapped(directory.path(), map, 16).unwrap();
         let change = |action: &str, body: &serde_json::Value| {
-            database.change(&database.catalog(), &Change::parse(action, body).expect("a declaration")).expect("a healthy disk");
+            database
+                .change(&database.catalog(), &Change::parse(action, body).expect("a declaration"))
+                .expect("a healthy disk");
         };
         change("create_entity", &json!({"entity": "e", "key": [{"name": "k", "type": "int64"}], "buckets": 32}));
         change(
@@ -188,7 +190,8 @@ fn files_beyond_the_greatest_number_of_maps_are_refused_and_nothing_is_lost() {
             ingest_time: None,
             report_bad_rows: false,
         };
-        let proven = database.prove(&database.catalog(), &request, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+        let proven =
+            database.prove(&database.catalog(), &request, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
         database.write(proven.batch).unwrap();
         // A dictionary and a segment for each of the 32 buckets are more than 16 files.
         refused(database.flush(&database.catalog(), None), Kind::Exhausted, &["maps-max is 16", "raise it"]);
@@ -218,7 +221,10 @@ fn a_batch_that_can_never_fit_into_the_queue_is_refused_at_once_and_others_wait_
         batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, vec![sent(0, 1, cells)])
     };
     let proven = |batch: &Batch| {
-        database.prove(&world.write_request(batch), &world.record_batch(batch)).expect("a good batch").batch
+        database
+            .prove(&database.catalog(), &world.write_request(batch), &world.record_batch(batch))
+            .expect("a good batch")
+            .batch
     };
     refused(database.write(proven(&wide)), Kind::Exhausted, &["queue-bytes-max", "smaller batches"]);
     // While somebody has all the room, a write waits; it is neither refused nor forgotten.

@@ -6,7 +6,7 @@ use firn_storage::error::Kind;
 use firn_storage::time::Clock;
 use serde_json::json;
 
-use super::{asked, UNIT, batch, refused, row, sent, world};
+use super::{UNIT, asked, batch, refused, row, sent, world};
 use crate::oracle::Value;
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit};

@@ -53,7 +53,9 @@ fn some_batch(random: &mut StdRng, number: u64) -> Batch {
 
 fn write(world: &World, database: &Database, random: &mut StdRng, number: u64) -> (Batch, i64) {
     let batch = some_batch(random, number);
-    let proven = database.prove(&database.catalog(), &world.write_request(&batch), &world.record_batch(&batch)).expect("a good batch");
+    let proven = database
+        .prove(&database.catalog(), &world.write_request(&batch), &world.record_batch(&batch))
+        .expect("a good batch");
     let committed = database.write(proven.batch).expect("a healthy disk");
     (batch, committed.ingest_time)
 }
@@ -64,7 +66,9 @@ fn ask(world: &World, database: &Database, known_at: i64, as_of: Option<i64>) ->
     let known = Limit::At { micros: known_at, exclusive: false };
     let ask = Ask { as_of: as_of_limit, known_at: known, ..Ask::latest(world, ENTITIES) };
     let request = world.request(&ask).expect("the table has features");
-    let plan = database.plan(&asked(database, &request.point), &request.point, &request.rows.schema()).expect("a good request");
+    let plan = database
+        .plan(&asked(database, &request.point), &request.point, &request.rows.schema())
+        .expect("a good request");
     let snapshot = database.snapshot(&plan, &request.rows).expect("a bound near now");
     let answer = database.read(&plan, &snapshot, &request.rows).expect("a healthy disk");
     let columns = answer.columns();

@@ -48,7 +48,11 @@ fn panic_in(thread: &'static str) -> impl Fn(&str, &str) + Send + Sync + 'static
 }
 
 fn proven(world: &World, batch: &Batch) -> WriteBatch {
-    world.database().prove(&world.write_request(batch), &world.record_batch(batch)).unwrap().batch
+    world
+        .database()
+        .prove(&world.database().catalog(), &world.write_request(batch), &world.record_batch(batch))
+        .unwrap()
+        .batch
 }
 
 /// Everything that a dead thread could keep waiting ends, with an error that says so.
@@ -60,10 +64,10 @@ fn assert_poisoned(database: &Database) {
         std::thread::yield_now();
     }
     let waiting = database.clone();
-    refused(ends("flush", move || waiting.flush(None)), Kind::Poisoned, &["firn-"]);
+    refused(ends("flush", move || waiting.flush(&waiting.catalog(), None)), Kind::Poisoned, &["firn-"]);
     let waiting = database.clone();
     let seal = Change::parse("seal_table", &json!({"table": "t"})).unwrap();
-    refused(ends("a change", move || waiting.change(&seal)), Kind::Poisoned, &["firn-"]);
+    refused(ends("a change", move || waiting.change(&waiting.catalog(), &seal)), Kind::Poisoned, &["firn-"]);
     let later = database.position().to_string() + "ffff";
     let later = database.parse_position(&later).unwrap();
     let waiting = database.clone();

@@ -163,7 +163,11 @@ impl World {
     /// The engine's answer and the clock that its ages go by.
     pub fn ask(&self, request: &Request) -> Result<(RecordBatch, i64), Error> {
         let database = self.database();
-        let plan = database.plan(&database.catalog_asked(request.point.schema_version)?, &request.point, &request.rows.schema())?;
+        let plan = database.plan(
+            &database.catalog_asked(request.point.schema_version)?,
+            &request.point,
+            &request.rows.schema(),
+        )?;
         let snapshot = database.snapshot(&plan, &request.rows)?;
         let answer = database.read(&plan, &snapshot, &request.rows)?;
         Ok((answer, snapshot.clock()))

@@ -221,7 +221,8 @@ impl World {
     pub fn change(&mut self, action: &str, body: &Json) -> Outcome<u64> {
         let doing = format!("{action} {body}");
         let before = self.database().catalog().schema_version;
-        let catalog = calmly(&doing, || self.database().change(&self.database().catalog(), &Change::parse(action, body)?))?;
+        let catalog =
+            calmly(&doing, || self.database().change(&self.database().catalog(), &Change::parse(action, body)?))?;
         // A change that changes nothing takes no place in the log.
         if catalog.schema_version != before {
             self.answered_clock = self.answered_clock.max(self.clock.now());
@@ -338,7 +339,8 @@ impl World {
     /// Proves and writes `batch` to the database alone.
     pub fn send(&self, batch: &Batch) -> Result<Committed, Error> {
         let (request, rows) = (self.write_request(batch), self.record_batch(batch));
-        let Proven { batch: proven, bad_rows, bad_row_count } = self.database().prove(&self.database().catalog(), &request, &rows)?;
+        let Proven { batch: proven, bad_rows, bad_row_count } =
+            self.database().prove(&self.database().catalog(), &request, &rows)?;
         if bad_row_count > batch.bad_rows as u64 {
             return Err(Error::invalid(format!("bad rows: {bad_rows:?}")));
         }
@@ -377,7 +379,7 @@ impl World {
         if !purged {
             self.files.fill("manifest");
         }
-        let erased = catch_unwind(AssertUnwindSafe(|| self.database().erase(&request)));
+        let erased = catch_unwind(AssertUnwindSafe(|| self.database().erase(&self.database().catalog(), &request)));
         self.files.heal();
         match erased.map_err(|panic| format!("erase panicked: {}", panic_text(panic)))? {
             Err(error) if purged || error.kind() == ErrorKind::Poisoned => {
