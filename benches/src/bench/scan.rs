@@ -47,7 +47,7 @@ fn in_engine(harness: &mut Harness, directory: &std::path::Path, users: usize) -
     let request = ScanRequest { table: "t".to_owned(), parts: PARTS, ..ScanRequest::default() };
     let system = System::new(FIRN, || {
         let started = Instant::now();
-        let scan = engine.database.scan(&request)?;
+        let scan = engine.database.scan(&engine.database.catalog(), &request)?;
         let read =
             |part: usize| -> Result<usize> { scan.open(part)?.try_fold(0, |rows, batch| Ok(rows + batch?.num_rows())) };
         let rows = std::thread::scope(|scope| {
