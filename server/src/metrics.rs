@@ -190,7 +190,7 @@ impl Collector for EngineMetrics {
         stands(&mut encoder, "engine_maps", "Memory maps open now", holdings.maps)?;
         let orphans = "Bytes of files that nothing needs any more and that could not be removed yet";
         stands(&mut encoder, "engine_orphan_bytes", orphans, holdings.orphan_bytes)?;
-        let held = "Bytes that requests, answers, scans, merges and packs hold now";
+        let held = "Bytes that requests, answers and scans hold now";
         stands(&mut encoder, "request_bytes", held, self.database.budget().held())?;
         let poisoned = "1 once a failed sync stopped all writes";
         stands(&mut encoder, "engine_poisoned", poisoned, u64::from(holdings.poisoned))?;

@@ -1,4 +1,4 @@
-//! The memory that requests, reads, merges and packs hold at once: one number of bytes for all of them.
+//! The memory that requests, answers and scans hold at once: one number of bytes for all of them.
 //!
 //! Whoever is about to hold memory that grows with what is asked *reserves* it before. What does not fit waits its turn,
 //! and is refused after a while, or at once if it can never fit; the error names the setting. What is in memory already,
@@ -7,7 +7,8 @@
 //! being dropped.
 //!
 //! It counts what it is told, not what an allocator gives. Memtables, writes that wait for the log, and mapped files are
-//! not in it: they have limits of their own.
+//! not in it: they have limits of their own. Nor are merges and the building of packs, whose memory goes by the rows of
+//! a segment and by the width of a row.
 
 use std::collections::VecDeque;
 use std::fmt;

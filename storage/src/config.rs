@@ -48,7 +48,7 @@ pub struct Options {
     pub compaction_bytes_per_second: u64,
     /// Bytes per second that the scrub reads; 0 turns it off.
     pub scrub_bytes_per_second: u64,
-    /// Bytes that requests, reads, merges and packs may hold at once.
+    /// Bytes that requests, answers and scans may hold at once.
     pub request_bytes_max: u64,
     /// How long one of them waits for its share of `request_bytes_max`.
     pub request_wait_max: Duration,

@@ -320,7 +320,7 @@ impl Database {
         self.engine().present().pin(&tables, moment, catalog.schema_version)
     }
 
-    /// The memory that requests, reads, merges and packs hold together.
+    /// The memory that requests, answers and scans hold together.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.engine().resources.budget
     }

@@ -105,7 +105,7 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.answer_message_bytes_max = size(t, 1 << 10, MESSAGE_MAX)? as usize),
     setting!(REQUESTS, "answer-chunk-bytes", "SIZE", "64MiB", "Larger answers are computed in chunks of about this size",
         |c, t| c.limits.answer_chunk_bytes = size(t, 1 << 16, MESSAGE_MAX)?),
-    setting!(REQUESTS, "request-bytes-max", "SIZE", "1GiB", "What requests, answers, scans, merges and packs hold at once, all together",
+    setting!(REQUESTS, "request-bytes-max", "SIZE", "1GiB", "What requests, answers and scans hold at once, all together",
         |c, t| c.storage.request_bytes_max = size(t, 1 << 20, SIZE_MAX)?),
     setting!(REQUESTS, "request-wait-max", "DURATION", "30s", "How long a request waits for its share of that memory",
         |c, t| c.storage.request_wait_max = parse_duration(t)?),
