@@ -200,7 +200,7 @@ fn wrong_commands_are_told_how_to_be_right() {
         (&["import", "events", &file, "--map", "klicks=event"], "has no column klicks"),
         (&["import", "events", &file, "--map", "clicks"], "NAME=COLUMN"),
         (&["import", "events", &file, "--map", "clicks=klicks"], "the file has no column klicks"),
-        (&["import", "events", &file, "--at", "yesterday"], "2024-05-01T00:00:00Z"),
+        (&["import", "events", &file, "--at", "yesterday"], "2026-01-31T12:00:00Z"),
         (&["import", "events", &file, "--batch-rows", "0"], "--batch-rows"),
         (&["export", "events", "--to", "rows.data"], "--format"),
         (&["export", "events", "--to", "never.parquet", "--as-of", "yesterday"], "as_of"),
