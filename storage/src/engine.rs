@@ -19,7 +19,7 @@ use crate::position::Log;
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::moment::Present;
-use crate::read::plan::States;
+use crate::read::states::States;
 use crate::retired::Retired;
 use crate::statistics::Statistics;
 use crate::versions::Versions;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::plan::States;
 use super::snapshot::{ErasedSince, Resources, Snapshot};
+use super::states::States;
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::{IngestClock, KNOWN_AT_AHEAD_MAX};
 use crate::model::catalog::Table;

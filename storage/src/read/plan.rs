@@ -11,6 +11,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use super::bounds::{Bound, PlannedBound, RowBounds};
 use super::estimate;
 use super::moment::{KnownAt, Moment};
+use super::states::States;
 use crate::error::{Error, Result};
 use crate::model::catalog::{Catalog, Entity, Feature, Table};
 use crate::position::Position;
@@ -155,14 +156,6 @@ impl Plan {
         };
         Moment { known_at, position: self.position, clock: self.clock }
     }
-}
-
-/// Where a plan and a moment find the state behind names.
-pub(crate) trait States: std::fmt::Debug {
-    fn table_state(&self, table: &Table) -> Result<Arc<TableState>>;
-    fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>>;
-    /// Whether the history of the table is complete.
-    fn is_sealed(&self, table: u32) -> bool;
 }
 
 /// Plans `request` against `catalog` for requests of the schema `schema`.

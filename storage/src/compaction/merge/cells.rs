@@ -11,7 +11,6 @@ use arrow_select::interleave::interleave;
 use hashbrown::HashMap;
 
 use super::output::{NO_CHUNK, Output, WINDOW_ROWS};
-use super::strip;
 use crate::column::{Column, Fixed, FixedValues, fixed_width};
 use crate::error::Result;
 use crate::run::Origin;
@@ -20,13 +19,15 @@ use crate::segment::format::SectionKind;
 use crate::segment::window;
 use crate::segment::writer::SegmentWriter;
 
+/// Bytes of a cell in a strip, at most: wider ones gain nothing from neighbours.
+pub(super) const CELL_BYTES_MAX: usize = 64;
 /// Bytes of a window of values of variable width, about.
 const WINDOW_BYTES: u64 = 1 << 20;
 /// The binary logarithm of values per window, at least and at most.
 const WINDOW_SHIFTS: std::ops::RangeInclusive<u32> = 4..=WINDOW_ROWS.ilog2();
 
 /// Writes the sections of `feature`, none if no row has a cell. If every write row has one, of a type that fits into a
-/// strip, nothing is written yet: the answer is how wide a cell is, for [`strip::write`].
+/// strip, nothing is written yet: the answer is how wide a cell is, for `strip::write`.
 pub(super) fn write(
     feature: u32,
     data_type: &DataType,
@@ -43,7 +44,7 @@ pub(super) fn write(
     let same_type = columns.iter().flatten().all(|column| column.data_type() == data_type);
     // Where every write row has a cell, a bitmap would only mark the tombstones; a zero in their place costs less.
     let fill = fixed.is_some() && same_type && present.cells + output.tombstones == output.origins.len() as u32;
-    if let Some(width) = fixed.filter(|&width| fill && width <= strip::CELL_BYTES_MAX) {
+    if let Some(width) = fixed.filter(|&width| fill && width <= CELL_BYTES_MAX) {
         return Ok(Some(width));
     }
     let dense = fill || present.cells as usize == output.origins.len();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use roaring::RoaringBitmap;
 
+pub use self::row::MergedRow;
 use self::strip::Member;
 use crate::column::fixed_width;
 use crate::error::{Error, Kind, Result};
@@ -25,19 +26,11 @@ use crate::segment::{SegmentMeta, file_name};
 
 mod cells;
 mod output;
+mod row;
 mod strip;
 
 #[cfg(test)]
 mod tests;
-
-/// A row of one of the runs that are merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MergedRow {
-    /// Index into [`Merge::runs`].
-    pub run: u32,
-    /// Row of that run.
-    pub row: u32,
-}
 
 /// Says which rows of an entity stay: retention, and erasing a part of an entity's rows.
 pub trait RowFilter {

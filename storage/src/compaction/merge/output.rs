@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_buffer::ArrowNativeType;
 
-use super::MergedRow;
+use super::row::MergedRow;
 use crate::error::Result;
 use crate::rows::{RowKind, Rows, step_zones};
 use crate::run::{Chunk, Origin, Run};

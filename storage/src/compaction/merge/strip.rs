@@ -15,8 +15,6 @@ use crate::run::Origin;
 use crate::segment::format::SectionKind;
 use crate::segment::writer::SegmentWriter;
 
-/// Bytes of a cell in a strip, at most: wider ones gain nothing from neighbours.
-pub(super) const CELL_BYTES_MAX: usize = 64;
 /// Bytes of a strip's row, at most, so that reading one feature does not mean to read a thousand.
 const ROW_BYTES_MAX: usize = 512;
 /// Rows that are gathered before they are appended.

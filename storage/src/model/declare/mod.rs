@@ -6,24 +6,23 @@
 
 use std::sync::Arc;
 
-use arrow_schema::DataType;
 use serde_json::Value;
 
 use super::alter::Alteration;
-use super::beyond::beyond;
-use super::catalog::{Catalog, Entity, Feature, MaxAge, Table, listed};
+use super::catalog::{Catalog, Entity, Table, listed};
 use super::describe;
 use super::key::{KeyColumn, KeyType};
-use super::names::{
-    BUCKETS_MAX, DEFAULT_BYTES_MAX, DESCRIPTION_BYTES_MAX, ENTITIES_MAX, FEATURES_MAX, KEY_COLUMNS_MAX,
-    OWNER_BYTES_MAX, TABLES_MAX, check_column_name, check_length, check_tags, check_thing_name,
-};
+use super::names::{BUCKETS_MAX, ENTITIES_MAX, KEY_COLUMNS_MAX, TABLES_MAX, check_column_name, check_thing_name};
 use super::setting::Setting;
-use super::types::{print_type, stored_type};
-use super::value::{one_from_json, to_json};
+use super::types::print_type;
 use crate::error::{Error, Kind, Result};
 
+mod checks;
+mod feature;
 mod json;
+
+pub(super) use checks::{check_columns, check_table};
+pub use feature::FeatureDeclaration;
 
 /// One change of the catalog.
 #[derive(Debug, Clone)]
@@ -85,23 +84,6 @@ pub struct TableDeclaration {
     pub settings: Vec<Setting>,
     /// Whether an equal table may already be there.
     pub if_not_exists: bool,
-}
-
-/// The declaration of a feature.
-#[derive(Debug, Clone)]
-pub struct FeatureDeclaration {
-    /// The name.
-    pub name: String,
-    /// The type, which readers get.
-    pub data_type: DataType,
-    /// How old a winning cell may be.
-    pub max_age: MaxAge,
-    /// What deleted, expired and never answer, as JSON; `None` is null.
-    pub default: Option<Value>,
-    /// What it is.
-    pub description: String,
-    /// Free words such as `pii`.
-    pub tags: Vec<String>,
 }
 
 impl Change {
@@ -265,41 +247,6 @@ fn already_there(what: &str, name: &str, if_not_exists: bool, declared: &Value, 
     }
 }
 
-impl FeatureDeclaration {
-    /// The feature as declared, with the number that `id` is.
-    pub(super) fn feature(&self, id: u32) -> Result<Feature> {
-        check_column_name("feature", &self.name)?;
-        let what = format!("feature `{}`", self.name);
-        let default = self.default.as_ref().map(|value| default_of(value, &what, &self.data_type)).transpose()?;
-        check_length(&format!("the description of {what}"), &self.description, DESCRIPTION_BYTES_MAX)?;
-        check_tags(&what, &self.tags)?;
-        Ok(Feature {
-            id,
-            name: self.name.clone(),
-            data_type: self.data_type.clone(),
-            max_age: self.max_age,
-            default,
-            description: self.description.clone(),
-            tags: self.tags.clone(),
-        })
-    }
-}
-
-/// A default in the one form that its value has, so that equal declarations are equal.
-fn default_of(value: &Value, what: &str, data_type: &DataType) -> Result<Value> {
-    let length = value.to_string().len();
-    if length > DEFAULT_BYTES_MAX {
-        return Err(Error::invalid(format!(
-            "the default of {what} has {length} bytes, at most {DEFAULT_BYTES_MAX} are allowed"
-        )));
-    }
-    let array = one_from_json(value, &stored_type(data_type)).and_then(|array| match beyond(&array) {
-        None => Ok(array),
-        Some(_) => Err(Error::invalid(format!("{value} is beyond {}", print_type(data_type)))),
-    });
-    array.and_then(|array| to_json(&array, 0)).map_err(|error| error.at(format!("default of {what}")))
-}
-
 impl TableDeclaration {
     /// The table as declared, of no entity yet.
     fn table(&self) -> Result<Table> {
@@ -339,38 +286,6 @@ impl TableDeclaration {
         take_id(catalog)?;
         Ok(catalog.tables.put(Arc::new(table)))
     }
-}
-
-/// Checks what a table decides by itself.
-pub(super) fn check_table(table: &Table) -> Result<()> {
-    let what = format!("table `{}`", table.name);
-    if table.features.len() > FEATURES_MAX {
-        let count = table.features.len();
-        return Err(Error::invalid(format!(
-            "{what} has {count} features, at most {FEATURES_MAX} are allowed; use several tables"
-        )));
-    }
-    check_length(&format!("the owner of {what}"), &table.owner, OWNER_BYTES_MAX)?;
-    check_length(&format!("the description of {what}"), &table.description, DESCRIPTION_BYTES_MAX)?;
-    check_tags(&what, &table.tags)
-}
-
-/// Refuses two columns of one name, whatever their roles.
-pub(super) fn check_columns(table: &Table, entity: &Entity) -> Result<()> {
-    let key = entity.key.iter().map(|column| (column.name.as_str(), "a key column of the entity"));
-    let row_id = table.row_id.iter().map(|column| (column.name.as_str(), "a row id column"));
-    let features = table.features.iter().map(|feature| (feature.name.as_str(), "a feature"));
-    let mut roles: hashbrown::HashMap<&str, &str> = hashbrown::HashMap::new();
-    for (name, role) in key.chain([(table.event_time.as_str(), "the event-time column")]).chain(row_id).chain(features)
-    {
-        let Some(other) = roles.insert(name, role) else { continue };
-        let both = if other == role { format!("{role} twice") } else { format!("{other} and {role}") };
-        return Err(Error::invalid(format!(
-            "in table `{}` the column `{name}` would be {both}; rename one",
-            table.name
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

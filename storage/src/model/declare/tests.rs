@@ -1,8 +1,10 @@
 //! Tests of declarations: what is taken, what is refused and with which words.
 
+use arrow_schema::DataType;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::catalog::MaxAge;
 use crate::model::describe::{describe_entity, describe_table, list_entities, list_tables};
 use crate::model::names::MAX_FUTURE_SKEW_DEFAULT;
 

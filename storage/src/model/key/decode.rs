@@ -5,7 +5,7 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 
-use super::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, shared};
+use super::column::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, shared};
 use crate::error::{Error, Kind, Result};
 
 /// The columns, of the declared types, whose rows encode to `keys`.

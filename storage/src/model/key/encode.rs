@@ -9,7 +9,8 @@ use arrow_array::{Array, ArrayRef, BinaryArray};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::DataType;
 
-use super::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, Keys, TERMINATOR, too_many};
+use super::column::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, TERMINATOR};
+use super::{Keys, too_many};
 use crate::error::Result;
 
 /// The encoded keys of the rows of `arrays`, which have the types that `columns` declare and hold no null.

@@ -1,8 +1,11 @@
 //! Tests of the key encoding.
 
-use arrow_array::{BooleanArray, Date32Array, FixedSizeBinaryArray, Int64Array, StringArray, UInt64Array};
+use arrow_array::{ArrayRef, BooleanArray, Date32Array, FixedSizeBinaryArray, Int64Array, StringArray, UInt64Array};
 use proptest::prelude::*;
 
+use arrow_schema::DataType;
+
+use super::column::shared;
 use super::*;
 use crate::error::Kind;
 

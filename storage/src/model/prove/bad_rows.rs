@@ -4,13 +4,23 @@
 
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 
-use super::BadRow;
 use crate::error::Error;
 
 /// The most bad rows that a report lists.
 pub const BAD_ROWS_REPORTED_MAX: usize = 1000;
 /// The most bad rows that the refusal of a batch lists.
 pub const BAD_ROWS_LISTED_MAX: usize = 100;
+
+/// A row that cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// The row, counted from 0 in the batch as sent.
+    pub row: u32,
+    /// The column that is wrong.
+    pub column: String,
+    /// Why.
+    pub reason: String,
+}
 
 /// The bad rows found so far: at most one entry for a row and column, and one for every column of a row that is wrong.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 
 use super::bad_rows::BadRows;
-use super::{Verb, WriteRequest};
+use super::request::{Verb, WriteRequest};
 use crate::error::{Error, Result};
 use crate::model::cast::{door_cast, misfit_reason};
 use crate::model::catalog::{Entity, Feature, Table, listed};

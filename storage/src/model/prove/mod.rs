@@ -19,53 +19,15 @@ use crate::time::Micros;
 
 mod bad_rows;
 mod columns;
+mod request;
 mod times;
 
-pub use bad_rows::{BAD_ROWS_LISTED_MAX, BAD_ROWS_REPORTED_MAX};
+pub use bad_rows::{BAD_ROWS_LISTED_MAX, BAD_ROWS_REPORTED_MAX, BadRow};
+pub use request::{Verb, WriteRequest};
 pub use times::{EVENT_TIME_MAX, EVENT_TIME_MIN};
 
 use bad_rows::BadRows;
 use columns::Roles;
-
-/// What a batch is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verb {
-    /// Write rows.
-    Write,
-    /// End entities.
-    Delete,
-    /// Take back identities, or the named cells of them.
-    Retract {
-        /// The features whose cells are taken back; empty for whole rows.
-        features: Vec<String>,
-    },
-}
-
-/// What a client says about its batches.
-#[derive(Debug, Clone)]
-pub struct WriteRequest {
-    /// The table.
-    pub table: String,
-    /// What to do.
-    pub verb: Verb,
-    /// Whether a null cell is absent rather than an explicit null.
-    pub nulls_absent: bool,
-    /// The column that brings the ingest times of a history load.
-    pub ingest_time: Option<String>,
-    /// Whether bad rows are left out and reported rather than refusing the batch.
-    pub report_bad_rows: bool,
-}
-
-/// A row that cannot be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadRow {
-    /// The row, counted from 0 in the batch as sent.
-    pub row: u32,
-    /// The column that is wrong.
-    pub column: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// A batch after the door.
 #[derive(Debug)]

@@ -1,0 +1,15 @@
+//! Where reads find the state behind names.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::catalog::{Entity, Table};
+use crate::view::{EntityState, TableState};
+
+/// The state of an open database, as plans and moments need it.
+pub(crate) trait States: std::fmt::Debug {
+    fn table_state(&self, table: &Table) -> Result<Arc<TableState>>;
+    fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>>;
+    /// Whether the history of the table is complete.
+    fn is_sealed(&self, table: u32) -> bool;
+}
