@@ -78,7 +78,7 @@ def test_a_message_over_a_limit(fresh: Start, flags: list[str], setting: str, da
 
 
 def test_a_message_that_grows_when_it_is_decompressed(fresh: Start) -> None:
-    server = fresh("--decoded-bytes-max", "1MiB")
+    server = fresh("--decoded-bytes-max", "1MiB", "--message-bytes-max", "1MiB")
     with firndb.connect(server.url) as client, raw.connect(server.url) as plain:
         create(client)
         batch = rows(1, s=["x" * 4 * MIB]).to_batches()[0]

@@ -93,7 +93,7 @@ def test_every_fixed_limit_is_in_the_table_with_its_value() -> None:
     for (name, file), value in documented.items():
         constants = dict(constant.findall((PROJECT / file).read_text()))
         assert value == eval(constants[name]), name
-    for file in ("names.rs", "key.rs", "types.rs"):
+    for file in ("names.rs", "key/mod.rs", "types/mod.rs"):
         path = f"storage/src/model/{file}"
         for name, _ in constant.findall((PROJECT / path).read_text()):
             assert (name, path) in documented, f"{name} of {path} is not in the table"
@@ -122,7 +122,7 @@ def test_flags_win_over_variables_and_variables_over_the_file(fresh: Start, tmp_
     ("flags", "text", "message"),
     [
         (["--listen", "0.0.0.0:0"], "", "--insecure"),
-        (["--wal-age-max", "90"], "", "such as 90s"),
+        (["--wal-age-max", "90"], "", 'such as "90s"'),
         (["--message-bytes-max", "9TiB"], "", "out of range"),
         ([], "wal_age = '9s'", "unknown setting `wal_age`"),
         ([], "wal_age_max = 9.5", "wal_age_max"),

@@ -89,7 +89,7 @@ impl Checked {
         let ingest_times = roles.ingest_time.as_ref().map(|given| times::ingest_times(given, now, bad)).transpose()?;
         let event_times = times::event_times(&roles.event_time, table, bad)?;
         if !matches!(request.verb, Verb::Retract { .. }) {
-            let known = ingest_times.as_deref();
+            let known = roles.ingest_time.as_ref().zip(ingest_times.as_deref());
             times::check_future_skew(&roles.event_time, &event_times, known, now, table.max_future_skew, bad);
         }
         let (row_ids, row_ids_present) = columns::row_ids(table, request, roles, bad)?;

@@ -531,6 +531,10 @@ fn a_row_with_several_bad_columns_is_reported_once_for_each() {
     let columns = with(columns, "landed", times(&[5, NOW + 1]));
     let expected = [at(1, "origin"), at(1, "landed"), at(1, "observed"), at(1, "wind")];
     assert_eq!(reported(&history, &columns), expected);
+    // Without an ingest time nothing is said of how far the event lies after it.
+    let unknown = array(TimestampMicrosecondArray::from(vec![Some(5), None]));
+    let unknown = with(with(weather(2), "observed", times(&[0, NOW])), "landed", unknown);
+    assert_eq!(reported(&history, &unknown), [at(1, "landed")]);
     // One column that is wrong in two ways, or in two roles, is one entry.
     let same = WriteRequest { ingest_time: Some("observed".to_owned()), ..request("weather") };
     let nulls = array(TimestampMicrosecondArray::from(vec![Some(1), None]));

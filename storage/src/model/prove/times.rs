@@ -85,22 +85,25 @@ fn checked(
     Ok(times)
 }
 
-/// Marks the rows whose event time is further after their ingest time than the table allows.
+/// Marks the rows whose event time is further after their ingest time than the table allows; `ingest_times` are those of a
+/// column. Where it is null nothing is known to be compared with.
 pub(super) fn check_future_skew(
     given: &Given<'_>,
     event_times: &ScalarBuffer<i64>,
-    ingest_times: Option<&[i64]>,
+    ingest_times: Option<(&Given<'_>, &[i64])>,
     now: Micros,
     skew_max: Option<i64>,
     bad: &mut BadRows,
 ) {
     let Some(skew_max) = skew_max else { return };
-    let known = |row: usize| ingest_times.map_or(now, |times| times[row]);
+    let known = |row: usize| ingest_times.map_or(now, |(_, times)| times[row]);
     let latest = event_times.iter().copied().max().unwrap_or(i64::MIN);
     if ingest_times.is_none() && latest <= now.saturating_add(skew_max) {
         return;
     }
-    let late = |row: &usize| !bad.is_bad(*row, given.name) && event_times[*row] > known(*row).saturating_add(skew_max);
+    let is_bad =
+        |row: usize| bad.is_bad(row, given.name) || ingest_times.is_some_and(|(known, _)| known.array.is_null(row));
+    let late = |row: &usize| event_times[*row] > known(*row).saturating_add(skew_max) && !is_bad(*row);
     let rows: Vec<usize> = (0..event_times.len()).filter(late).collect();
     bad.add(given.name, rows.into_iter(), |row| {
         format!(
