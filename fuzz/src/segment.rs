@@ -106,8 +106,8 @@ fn rows_of(run: &Run) -> Result<Vec<Row>> {
 fn cell_of(column: &Column, row: u32) -> Result<Option<ArrayRef>> {
     let Some(position) = column.position(row)? else { return Ok(None) };
     column.check(position)?;
-    let (window, index) = column.locate(position);
-    let cell = column.window(window)?.slice(index as usize, 1);
+    let (stretch, index) = column.locate(position);
+    let cell = column.stretch(stretch)?.slice(index as usize, 1);
     assert_eq!(cell.to_data(), column.values()?.slice(position as usize, 1).to_data());
     if let Some(fixed) = column.fixed() {
         let position = position as usize;

@@ -27,7 +27,7 @@ use tonic::server::NamedService;
 use tower_service::Service;
 
 use crate::metrics::Metrics;
-use crate::status::exhausted;
+use crate::refusal::exhausted;
 
 /// The most that the transport is handed at once, and holds for a client that stopped: a message as most clients take
 /// it. Cutting costs time, so only larger messages, which a command must ask for, are cut.

@@ -15,10 +15,10 @@ pub mod logging;
 pub mod metrics;
 pub mod monitor;
 mod print;
+pub mod refusal;
 pub mod service;
 pub mod serving_thread;
 pub mod signals;
-pub mod status;
 mod transfer;
 
 use std::net::SocketAddr;

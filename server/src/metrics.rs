@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tonic::Code;
 
-use crate::status;
+use crate::refusal;
 
 /// The call that a number is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,7 +90,7 @@ impl Metrics {
 
     /// Counts a failed request.
     pub fn failed(&self, call: &'static str, code: Code) {
-        self.failures.get_or_create(&Failure { call, code: status::name(code) }).inc();
+        self.failures.get_or_create(&Failure { call, code: refusal::name(code) }).inc();
     }
 
     /// Counts `call` as open until the guard is dropped.

@@ -7,8 +7,8 @@
 //! being dropped.
 //!
 //! It counts what it is told, not what an allocator gives. Memtables, writes that wait for the log, and mapped files are
-//! not in it: they have limits of their own. Nor are merges and the building of packs, whose memory goes by the rows of
-//! a segment and by the width of a row.
+//! not in it: they have limits of their own. Merges and the building of packs take what they need, about: others wait for
+//! them, so that they cannot.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -7,8 +7,8 @@
 //!
 //! Columns of segments are lazy: opening one touches none of its bytes. Values of fixed width are read in place
 //! through [`Column::fixed`] after [`Column::check`]: they lie one after another, or, in a *strip*, beside those of other
-//! features of their row. All others come in *windows*, Arrow arrays of a power of two values each, which are checked
-//! and validated whole when first asked for, so that reading one string of a large column costs one window.
+//! features of their row. All others come in *stretches*, Arrow arrays of a power of two values each, which are checked
+//! and validated whole when first asked for, so that reading one string of a large column costs one stretch.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::error::Result;
 pub(crate) use crate::fixed_values::Fixed;
 pub use crate::fixed_values::{FixedValues, Nulls, fixed_width};
 use crate::prefetch::prefetch;
-use crate::segment::checks::{Checks, Part};
-use crate::segment::directory::BlockRanks;
+use crate::segment::checks::{Checks, Elements};
+use crate::segment::directory::NearRanks;
 use crate::segment::mapped::Mapped;
 
 /// The cells of one feature.
@@ -48,9 +48,9 @@ pub(crate) enum Presence {
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     /// A bit per row.
-    pub(crate) words: Part<u64>,
+    pub(crate) words: Elements<u64>,
     /// The ones before each 512 rows.
-    pub(crate) ranks: Part<u32>,
+    pub(crate) ranks: Elements<u32>,
     /// First-touch checks of the file.
     pub(crate) checks: Checks,
 }
@@ -156,7 +156,7 @@ impl Column {
     }
 
     /// Checks the bytes of the value at `position`, at first touch: before it is read through [`Column::fixed`], or
-    /// through the window of a column of fixed width.
+    /// through the stretch of a column of fixed width.
     #[inline]
     pub fn check(&self, position: u32) -> Result<()> {
         match &self.values {
@@ -189,7 +189,7 @@ impl Column {
         }
     }
 
-    /// Checks all bytes of the column, and that windows are what they should be.
+    /// Checks all bytes of the column, and that stretches are what they should be.
     pub fn verify(&self) -> Result<()> {
         if let Presence::Packed(Packed { words, ranks, checks }) = &self.presence {
             checks.bytes(words.all())?;
@@ -212,7 +212,7 @@ impl Column {
         }
     }
 
-    /// The window that holds the value at `position`, and its index therein.
+    /// The stretch that holds the value at `position`, and its index therein.
     #[inline]
     pub fn locate(&self, position: u32) -> (u32, u32) {
         match &self.values {
@@ -221,12 +221,12 @@ impl Column {
         }
     }
 
-    /// An array of consecutive values (see [`Column::locate`]): all of them in memory; else a validated window of them.
+    /// An array of consecutive values (see [`Column::locate`]): all of them in memory; else a validated stretch of them.
     /// Of values of fixed width [`Column::check`] is still due for each.
-    pub fn window(&self, window: u32) -> Result<ArrayRef> {
+    pub fn stretch(&self, stretch: u32) -> Result<ArrayRef> {
         match &self.values {
             Values::Memory { array, .. } => Ok(Arc::clone(array)),
-            Values::Mapped(values) => values.window(window),
+            Values::Mapped(values) => values.stretch(stretch),
         }
     }
 
@@ -247,8 +247,8 @@ impl Column {
         }
     }
 
-    /// All values as one array. If they lie in several windows of a file, this makes and keeps a copy in memory: reads
-    /// of a few values go through [`Column::window`].
+    /// All values as one array. If they lie in several stretches of a file, this makes and keeps a copy in memory: reads
+    /// of a few values go through [`Column::stretch`].
     pub fn values(&self) -> Result<&ArrayRef> {
         match &self.values {
             Values::Memory { array, .. } => Ok(array),
@@ -269,4 +269,4 @@ impl Column {
 
 /// Around which row of a column a position was sought last.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct PositionHint(BlockRanks);
+pub struct PositionHint(NearRanks);

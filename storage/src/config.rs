@@ -53,7 +53,7 @@ pub struct Options {
     /// How long one of them waits for its share of `request_bytes_max`.
     pub request_wait_max: Duration,
     /// Bytes of answers' memory that are kept for the next answers instead of being given back to the system.
-    pub spare_blocks_bytes_max: u64,
+    pub spare_slabs_bytes_max: u64,
     /// Threads that join and scan use.
     pub reader_threads: usize,
     /// Producers that one table remembers.
@@ -94,7 +94,7 @@ impl Options {
             scrub_bytes_per_second: 8 * MIB,
             request_bytes_max: 1024 * MIB,
             request_wait_max: Duration::from_secs(30),
-            spare_blocks_bytes_max: 256 * MIB,
+            spare_slabs_bytes_max: 256 * MIB,
             reader_threads: std::thread::available_parallelism().map_or(2, usize::from),
             producers_max: 10_000,
             background: true,
@@ -112,7 +112,7 @@ impl Options {
             ("segment_bytes_max", self.segment_bytes_max, 1, 1 << 31),
             ("segment_groups_max", self.segment_groups_max as u64, 8, 1 << 16),
             ("request_bytes_max", self.request_bytes_max, 1 << 20, 1 << 50),
-            ("spare_blocks_bytes_max", self.spare_blocks_bytes_max, 0, 1 << 40),
+            ("spare_slabs_bytes_max", self.spare_slabs_bytes_max, 0, 1 << 40),
             ("reader_threads", self.reader_threads as u64, 1, 1024),
             ("producers_max", self.producers_max as u64, 1, 1 << 24),
         ];

@@ -17,11 +17,11 @@ use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, c
 use crate::compaction;
 use crate::config::Options;
 use crate::engine::Engine;
-use crate::erase::ErasePlan;
+use crate::erase::ErasePrefixes;
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
 use crate::model::batch::WriteBatch;
-use crate::model::cast::door_cast;
+use crate::model::cast::key_values;
 use crate::model::catalog::Catalog;
 use crate::model::declare::Change;
 use crate::model::key;
@@ -29,7 +29,7 @@ use crate::model::prove::{Proven, WriteRequest, prove};
 use crate::position::Position;
 use crate::purge::purge;
 use crate::read::plan::entity_of;
-use crate::read::scan::{self, ScanParts};
+use crate::read::scan::{self, ScanInputs};
 use crate::read::states::States;
 use crate::read::{Answer, Moment, Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
@@ -51,11 +51,11 @@ pub struct EraseRequest {
 /// An open database. Cloning is cheap; the last clone that goes closes it.
 #[derive(Debug, Clone)]
 pub struct Database {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Inner {
     engine: Arc<Engine>,
     queue: Arc<Queue>,
     threads: Mutex<Threads>,
@@ -77,20 +77,20 @@ impl Database {
         let committer = spawn("firn-commit", &engine, &queue, move |_, queue| committer.run(queue))?;
         let threads = Mutex::new(Threads { committer: Some(committer), background: Vec::new() });
         // From here on dropping it stops what was started.
-        let shared = Arc::new(Shared { engine, queue, threads });
+        let inner = Arc::new(Inner { engine, queue, threads });
         if in_background {
-            shared.threads.lock().background = background::start(&shared.engine, &shared.queue)?;
+            inner.threads.lock().background = background::start(&inner.engine, &inner.queue)?;
         }
-        Ok(Self { shared })
+        Ok(Self { inner })
     }
 
     /// Stops background work, finishes what was accepted, and closes the log cleanly.
     pub fn close(&self) -> Result<()> {
-        self.shared.close()
+        self.inner.close()
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        &self.shared.engine
+        &self.inner.engine
     }
 
     /// The newest schema.
@@ -136,19 +136,19 @@ impl Database {
     /// Calls `ready` with room for a batch of about `bytes` ([`batch_bytes`](crate::commit::batch_bytes)) on its way through the log as soon as there is
     /// some, perhaps at once, perhaps on the log's thread; or with why there never will be.
     pub fn reserve_then(&self, bytes: u64, ready: Done<Reservation>) {
-        self.shared.queue.admission().reserve_then(bytes, ready);
+        self.inner.queue.admission().reserve_then(bytes, ready);
     }
 
     /// Room for a batch of about `bytes` ([`batch_bytes`](crate::commit::batch_bytes)), waiting for it no longer than `wait`.
     pub fn reserve(&self, bytes: u64, wait: Duration) -> Result<Reservation> {
-        self.shared.queue.admission().reserve(bytes, wait)
+        self.inner.queue.admission().reserve(bytes, wait)
     }
 
     /// Sends `batch` to the log, if there is room now. Calls of one thread are committed in their order; `done` is called
     /// once the batch is durable and readable, or refused, perhaps on the log's thread, and must be quick.
     pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
         let sent = Prepared::new(self.engine(), batch).and_then(|prepared| {
-            let room = self.shared.queue.admission().try_reserve(prepared.bytes_on_the_way())?;
+            let room = self.inner.queue.admission().try_reserve(prepared.bytes_on_the_way())?;
             Ok(Prepared { room: Some(Arc::new(room)), ..prepared })
         });
         self.send(sent, done);
@@ -164,7 +164,7 @@ impl Database {
 
     fn send(&self, prepared: Result<Prepared>, done: Done<Committed>) {
         match prepared {
-            Ok(prepared) => self.shared.queue.put(Job::Write(Box::new(prepared), done)),
+            Ok(prepared) => self.inner.queue.put(Job::Write(Box::new(prepared), done)),
             Err(error) => done.answer(Err(error)),
         }
     }
@@ -183,7 +183,7 @@ impl Database {
             // The receiver is gone only if the waiting thread panicked.
             let _ = send.send(answer);
         });
-        self.shared.queue.put(job(done));
+        self.inner.queue.put(job(done));
         receive.recv().map_err(|_| closed())?
     }
 
@@ -207,18 +207,13 @@ impl Database {
                     key.name
                 )));
             }
-            if values.logical_nulls().is_some_and(|nulls| nulls.null_count() > 0) {
-                return Err(Error::invalid(format!("key column {name:?} of an erase has a null; give a value")));
-            }
-            let cast =
-                door_cast(values, &key.data_type).and_then(|cast| cast.into_whole(values.as_ref(), &key.data_type));
-            arrays.push(cast.map_err(|error| error.at(format!("key column {name:?}")))?);
+            arrays.push(key_values(values, key, &|| format!("key column {name:?} of the erase"))?);
         }
         let prefixes = key::encode(&entity.key[..columns], &arrays)?;
         let state = self.engine().entity_state(entity)?;
-        let erase = state.look_up(ErasePlan::new(entity.id, columns, &prefixes, request.block))?;
+        let erase = state.look_up(ErasePrefixes::new(entity.id, columns, &prefixes, request.block))?;
         let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(erase), done))?;
-        let purged = purge(self.engine(), &self.shared.queue, &state, sequence)?;
+        let purged = purge(self.engine(), &self.inner.queue, &state, sequence)?;
         let erasures = state.erasures.load();
         let receipt = erasures.receipt(sequence);
         Ok(json!({
@@ -234,13 +229,13 @@ impl Database {
     /// Writes the memtables of one table, or of all of `catalog`, to segments.
     pub fn flush(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
         let tables = named_tables(self.engine(), catalog, table)?;
-        flush(self.engine(), &self.shared.queue, &tables)
+        flush(self.engine(), &self.inner.queue, &tables)
     }
 
     /// Flushes, then merges the segments of one table, or of all of `catalog`, and builds fresh latest packs.
     pub fn compact(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
         let tables = named_tables(self.engine(), catalog, table)?;
-        flush(self.engine(), &self.shared.queue, &tables)?;
+        flush(self.engine(), &self.inner.queue, &tables)?;
         compaction::compact_all(self.engine(), &tables)
     }
 
@@ -370,7 +365,7 @@ impl Database {
         let entity = entity_of(catalog, &table)?;
         let state = engine.entity_state(&entity)?;
         let table_state = engine.table_state(&table)?;
-        Ok(Arc::new(scan::plan(request, ScanParts { table, entity, state, table_state, snapshot })?))
+        Ok(Arc::new(scan::plan(request, ScanInputs { table, entity, state, table_state, snapshot })?))
     }
 }
 
@@ -388,7 +383,7 @@ fn in_version(schema_version: Option<u64>, error: Error) -> Error {
     }
 }
 
-impl Shared {
+impl Inner {
     fn close(&self) -> Result<()> {
         let mut threads = self.threads.lock();
         recovery::begin_close(&self.engine);
@@ -401,7 +396,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for Inner {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the database did not close cleanly; the next opening recovers");

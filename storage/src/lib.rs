@@ -18,6 +18,7 @@ pub mod erase;
 pub mod error;
 pub(crate) mod fixed_values;
 pub mod flush;
+mod gather;
 pub mod horizon;
 pub mod ingest_clock;
 pub mod io;

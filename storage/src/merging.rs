@@ -79,6 +79,8 @@ pub(crate) fn merge_runs(
         },
         cancelled: &|| engine.is_closing(),
     };
+    let bytes = merge.memory_bytes();
+    let _memory = engine.resources.budget.take(bytes, bytes);
     let metas = merge.run()?;
     let opened = metas.iter().map(|meta| segment::open(&engine.files, meta).map(Arc::new));
     let runs = opened.collect::<Result<Vec<_>>>()?;

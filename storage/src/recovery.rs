@@ -16,7 +16,7 @@ use crate::commit::{
 use crate::config::Options;
 use crate::dictionary::Dictionary;
 use crate::engine::{Engine, Registry, Signal};
-use crate::erase::{ErasePlan, Erasures, Secret, decode_bitmap};
+use crate::erase::{ErasePrefixes, Erasures, Secret, decode_bitmap};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
@@ -29,7 +29,7 @@ use crate::poison::{Poison, Watched};
 use crate::position::Log;
 use crate::published::Published;
 use crate::read::Resources;
-use crate::read::block::SpareBlocks;
+use crate::read::slab::SpareSlabs;
 use crate::retired::Retired;
 use crate::segment;
 use crate::statistics::Statistics;
@@ -64,8 +64,8 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
     let skew = options.clock_skew_max;
     let budget = Budget::new(options.request_bytes_max, options.request_wait_max);
-    let blocks = Arc::new(SpareBlocks::new(options.spare_blocks_bytes_max as usize));
-    let resources = Arc::new(Resources { clock: Arc::clone(&clock), blocks, budget });
+    let slabs = Arc::new(SpareSlabs::new(options.spare_slabs_bytes_max as usize));
+    let resources = Arc::new(Resources { clock: Arc::clone(&clock), slabs, budget });
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
         published,
@@ -367,7 +367,7 @@ impl Replayed<'_> {
     }
 
     fn erase(&mut self, record: &Record<'_>) -> Result<Subject> {
-        let plan = ErasePlan::decode(record.payload)?;
+        let plan = ErasePrefixes::decode(record.payload)?;
         self.ingest_time = self.ingest_time.max(record.ingest_time);
         let through = self.state.entities.get(&plan.entity).map_or(0, |entity| entity.through);
         let subject = Subject::Entity(plan.entity);

@@ -18,7 +18,7 @@ use crate::manifest::ManifestState;
 use crate::recovery::next_number;
 use crate::segment;
 use crate::time::{Clock, Sequence};
-use crate::verify::{Damage, Part, Report, Survey, is_of};
+use crate::verify::{Broken, Damage, Report, Survey, is_of};
 use crate::wal;
 
 /// How many sequences are passed over after commits were lost, so that none of theirs is given again. Damaged records
@@ -54,8 +54,8 @@ pub fn repair(files: &Arc<dyn Files>, clock: &dyn Clock, drop_damaged: bool) -> 
     }
     let mut state = ManifestState::clone(&manifest.state);
     state.next_number = next_number(files, &state)?;
-    for (part, file) in &survey.broken {
-        if repairing.part(*part, file, &mut state, clock)? {
+    for (broken, file) in &survey.broken {
+        if repairing.mend(*broken, file, &mut state, clock)? {
             mended.push(file.as_str());
         }
     }
@@ -79,29 +79,29 @@ struct Repairing<'a> {
 }
 
 impl Repairing<'_> {
-    /// Mends one part in `state`; whether it could be.
-    fn part(&mut self, part: Part, file: &str, state: &mut ManifestState, clock: &dyn Clock) -> Result<bool> {
-        match part {
-            Part::Manifest | Part::Versions => return Ok(false),
-            Part::Ceiling => {
+    /// Mends what is `broken` in `state`; whether it could be.
+    fn mend(&mut self, broken: Broken, file: &str, state: &mut ManifestState, clock: &dyn Clock) -> Result<bool> {
+        match broken {
+            Broken::Manifest | Broken::Versions => return Ok(false),
+            Broken::Ceiling => {
                 let copy = copy_aside(self.files, CEILING)?;
                 self.done.set_aside.push(copy);
                 renew_ceiling(self.files, clock.now().max(state.ingest_time))?;
                 self.say("wrote a new ceiling above the time of now");
             }
-            Part::Pack { table, number } => {
+            Broken::Pack { table, number } => {
                 self.move_aside(file)?;
                 let Some(kept) = state.tables.get_mut(&table) else { return Ok(false) };
                 kept.packs.retain(|entry| entry.meta.number != number);
                 self.say(format!("left {file} out; compaction makes a new latest pack"));
             }
-            Part::Dictionary { entity, bucket, number, lost } => {
+            Broken::Dictionary { entity, bucket, number, lost } => {
                 if lost && !self.drop_damaged {
                     return Ok(false);
                 }
                 self.dictionary(state, (entity, bucket, number), file)?;
             }
-            Part::Erasures { entity } => {
+            Broken::Erasures { entity } => {
                 let Some(kept) = state.entities.get_mut(&entity).filter(|_| self.drop_damaged) else {
                     return Ok(false);
                 };
@@ -109,13 +109,13 @@ impl Repairing<'_> {
                 self.move_aside(file)?;
                 self.say(format!("gave up {file}: the receipts of erases, and which entities take no more rows"));
             }
-            Part::Segment { table, bucket, number } => {
+            Broken::Segment { table, bucket, number } => {
                 if !self.drop_damaged {
                     return Ok(false);
                 }
                 self.segment(state, table, bucket, number)?;
             }
-            Part::Log { cut } => {
+            Broken::Log { cut } => {
                 if cut && !self.drop_damaged {
                     return Ok(false);
                 }
@@ -178,12 +178,12 @@ impl Repairing<'_> {
     }
 
     /// What may be done only once the new manifest is durable.
-    fn finish(&mut self, broken: &[(Part, String)], wal_first: u64) -> Result<()> {
+    fn finish(&mut self, broken: &[(Broken, String)], wal_first: u64) -> Result<()> {
         for file in std::mem::take(&mut self.obsolete) {
             self.files.remove(&file)?;
         }
-        for (part, _) in broken {
-            let Part::Log { cut } = part else { continue };
+        for (what, _) in broken {
+            let Broken::Log { cut } = what else { continue };
             if *cut && !self.drop_damaged {
                 continue;
             }

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 use crate::dictionary::Dictionary;
-use crate::erase::{Erase, ErasePlan, Erasures, Receipt};
+use crate::erase::{Erase, ErasePrefixes, Erasures, Receipt};
 use crate::error::Result;
 use crate::horizon::Ages;
 pub use crate::horizon::Horizon;
@@ -304,9 +304,9 @@ impl EntityState {
         Self { id: declared.id, declared, dictionaries, erasures: ArcSwap::new(erasures), listed_erasures }
     }
 
-    /// Looks up what `plan` names.
-    pub fn look_up(&self, plan: ErasePlan) -> Result<Erase> {
-        Erase::new(plan, &self.declared, &self.dictionaries, self.erasures.load().secret())
+    /// Looks up what `prefixes` names.
+    pub fn look_up(&self, prefixes: ErasePrefixes) -> Result<Erase> {
+        Erase::new(prefixes, &self.declared, &self.dictionaries, self.erasures.load().secret())
     }
 
     /// Applies an erase: its entities are invisible when this returns. For the log's one writer.

@@ -14,7 +14,7 @@ use super::remote::{connect, server_flag};
 use crate::config::parse_bytes;
 use crate::print::{count, say};
 use crate::transfer::bad_rows::BadRowsFile;
-use crate::transfer::history::Plan;
+use crate::transfer::history::Reading;
 use crate::transfer::send::{Summary, Upload};
 use crate::transfer::shape::Shape;
 use crate::transfer::source::{Source, content_hash, name_of};
@@ -68,28 +68,29 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let client = connect(matches).await?;
     let shape = Shape::ask(&client, text("table").unwrap_or_default()).await?;
-    let mut plan = plan(matches, shape)?;
-    if plan.mapping.history && plan.shape.sealed {
+    let mut reading = reading(matches, shape)?;
+    if reading.mapping.history && reading.shape.sealed {
         return Err(format!(
             "table {} is sealed: its history is complete, and rows with ingest times of their own come too late",
-            plan.shape.table
+            reading.shape.table
         ));
     }
-    plan.put.producer = Some(match text("producer") {
+    reading.put.producer = Some(match text("producer") {
         Some(name) => name.to_owned(),
-        None => producer(&plan)?,
+        None => producer(&reading)?,
     });
-    let unused = plan.unused()?;
+    let unused = reading.unused()?;
     if !unused.is_empty() {
-        say(&format!("not in table {}, so passed over: {}", plan.shape.table, unused.join(", ")));
+        say(&format!("not in table {}, so passed over: {}", reading.shape.table, unused.join(", ")));
     }
-    let bad_rows = text("bad-rows").map(|path| BadRowsFile::open(Path::new(path), &plan.shape, plan.mapping.history));
+    let bad_rows =
+        text("bad-rows").map(|path| BadRowsFile::open(Path::new(path), &reading.shape, reading.mapping.history));
     let started = Instant::now();
-    let table = plan.shape.table.clone();
-    let producer = plan.put.producer.as_deref().unwrap_or_default();
+    let table = reading.shape.table.clone();
+    let producer = reading.put.producer.as_deref().unwrap_or_default();
     let applied = client.producer(&table, producer).await.map_err(|error| error.to_string())?.unwrap_or(0);
-    let upload = Upload::new(&client, applied, bad_rows.transpose()?, bar(plan.rows()?));
-    let summary = send(plan, upload).await?;
+    let upload = Upload::new(&client, applied, bad_rows.transpose()?, bar(reading.rows()?));
+    let summary = send(reading, upload).await?;
     if matches.get_flag("seal") {
         client.seal_table(&table).await.map_err(|error| error.to_string())?;
     }
@@ -97,7 +98,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-fn plan(matches: &ArgMatches, shape: Shape) -> Result<Plan> {
+fn reading(matches: &ArgMatches, shape: Shape) -> Result<Reading> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let files = matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from);
     let source = |path: PathBuf| Ok(Source { format: Format::of(&path, text("format"))?, path });
@@ -118,25 +119,25 @@ fn plan(matches: &ArgMatches, shape: Shape) -> Result<Plan> {
     let batch_rows = batch_rows.parse().ok().filter(|rows| (1..=1 << 24).contains(rows));
     let batch_rows = batch_rows.ok_or("--batch-rows is a number from 1 to 16777216")?;
     let sort_bytes_max = parse_bytes(text("sort-bytes-max").unwrap_or_default())?;
-    Ok(Plan { sources, shape, mapping, put, batch_rows, sort_bytes_max })
+    Ok(Reading { sources, shape, mapping, put, batch_rows, sort_bytes_max })
 }
 
 /// A name that the same files, cut into the same pieces, have again. How bad rows are treated is no part of it.
-fn producer(plan: &Plan) -> Result<String> {
-    let content = content_hash(&plan.sources)?;
-    let put = Put { report_bad_rows: false, ..plan.put.clone() };
-    let formats: Vec<Format> = plan.sources.iter().map(|source| source.format).collect();
+fn producer(reading: &Reading) -> Result<String> {
+    let content = content_hash(&reading.sources)?;
+    let put = Put { report_bad_rows: false, ..reading.put.clone() };
+    let formats: Vec<Format> = reading.sources.iter().map(|source| source.format).collect();
     // Whether the table is sealed is no part of it: the first batch seals it.
-    let columns: Vec<_> = plan.shape.columns().collect();
+    let columns: Vec<_> = reading.shape.columns().collect();
     let version = env!("CARGO_PKG_VERSION");
-    let how = format!("{version} {:?} {put:?} {} {formats:?} {columns:?}", plan.mapping, plan.batch_rows);
+    let how = format!("{version} {:?} {put:?} {} {formats:?} {columns:?}", reading.mapping, reading.batch_rows);
     Ok(format!("import-{content:016x}{:016x}", xxhash_rust::xxh3::xxh3_64(how.as_bytes())))
 }
 
 /// Reads on a thread of its own and sends what comes.
-async fn send(plan: Plan, mut upload: Upload<'_>) -> Result<Summary> {
+async fn send(reading: Reading, mut upload: Upload<'_>) -> Result<Summary> {
     let (pieces, mut queue) = mpsc::channel(READ_AHEAD);
-    let reading = tokio::task::spawn_blocking(move || plan.read(&mut |piece| pieces.blocking_send(piece).is_ok()));
+    let reading = tokio::task::spawn_blocking(move || reading.read(&mut |piece| pieces.blocking_send(piece).is_ok()));
     let mut sent = Ok(());
     while let (Some(piece), Ok(())) = (queue.recv().await, &sent) {
         sent = upload.send(piece).await;

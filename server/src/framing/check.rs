@@ -7,7 +7,7 @@ use arrow_ipc::{BodyCompressionMethod, Field, MetadataVersion, RecordBatch, Sche
 use tonic::Status;
 
 use crate::config::Limits;
-use crate::status::{exhausted, invalid};
+use crate::refusal::{exhausted, invalid};
 
 /// The version check of every message.
 pub(super) fn version(version: MetadataVersion) -> Result<(), Status> {

@@ -19,7 +19,7 @@ use tonic::Status;
 use super::plain::Plain;
 use super::{check, expansion};
 use crate::config::Limits;
-use crate::status::{exhausted, invalid};
+use crate::refusal::{exhausted, invalid};
 
 /// What a message held.
 #[derive(Debug)]

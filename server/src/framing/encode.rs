@@ -17,7 +17,7 @@ use firn_storage::read::PlainAnswer;
 use tonic::{Code, Status};
 
 use super::plain::Plain;
-use crate::status;
+use crate::refusal;
 
 /// What a Flight message takes beside its header, body and metadata.
 const ENVELOPE_BYTES: usize = 64;
@@ -109,7 +109,7 @@ impl Encoder {
                 // What the tracker believes to be sent never leaves.
                 let schema_sent_before = self.schema_message();
                 drop(schema_sent_before);
-                return Err(status::exhausted(format!(
+                return Err(refusal::exhausted(format!(
                     "row {row} of the answer takes a message of {largest} bytes; messages may have {} (max_message_bytes)",
                     self.message_bytes_max
                 )));
@@ -177,5 +177,5 @@ fn compact(batch: &RecordBatch, row: usize, rows: usize) -> Result<RecordBatch, 
 }
 
 fn unencodable(error: ArrowError) -> Status {
-    status::new(Code::Internal, &format!("the answer cannot be encoded: {error}"))
+    refusal::new(Code::Internal, &format!("the answer cannot be encoded: {error}"))
 }

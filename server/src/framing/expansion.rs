@@ -10,7 +10,7 @@ use arrow_schema::DataType;
 use tonic::Status;
 
 use crate::config::Limits;
-use crate::status::exhausted;
+use crate::refusal::exhausted;
 
 /// Refuses a batch whose dictionaries and views would become larger than a message may.
 pub(super) fn check(batch: &RecordBatch, limits: &Limits) -> Result<(), Status> {

@@ -59,9 +59,9 @@ impl Plain {
     pub(super) fn whole(&mut self, answer: &PlainAnswer, bytes_max: usize) -> Option<FlightData> {
         let rows = answer.rows();
         let widths = self.widths().filter(|widths| rows <= rows_max(widths, bytes_max))?;
-        let body: Bytes = match answer.blocks() {
-            [block] => Bytes::from_owner(Body(block.clone())),
-            blocks => blocks.iter().map(Buffer::as_slice).collect::<Vec<_>>().concat().into(),
+        let body: Bytes = match answer.slabs() {
+            [slab] => Bytes::from_owner(Body(slab.clone())),
+            slabs => slabs.iter().map(Buffer::as_slice).collect::<Vec<_>>().concat().into(),
         };
         Some(self.message_of(&widths, rows, body))
     }

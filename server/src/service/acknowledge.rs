@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tonic::Status;
 
-use crate::status::{from_error, new};
+use crate::refusal::{from_error, new};
 
 /// Bad rows that one acknowledgement lists; the count goes on.
 pub(super) const BAD_ROWS_MAX: usize = 1000;

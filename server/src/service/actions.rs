@@ -12,7 +12,7 @@ use super::convert;
 use super::resources::Pool;
 use super::resources::granted::{Entry, Granted};
 use crate::access::{Call, Method};
-use crate::status::{from_command, from_error, invalid, unimplemented};
+use crate::refusal::{from_command, from_error, invalid, unimplemented};
 
 /// What ListActions answers.
 pub(super) fn list() -> impl Iterator<Item = ActionType> {

@@ -20,7 +20,7 @@ use super::convert;
 use super::moment::Moment;
 use super::outgoing::Outgoing;
 use super::resources::granted::Granted;
-use crate::status::{self, from_error, invalid};
+use crate::refusal::{self, from_error, invalid};
 
 /// A lookup or a join, read but not yet planned.
 #[derive(Debug, Clone)]
@@ -202,12 +202,12 @@ impl Answering {
         self.digest = None;
         self.leaving = None;
         if !self.question.options.errors_in_band {
-            return Err(status::new(status.code(), &format!("request {request}: {}", status.message())));
+            return Err(refusal::new(status.code(), &format!("request {request}: {}", status.message())));
         }
         self.granted.resources().metrics.failed(self.question.call, status.code());
         self.failed = Some(request);
         self.chunks.give_up(request);
-        let metadata = Answer { request, last: true, error: Some(status::in_band(&status)), ..Answer::default() };
+        let metadata = Answer { request, last: true, error: Some(refusal::in_band(&status)), ..Answer::default() };
         self.outgoing.put(RecordBatch::new_empty(Arc::clone(self.outgoing.schema())), metadata);
         Ok(())
     }

@@ -19,7 +19,7 @@ use tonic::Status;
 use super::moment::Pinned;
 use super::resources::Pool;
 use super::resources::granted::Granted;
-use crate::status::from_error;
+use crate::refusal::from_error;
 
 /// An answer up to this size may be computed on the connection's own task.
 const INLINE_BYTES_MAX: u64 = 1 << 20;

@@ -20,7 +20,7 @@ use firn_storage::time::Micros;
 use tonic::Status;
 
 use crate::config::Limits;
-use crate::status::{from_error, invalid};
+use crate::refusal::{from_error, invalid};
 
 /// A lookup or a join as the engine asks for it.
 pub(super) fn point_request(

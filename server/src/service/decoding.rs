@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::resources::{Pool, Resources};
 use crate::framing::Decoder;
-use crate::status::invalid;
+use crate::refusal::invalid;
 
 /// Messages above this size are decoded on a thread of their own.
 const INLINE_BYTES_MAX: usize = 1 << 20;

@@ -4,6 +4,7 @@
 //! on one task without a hop. The transport polls only while the client takes what was sent: backpressure is the
 //! absence of polling.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
@@ -20,7 +21,7 @@ use super::streams::{Messages, Source, stream};
 use crate::access::Method;
 use crate::framing::Decoded;
 use crate::metrics::{Metrics, OpenGuard};
-use crate::status::{invalid, unavailable};
+use crate::refusal::{invalid, unavailable};
 
 /// The error of a join that was left open for too long.
 const SNAPSHOT_EXPIRED: &str = "the join's snapshot is older than snapshot-age-max; open another stream, with \"position\" to \
@@ -33,6 +34,8 @@ struct Exchange {
     decoding: Decoding,
     /// What is asked, until the columns of the requests are known.
     question: Option<(Granted, Question)>,
+    /// How long the command is.
+    command_bytes: usize,
     answering: Option<Answering>,
     open: Option<OpenGuard>,
     call: &'static str,
@@ -47,6 +50,7 @@ pub(super) fn serve(entry: Entry, input: Messages) -> impl Stream<Item = Result<
         entry,
         input,
         question: None,
+        command_bytes: 0,
         answering: None,
         open: None,
         call: "exchange",
@@ -127,24 +131,27 @@ impl Exchange {
 
     async fn receive(&mut self, message: FlightData) -> Result<(), Status> {
         if self.question.is_none() && self.answering.is_none() {
-            self.begin(&message)?;
+            self.begin(&message).await?;
         }
         let bytes = message.data_body.len();
         match self.decoding.run(bytes, move |decoder| decoder.decode(message)).await? {
             Decoded::Nothing | Decoded::Dictionary => Ok(()),
-            Decoded::Schema(schema) => self.plan(&schema),
+            Decoded::Schema(schema) => self.plan(schema).await,
             Decoded::Batch(batch) => self.ask(batch),
         }
     }
 
     /// Reads the command of the first message.
-    fn begin(&mut self, message: &FlightData) -> Result<(), Status> {
+    async fn begin(&mut self, message: &FlightData) -> Result<(), Status> {
         let descriptor = message.flight_descriptor.as_ref();
         let command = descriptor.map(|descriptor| &descriptor.cmd).filter(|command| !command.is_empty());
         let command = command.ok_or_else(|| {
             invalid("the first message has no command; put {\"lookup\":{…}} or {\"join\":{…}} in its descriptor")
         })?;
-        let question = question(self.entry.resources.command(command)?)?;
+        let resources = Arc::clone(&self.entry.resources);
+        let (bytes, command) = (command.len(), command.clone());
+        let question = self.entry.resources.of_command(bytes, move || question(resources.command(&command)?)).await?;
+        self.command_bytes = bytes;
         self.call = question.call;
         let granted = self.entry.authorize(Method::DoExchange, question.call)?;
         self.open = Some(self.entry.resources.metrics.open(question.call));
@@ -152,10 +159,11 @@ impl Exchange {
         Ok(())
     }
 
-    fn plan(&mut self, schema: &SchemaRef) -> Result<(), Status> {
+    async fn plan(&mut self, schema: SchemaRef) -> Result<(), Status> {
         let asked = self.question.take();
         let (granted, question) = asked.ok_or_else(|| invalid("the stream has a second schema"))?;
-        self.answering = Some(Answering::new(granted, question, schema)?);
+        let planning = move || Answering::new(granted, question, &schema);
+        self.answering = Some(self.entry.resources.of_command(self.command_bytes, planning).await?);
         Ok(())
     }
 

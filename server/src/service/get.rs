@@ -1,6 +1,9 @@
 //! DoGet: a lookup with its entities in the ticket, or a scan.
 
+use std::sync::Arc;
+
 use arrow_flight::FlightData;
+use bytes::Bytes;
 use firn_client::wire::{Command, Lookup};
 use futures::StreamExt;
 use tonic::Status;
@@ -12,19 +15,20 @@ use super::streams::{Answers, Source, stream};
 use super::{convert, scan};
 use crate::access::Method;
 use crate::metrics::{Metrics, OpenGuard};
-use crate::status::invalid;
+use crate::refusal::invalid;
 
 /// A lookup in a ticket brings its entities itself.
 pub(super) const ENTITIES_MISSING: &str =
     "lookup.entities is missing: name the entities, for example {\"origin\":[\"EWR\"]}";
 
 /// Serves the ticket.
-pub(super) async fn serve(entry: Entry, ticket: &[u8]) -> Result<Answers<FlightData>, Status> {
-    Protocol::of(ticket).native()?;
-    match entry.resources.command(ticket)? {
+pub(super) async fn serve(entry: Entry, ticket: Bytes) -> Result<Answers<FlightData>, Status> {
+    Protocol::of(&ticket).native()?;
+    let (resources, bytes, command) = (Arc::clone(&entry.resources), ticket.len(), ticket.clone());
+    match entry.resources.of_command(bytes, move || resources.command(&command)).await? {
         Command::Lookup(lookup) => {
             let granted = entry.authorize(Method::DoGet, "lookup")?;
-            let answering = begin_lookup(granted, lookup)?;
+            let answering = entry.resources.of_command(bytes, move || begin_lookup(granted, lookup)).await?;
             let open = entry.resources.metrics.open("lookup");
             Ok(stream(Single { entry, answering, _open: open }).boxed())
         }

@@ -15,7 +15,7 @@ use super::resources::Pool;
 use super::resources::granted::{Entry, Granted};
 use super::{convert, scan};
 use crate::access::Method;
-use crate::status::{from_error, invalid, new};
+use crate::refusal::{from_error, invalid, new};
 
 /// Rows or bytes that are not known beforehand, as Flight says it.
 const UNKNOWN: i64 = -1;

@@ -44,7 +44,7 @@ pub use resources::Resources;
 pub use streams::Answers;
 
 use crate::framing::too_large;
-use crate::status::unimplemented;
+use crate::refusal::unimplemented;
 use protocol::Protocol;
 use resources::granted::Entry;
 use streams::Messages;
@@ -114,7 +114,7 @@ impl FlightService for Firn {
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
         let entry = self.resources.enter(&request)?;
-        self.counted("get", get::serve(entry, &request.into_inner().ticket).await)
+        self.counted("get", get::serve(entry, request.into_inner().ticket).await)
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::streams::Messages;
-use crate::status::unimplemented;
+use crate::refusal::unimplemented;
 
 /// The beginning of the names of Flight SQL's commands.
 const SQL: &str = "type.googleapis.com/arrow.flight.protocol.sql.";

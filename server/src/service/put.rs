@@ -29,7 +29,7 @@ use super::submission::{Room, Submission, WriteStream};
 use crate::access::Method;
 use crate::framing::Together;
 use crate::metrics::Metrics;
-use crate::status::{from_command, from_error, invalid, unavailable};
+use crate::refusal::{from_command, from_error, invalid, unavailable};
 
 /// A batch up to this size is proven on the connection's own task.
 const PROVE_INLINE_BYTES_MAX: usize = 64 << 10;

@@ -17,7 +17,7 @@ use super::resources::granted::Entry;
 use super::streams::{Answers, Source, stream};
 use crate::access::Method;
 use crate::metrics::{Metrics, OpenGuard};
-use crate::status::{from_error, unavailable};
+use crate::refusal::{from_error, unavailable};
 
 struct Scanning {
     entry: Entry,

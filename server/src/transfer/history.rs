@@ -26,7 +26,7 @@ const PIECE_BYTES_MAX: usize = 8 << 20;
 
 /// What to read and how.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct Reading {
     /// The files, in order.
     pub(crate) sources: Vec<Source>,
     /// The table.
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
 /// A piece to send, and the rows around it that could not be read.
 pub(crate) type Staged = (Piece, Vec<Unread>);
 
-impl Plan {
+impl Reading {
     /// Reads everything and hands the pieces to `emit`, in order, until it says false.
     pub(crate) fn read(&self, emit: &mut dyn FnMut(Staged) -> bool) -> Result<()> {
         if self.mapping.history && (self.is_rebuild()? || !self.is_sorted()?) {

@@ -15,7 +15,7 @@ use crate::tree::{files, none, root};
 const LAYERS: [&[&str]; 7] = [
     &["checksum", "error", "fixed_values", "places", "prefetch", "row_kind", "statistics", "time"],
     &["annex", "block_list", "blocks", "budget", "config", "ingest_clock", "io", "poison", "position", "published"],
-    &["column", "horizon", "pack", "rows", "run", "segment", "wal"],
+    &["column", "gather", "horizon", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
     &["edit", "engine", "erase", "manifest", "merging", "read", "retired", "versions", "view"],
     &["commit", "compaction", "flush", "purge", "scrub"],

@@ -265,7 +265,7 @@ impl Ledger {
     /// Gives an erase its place.
     pub(super) fn erase(&mut self, erase: &Erase) -> Result<(Sequence, Micros)> {
         self.engine.poison.check()?;
-        let entity = erase.plan.entity;
+        let entity = erase.prefixes.entity;
         if self.versions.newest().entity_by_id(entity).is_none() {
             return Err(Error::not_found("the entity was dropped"));
         }

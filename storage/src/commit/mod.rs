@@ -233,7 +233,7 @@ impl Committer {
                 Box::new(move || done.into_iter().for_each(|done| done.answer(result.clone())))
             }
             StagedAlone::Erase { erase, sequence, ingest_time, done } => {
-                let result = self.applied(|engine| match engine.entity(erase.plan.entity) {
+                let result = self.applied(|engine| match engine.entity(erase.prefixes.entity) {
                     Some(entity) => entity.erase(*erase, sequence, ingest_time),
                     None => Ok(()),
                 });

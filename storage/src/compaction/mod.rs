@@ -1,11 +1,11 @@
 //! Compaction: fewer, larger segments with the same answers, latest packs, and forgetting what retention allows.
 //!
-//! Which segments to merge is a pure decision ([`plan`]); merging is the code path of flush ([`merge`]). Compaction
+//! Which segments to merge is a pure decision ([`choice`]); merging is the code path of flush ([`merge`]). Compaction
 //! runs on its own thread: a flush never waits for it, a read never notices it.
 
+pub mod choice;
 pub mod merge;
 pub mod pack;
-pub mod plan;
 pub mod retention;
 pub mod throttle;
 
@@ -87,9 +87,9 @@ impl Look {
         let horizon = retention::horizon_now(engine, table);
         for bucket in buckets_of(table) {
             let entries = entries_of(engine, table, bucket);
-            let at_rest = || plan::choose_at_rest(&entries).filter(|_| self.seen.at_rest);
+            let at_rest = || choice::choose_at_rest(&entries).filter(|_| self.seen.at_rest);
             let to_forget = || retention::choose(table, bucket, horizon.as_ref()?, &entries);
-            if let Some(numbers) = plan::choose(&entries).or_else(at_rest).or_else(to_forget) {
+            if let Some(numbers) = choice::choose(&entries).or_else(at_rest).or_else(to_forget) {
                 if let Some(horizon) = horizon {
                     retention::raise_to(engine, table, horizon)?;
                 }

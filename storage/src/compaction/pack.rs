@@ -1,25 +1,22 @@
 //! Building latest packs: the rule's answer for every entity of a bucket, at the table's last commit.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow_array::{Array, ArrayRef, new_null_array};
-use arrow_buffer::{BooleanBuffer, MutableBuffer, NullBuffer};
-use arrow_cast::cast;
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::DataType;
-use arrow_select::interleave::interleave;
 
 use crate::column::{Column, fixed_width};
 use crate::edit::Outputs;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::gather::{CellOrigin, FixedColumns, Found};
 use crate::manifest::{NamedFile, PackEntry};
 use crate::model::catalog::Table;
-use crate::pack::{self, DELETED, NEVER, NULL, Pack, VALUE, WindowColumn, Winners};
+use crate::pack::{self, DELETED, NEVER, NULL, Pack, StretchColumn, VALUE, Winners};
 use crate::read::bounds::Bounds;
+use crate::read::estimate;
 use crate::read::fixed;
 use crate::read::resolve::{Item, Resolved, Wanted, resolve};
 use crate::time::Sequence;
@@ -124,6 +121,11 @@ impl Building<'_> {
         let view = table.view.load_full();
         let features: Vec<(u32, DataType)> =
             self.declared.features.iter().map(|feature| (feature.id, feature.stored_type())).collect();
+        // Of each feature a status and a time, and values twice: in an array, and in rows.
+        let values = estimate::row_bytes(features.iter().map(|(id, data_type)| (*id, data_type)), &view);
+        let winner_bytes = 9 * features.len() as u64 + 2 * values;
+        let bytes = pack::memory_bytes(winner_bytes);
+        let _memory = engine.resources.budget.take(bytes, bytes);
         let mut winners = LatestWinners {
             view: &view.buckets[self.bucket as usize],
             features: &features,
@@ -131,7 +133,7 @@ impl Building<'_> {
             erased: table.entity.erased(self.bucket),
         };
         let number = outputs.number(NamedFile::Pack);
-        let meta = pack::build(&engine.files, number, &features, self.ordinals, position, &mut winners)?;
+        let meta = pack::build(&engine.files, number, &features, self.ordinals, position, winner_bytes, &mut winners)?;
         engine.statistics.packs.add(1);
         engine.statistics.pack_bytes.add(meta.length);
         Pack::open(&engine.files, &meta)
@@ -154,7 +156,7 @@ impl Building<'_> {
     }
 }
 
-/// The winners of a bucket with both bounds open, window by window.
+/// The winners of a bucket with both bounds open, stretch by stretch.
 struct LatestWinners<'a> {
     view: &'a BucketView,
     features: &'a [(u32, DataType)],
@@ -163,7 +165,7 @@ struct LatestWinners<'a> {
 }
 
 impl Winners for LatestWinners<'_> {
-    fn window(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<WindowColumn>> {
+    fn stretch(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<StretchColumn>> {
         // Reads are served from other packs meanwhile, and nobody waits for this one.
         std::thread::yield_now();
         let items = (0..length as u32).filter(|place| !self.erased.contains(start + place));
@@ -173,22 +175,22 @@ impl Winners for LatestWinners<'_> {
         let ids: Vec<u32> = self.features.iter().map(|(id, _)| *id).collect();
         let resolved = resolve(self.view, items, &bounds, Wanted { features: &ids, event_times: true })?;
         let columns = self.features.iter().enumerate();
-        columns.map(|(slot, (id, data_type))| window_column(&resolved, slot, *id, data_type, length, values)).collect()
+        columns.map(|(slot, (id, data_type))| stretch_column(&resolved, slot, *id, data_type, length, values)).collect()
     }
 }
 
-fn window_column(
+fn stretch_column(
     resolved: &Resolved,
     slot: usize,
     feature: u32,
     data_type: &DataType,
     length: usize,
     with_values: bool,
-) -> Result<WindowColumn> {
+) -> Result<StretchColumn> {
     let mut statuses = vec![NEVER; length];
     let mut event_times = vec![0; length];
+    let mut origins = vec![CellOrigin::ABSENT; length];
     let columns: Vec<_> = resolved.sources.iter().map(|source| source.chunk.column(feature)).collect();
-    let mut gathered = Gathered::new(&columns, data_type, length, with_values);
     let whole = resolved.sources.iter().map(|source| (&source.picks, &source.event_times)).zip(0u32..);
     let decided = resolved.features.get(slot);
     let won = decided.into_iter().flat_map(|decided| &decided.won).map(|won| (&won.picks, &won.event_times));
@@ -203,84 +205,24 @@ fn window_column(
         let Some(column) = columns[source as usize] else { continue };
         let Some(position) = column.position(pick.row)? else { continue };
         column.check(position)?;
-        let is_null = gathered.put(place, source, column, position)?;
-        statuses[place] = if is_null { NULL } else { VALUE };
+        origins[place] = CellOrigin { column: source, position };
         event_times[place] = event_time;
     }
-    let values = if with_values { Some(gathered.finish(data_type, &statuses)?) } else { None };
-    Ok(WindowColumn { statuses, event_times, values })
-}
-
-/// Values on their way to one array.
-enum Gathered<'a> {
-    /// All have the same fixed width: copied as bytes, if values are wanted at all.
-    Bytes { width: usize, bytes: Option<MutableBuffer> },
-    /// Remembered as an array and a position there, and cast if they are of an older type.
-    Arrays {
-        data_type: &'a DataType,
-        arrays: Vec<ArrayRef>,
-        /// (source, window of its column) → array.
-        opened: HashMap<(u32, u32), usize>,
-        picks: Vec<(usize, usize)>,
-    },
-}
-
-impl<'a> Gathered<'a> {
-    fn new(columns: &[Option<&Column>], data_type: &'a DataType, length: usize, with_values: bool) -> Self {
-        let alike = |column: &&Column| column.fixed().is_some() && column.data_type() == data_type;
-        match fixed_width(data_type) {
-            Some(width) if columns.iter().flatten().all(alike) => {
-                Self::Bytes { width, bytes: with_values.then(|| MutableBuffer::from_len_zeroed(length * width)) }
-            }
-            _ => Self::Arrays {
-                data_type,
-                arrays: vec![new_null_array(data_type, 1)],
-                opened: HashMap::new(),
-                picks: vec![(0, 0); length],
-            },
-        }
-    }
-
-    /// Puts the value at `position` of a source's column in its place; whether it is null.
-    fn put(&mut self, place: usize, source: u32, column: &Column, position: u32) -> Result<bool> {
-        match self {
-            Self::Bytes { width, bytes } => {
-                let fixed = column.fixed().expect("all columns have a fixed width");
-                let position = position as usize;
-                if let Some(bytes) = bytes {
-                    bytes[place * *width..][..*width].copy_from_slice(fixed.value(position));
-                }
-                Ok(fixed.nulls.is_some_and(|nulls| nulls.is_null(position)))
-            }
-            Self::Arrays { data_type, arrays, opened, picks } => {
-                let (window, position) = column.locate(position);
-                let array = match opened.entry((source, window)) {
-                    Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(vacant) => {
-                        // A column written before the feature was widened is cast whole: a build reads most of it anyway.
-                        let values = column.window(window)?;
-                        arrays.push(if values.data_type() == *data_type { values } else { cast(&values, data_type)? });
-                        *vacant.insert(arrays.len() - 1)
-                    }
-                };
-                picks[place] = (array, position as usize);
-                Ok(arrays[array].is_null(position as usize))
-            }
-        }
-    }
-
-    /// The array of what was put, of which values are wanted; null where the status is not value.
-    fn finish(self, data_type: &DataType, statuses: &[u8]) -> Result<ArrayRef> {
-        match self {
-            Self::Bytes { bytes, .. } => {
-                let bytes = bytes.expect("values are wanted where they are finished");
-                let valid = BooleanBuffer::collect_bool(statuses.len(), |place| statuses[place] == VALUE);
-                fixed::array(data_type, statuses.len(), bytes.into(), Some(NullBuffer::new(valid)))
-            }
-            Self::Arrays { arrays, picks, .. } => {
-                let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-                Ok(interleave(&arrays, &picks)?)
-            }
-        }
-    }
+    let alike = |column: &&Column| column.fixed().is_some() && column.data_type() == data_type;
+    let width = fixed_width(data_type).filter(|_| columns.iter().flatten().all(alike));
+    let present = (0..length).filter(|&place| origins[place] != CellOrigin::ABSENT);
+    let status = |is_null: bool| if is_null { NULL } else { VALUE };
+    let values = if let Some(width) = width {
+        let fixed = FixedColumns::new(&columns);
+        present.for_each(|place| statuses[place] = status(!fixed.is_valid(origins[place])));
+        // Where there is no value there are zeros, and null.
+        let valid = || NullBuffer::new(BooleanBuffer::collect_bool(length, |place| statuses[place] == VALUE));
+        let array = || fixed::array(data_type, length, fixed.gather(&origins, width).bytes, Some(valid()));
+        with_values.then(array).transpose()?
+    } else {
+        let found = Found::new(&columns, &origins)?;
+        present.for_each(|place| statuses[place] = status(found.is_null(place)));
+        with_values.then(|| found.finish(data_type)).transpose()?
+    };
+    Ok(StretchColumn { statuses, event_times, values })
 }

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::choice::{Aged, choose_to_forget};
 use super::merge::{MergedRow, RowFilter};
-use super::plan::{Aged, choose_to_forget};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::manifest::SegmentEntry;

@@ -10,7 +10,7 @@
 
 mod erasures;
 mod file;
-mod plan;
+mod prefixes;
 mod secret;
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use crate::time::Sequence;
 pub use erasures::{Erasures, ErasuresEntry, Receipt};
 pub(crate) use file::block_list;
 pub use file::file_name;
-pub use plan::ErasePlan;
+pub use prefixes::ErasePrefixes;
 pub use secret::Secret;
 
 /// The entities of one bucket that an erase names.
@@ -43,7 +43,7 @@ struct Found {
 #[derive(Debug)]
 pub struct Erase {
     /// What it names.
-    pub plan: ErasePlan,
+    pub prefixes: ErasePrefixes,
     /// What the WAL keeps.
     pub payload: Vec<u8>,
     /// Per bucket.
@@ -55,21 +55,21 @@ pub struct Erase {
 }
 
 impl Erase {
-    /// Looks up what `plan` names in the `dictionaries` of `entity`: whole keys by their hash, others in one pass.
-    pub fn new(plan: ErasePlan, entity: &Entity, dictionaries: &[Dictionary], secret: &Secret) -> Result<Self> {
-        if plan.columns == 0 || plan.columns > entity.key.len() {
-            let message = format!("an erase names {} key columns of entity `{}`", plan.columns, entity.name);
+    /// Looks up what `prefixes` names in the `dictionaries` of `entity`: whole keys by their hash, others in one pass.
+    pub fn new(prefixes: ErasePrefixes, entity: &Entity, dictionaries: &[Dictionary], secret: &Secret) -> Result<Self> {
+        if prefixes.columns == 0 || prefixes.columns > entity.key.len() {
+            let message = format!("an erase names {} key columns of entity `{}`", prefixes.columns, entity.name);
             return Err(Error::new(Kind::Corrupt, message));
         }
-        let hashes = plan.prefixes().iter().filter(|_| plan.block).map(|prefix| (secret.hash(prefix), 0));
+        let hashes = prefixes.keys().iter().filter(|_| prefixes.block).map(|prefix| (secret.hash(prefix), 0));
         let mut erase = Self {
-            payload: plan.encode(),
+            payload: prefixes.encode(),
             found: dictionaries.iter().map(|_| Found::default()).collect(),
             keys: HashMap::new(),
             blocked: hashes.collect(),
-            plan,
+            prefixes,
         };
-        if erase.plan.columns == entity.key.len() {
+        if erase.prefixes.columns == entity.key.len() {
             // What comes after this is looked at in the log, so nothing falls between.
             erase.found.iter_mut().zip(dictionaries).for_each(|(found, dictionary)| found.seen = dictionary.len());
             erase.find_whole(entity, dictionaries, secret)?;
@@ -80,7 +80,7 @@ impl Erase {
     }
 
     fn find_whole(&mut self, entity: &Entity, dictionaries: &[Dictionary], secret: &Secret) -> Result<()> {
-        let keys = self.plan.prefixes();
+        let keys = self.prefixes.keys();
         let hashes = keys.hashes();
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); dictionaries.len()];
         for (row, (key, &hash)) in keys.iter().zip(&hashes).enumerate() {
@@ -99,10 +99,10 @@ impl Erase {
 
     /// Looks at the keys that came since the last look.
     pub fn look_again(&mut self, entity: &Entity, dictionaries: &[Dictionary], secret: &Secret) -> Result<()> {
-        let Self { plan, found, keys, .. } = self;
+        let Self { prefixes, found, keys, .. } = self;
         for (Found { ordinals, seen }, dictionary) in found.iter_mut().zip(dictionaries) {
             *seen = dictionary.visit(*seen, &mut |ordinal, key| {
-                if plan.names(&key[..key::prefix_length(&entity.key, key, plan.columns)]) {
+                if prefixes.names(&key[..key::prefix_length(&entity.key, key, prefixes.columns)]) {
                     ordinals.insert(ordinal);
                     keys.insert(secret.hash(key), 0);
                 }
@@ -114,14 +114,14 @@ impl Erase {
     /// Makes the entities invisible as the commit `sequence`, and notes them in `erasures`; how many there were. What is in
     /// the dictionaries was looked at.
     pub fn apply(self, dictionaries: &[Dictionary], sequence: Sequence) -> (u64, Erased) {
-        let Self { plan, found, mut keys, mut blocked, .. } = self;
+        let Self { prefixes, found, mut keys, mut blocked, .. } = self;
         keys.values_mut().chain(blocked.values_mut()).for_each(|of| *of = sequence);
         let mut count = 0;
         for (Found { ordinals, seen }, dictionary) in found.into_iter().zip(dictionaries) {
             assert_eq!(seen, dictionary.len(), "an erase knows every key that came before it");
             count += dictionary.erase(&ordinals);
         }
-        (count, Erased { keys, columns: plan.columns, blocked })
+        (count, Erased { keys, columns: prefixes.columns, blocked })
     }
 }
 

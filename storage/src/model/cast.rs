@@ -22,6 +22,7 @@ use arrow_schema::{
 };
 
 use super::beyond::{beyond, either, of_lists, within_valid};
+use super::key::KeyColumn;
 use super::types::{integer, map_fields, print_type};
 use crate::error::{Error, Result};
 
@@ -57,6 +58,17 @@ impl Cast {
             Some(row) => Err(Error::invalid(format!("row {row}: {}", misfit_reason(given, row, to)))),
         }
     }
+}
+
+/// The values of the key column `key`, each of which names an entity, in its type. `what` says what they are, for
+/// errors: `column "user" of the request`.
+pub fn key_values(given: &ArrayRef, key: &KeyColumn, what: &dyn Fn() -> String) -> Result<ArrayRef> {
+    if let Some(nulls) = given.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        let row = nulls.iter().position(|valid| !valid).expect("a null was counted");
+        return Err(Error::invalid(format!("row {row}: {} is null; every row needs a key", what())));
+    }
+    let cast = door_cast(given, &key.data_type).and_then(|cast| cast.into_whole(given.as_ref(), &key.data_type));
+    cast.map_err(|error| error.at(what()))
 }
 
 /// Why the value of `given` at `row` was reported by [`door_cast`] as a misfit.

@@ -1,15 +1,15 @@
 //! The format of a pack file: the sections of its frame (`blocks.rs`) and their description.
 //!
 //! ```text
-//! per window   rows         one after another, each as in `layout.rs`
+//! per stretch   rows         one after another, each as in `layout.rs`
 //!              arrays       per variable feature an arrow IPC stream of one batch of one column; none if all null
 //! schema       an arrow IPC stream of no batch: the type of each feature, in order, fields named by feature id
 //! presence     only if packed: one bit per ordinal; then, after the next multiple of 64 bytes,
 //! ranks        per 512 ordinals a u32: how many rows come before them
-//! windows      per window: offset of its rows, rows before it, then per variable feature offset and length (u64)
+//! stretches      per stretch: offset of its rows, rows before it, then per variable feature offset and length (u64)
 //! ```
 //!
-//! A window is `window_ordinals` (a power of two) consecutive ordinals. Packed packs leave out ordinals that have no
+//! A stretch is `stretch_ordinals` (a power of two) consecutive ordinals. Packed packs leave out ordinals that have no
 //! row in this table: other tables of the entity gave them.
 
 use std::sync::Arc;
@@ -40,13 +40,16 @@ pub(super) struct Description {
     pub(super) packed: bool,
     pub(super) stride: u64,
     pub(super) groups: u16,
-    pub(super) window_ordinals: u32,
+    /// The file keeps the word of its first version.
+    #[serde(rename = "window_ordinals")]
+    pub(super) stretch_ordinals: u32,
     pub(super) features: Vec<DescribedFeature>,
     pub(super) schema: u64,
     pub(super) schema_length: u64,
     pub(super) presence: u64,
     pub(super) ranks: u64,
-    pub(super) windows: u64,
+    #[serde(rename = "windows")]
+    pub(super) stretches: u64,
 }
 
 /// One feature in the description; its type is in the schema.
@@ -58,8 +61,8 @@ pub(super) struct DescribedFeature {
     pub(super) cell: Option<(u32, u32)>,
 }
 
-/// Bytes per entry of the windows.
-pub(super) fn window_bytes(variables: usize) -> usize {
+/// Bytes per entry of the stretches.
+pub(super) fn stretch_bytes(variables: usize) -> usize {
     16 + variables * 16
 }
 
@@ -85,7 +88,7 @@ pub(super) fn describe(blocks: &Blocks, meta: &PackMeta) -> Result<(Description,
     if (stated.position, stated.ordinals, stated.rows) != (meta.position, meta.ordinals, meta.rows) {
         return Err(damaged("the description states other rows than the manifest"));
     }
-    if stated.rows > stated.ordinals || !stated.window_ordinals.is_power_of_two() {
+    if stated.rows > stated.ordinals || !stated.stretch_ordinals.is_power_of_two() {
         return Err(damaged("the description's numbers of ordinals do not fit together"));
     }
     if stated.schema.checked_add(stated.schema_length).is_none_or(|end| end > blocks.sections_end() as u64) {
@@ -118,26 +121,26 @@ pub(super) fn describe(blocks: &Blocks, meta: &PackMeta) -> Result<(Description,
     Ok((stated, layout))
 }
 
-/// Reads where the rows of each window start and how many come before them.
-pub(super) fn windows(blocks: &Blocks, stated: &Description, layout: &Layout) -> Result<Vec<(usize, u32)>> {
-    let damaged = |what: &str| blocks.damaged(stated.windows as usize, what);
-    let count = stated.ordinals.div_ceil(stated.window_ordinals) as usize;
-    let entry_bytes = window_bytes(layout.variables() as usize);
-    let length = count.checked_mul(entry_bytes).ok_or_else(|| damaged("the windows are too many"))?;
-    let entries = blocks.range(stated.windows as usize, length)?;
-    let mut windows = Vec::with_capacity(count);
+/// Reads where the rows of each stretch start and how many come before them.
+pub(super) fn stretches(blocks: &Blocks, stated: &Description, layout: &Layout) -> Result<Vec<(usize, u32)>> {
+    let damaged = |what: &str| blocks.damaged(stated.stretches as usize, what);
+    let count = stated.ordinals.div_ceil(stated.stretch_ordinals) as usize;
+    let entry_bytes = stretch_bytes(layout.variables() as usize);
+    let length = count.checked_mul(entry_bytes).ok_or_else(|| damaged("the stretches are too many"))?;
+    let entries = blocks.range(stated.stretches as usize, length)?;
+    let mut stretches = Vec::with_capacity(count);
     let mut before = 0;
     let most = u64::from(if stated.packed { stated.rows } else { stated.ordinals });
     for (index, entry) in entries.chunks_exact(entry_bytes).enumerate() {
         let (offset, rows_before) = (number_at(entry, 0), number_at(entry, 8));
         let ordered = rows_before >= before && rows_before <= most && (index > 0 || rows_before == 0);
         if offset > blocks.sections_end() as u64 || !ordered {
-            return Err(damaged("the windows do not follow one another"));
+            return Err(damaged("the stretches do not follow one another"));
         }
         before = rows_before;
-        windows.push((offset as usize, rows_before as u32));
+        stretches.push((offset as usize, rows_before as u32));
     }
-    Ok(windows)
+    Ok(stretches)
 }
 
 /// Which ordinals of a packed pack have a row.

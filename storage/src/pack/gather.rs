@@ -1,7 +1,7 @@
 //! From rows to columns: copies cells of many rows into one buffer per feature.
 //!
 //! Rows go in blocks that stay in the first cache. Their wanted lines are prefetched, so that the cache misses of all
-//! rows of a block overlap. If most of a row is wanted, the wanted stretch of each row is then copied together first, so
+//! rows of a block overlap. If most of a row is wanted, the wanted extent of each row is then copied together first, so
 //! that the copying of cells that follows is a plain strided loop.
 
 use std::ops::Range;
@@ -13,9 +13,9 @@ use crate::prefetch::{LINE_BYTES, prefetch};
 
 /// Rows per block at most.
 const BLOCK_ROWS: usize = 32;
-/// The bytes of wanted stretches per block at most (but at least four rows).
+/// The bytes of wanted extents per block at most (but at least four rows).
 const BLOCK_BYTES: usize = 16 * 1024;
-/// Of a wide stretch or cell only the start is asked for: the machine notices the sequence and goes on by itself.
+/// Of a wide extent or cell only the start is asked for: the machine notices the sequence and goes on by itself.
 const PREFETCH_BYTES_MAX: usize = 1024;
 
 /// Copies the cells `wanted` of each row to its place in the matching bytes of `cells`, which hold one cell per place.
@@ -28,14 +28,14 @@ pub fn gather<'a>(
     mut differ: impl FnMut(usize, u32, u8),
 ) -> Result<()> {
     assert_eq!(wanted.len(), cells.len(), "each wanted cell has its bytes");
-    let stretch = dense_stretch(wanted);
-    let prefetched = match &stretch {
-        Some(stretch) => vec![0..1, stretch.start..stretch.end.min(stretch.start + PREFETCH_BYTES_MAX)],
+    let extent = dense_extent(wanted);
+    let prefetched = match &extent {
+        Some(extent) => vec![0..1, extent.start..extent.end.min(extent.start + PREFETCH_BYTES_MAX)],
         None => lines(wanted),
     };
-    let stretch_bytes = stretch.as_ref().map_or(0, Range::len);
-    let block_rows = BLOCK_BYTES.checked_div(stretch_bytes).map_or(BLOCK_ROWS, |rows| rows.clamp(4, BLOCK_ROWS));
-    let mut together = vec![0; block_rows * stretch_bytes];
+    let extent_bytes = extent.as_ref().map_or(0, Range::len);
+    let block_rows = BLOCK_BYTES.checked_div(extent_bytes).map_or(BLOCK_ROWS, |rows| rows.clamp(4, BLOCK_ROWS));
+    let mut together = vec![0; block_rows * extent_bytes];
     let mut rows = rows;
     loop {
         let empty: &[u8] = &[];
@@ -51,15 +51,15 @@ pub fn gather<'a>(
             return Ok(());
         }
         let (bytes, places) = (&bytes[..count], &places[..count]);
-        match &stretch {
-            Some(stretch) => {
-                for (row, copy) in bytes.iter().zip(together.chunks_exact_mut(stretch_bytes)) {
-                    copy.copy_from_slice(&row[stretch.clone()]);
+        match &extent {
+            Some(extent) => {
+                for (row, copy) in bytes.iter().zip(together.chunks_exact_mut(extent_bytes)) {
+                    copy.copy_from_slice(&row[extent.clone()]);
                 }
                 for (cell, into) in wanted.iter().zip(cells.iter_mut()) {
-                    let rows = together.chunks_exact(stretch_bytes);
-                    // A cell without width may lie before the stretch; none of its bytes are copied.
-                    let offset = (cell.offset as usize).saturating_sub(stretch.start);
+                    let rows = together.chunks_exact(extent_bytes);
+                    // A cell without width may lie before the extent; none of its bytes are copied.
+                    let offset = (cell.offset as usize).saturating_sub(extent.start);
                     copy_cells(cell, offset, rows, places, into);
                 }
             }
@@ -77,8 +77,8 @@ pub fn gather<'a>(
     }
 }
 
-/// The stretch of a row that holds all wanted cells, if they fill at least half of it.
-fn dense_stretch(wanted: &[Cell]) -> Option<Range<usize>> {
+/// The extent of a row that holds all wanted cells, if they fill at least half of it.
+fn dense_extent(wanted: &[Cell]) -> Option<Range<usize>> {
     let cells = || wanted.iter().filter(|cell| cell.width > 0);
     let start = cells().map(|cell| cell.offset).min()? as usize;
     let end = cells().map(|cell| cell.offset + cell.width).max()? as usize;

@@ -2,7 +2,7 @@
 //!
 //! A pack is derived and can be built again at any time; once built it never changes. What was written since its
 //! position lies over it, in the memtable. Rows are indexed by ordinal: fixed-width cells lie together in the row,
-//! all others in one array per feature and window of ordinals beside it. Every row carries each feature's status and
+//! all others in one array per feature and stretch of ordinals beside it. Every row carries each feature's status and
 //! one event time per *time group*, so that max age can be applied; it knows nothing of bounds: a read that asks for
 //! anything but the latest at or after the position does not look here.
 
@@ -35,7 +35,7 @@ pub(crate) use self::format::block_list;
 use self::format::{Description, Presence};
 pub use self::layout::{Cell, Layout, PackFeature, Slot};
 pub use self::meta::{PackMeta, file_name};
-pub use self::writer::build;
+pub use self::writer::{build, memory_bytes};
 
 /// The winner is a value.
 pub const VALUE: u8 = 0;
@@ -48,7 +48,7 @@ pub const NEVER: u8 = 3;
 
 /// The winners of one feature for consecutive ordinals.
 #[derive(Debug, Clone)]
-pub struct WindowColumn {
+pub struct StretchColumn {
     /// [`VALUE`], [`NULL`], [`DELETED`] or [`NEVER`] per ordinal.
     pub statuses: Vec<u8>,
     /// The winner's event time per ordinal; means nothing where the status is deleted or never.
@@ -60,8 +60,8 @@ pub struct WindowColumn {
 /// Where the winners come from when a pack is built.
 pub trait Winners {
     /// The winners of the ordinals `start .. start + length`, one column per feature in the order in which the pack
-    /// was asked for. Asked twice for every window, in order, first without `values`; the answers must be the same.
-    fn window(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<WindowColumn>>;
+    /// was asked for. Asked twice for every stretch, in order, first without `values`; the answers must be the same.
+    fn stretch(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<StretchColumn>>;
 }
 
 /// A pack, opened.
@@ -70,21 +70,21 @@ pub struct Pack {
     meta: PackMeta,
     blocks: Blocks,
     layout: Layout,
-    window_shift: u32,
-    windows_offset: usize,
-    /// Per window: where its rows start, and how many rows come before them.
-    windows: Vec<(usize, u32)>,
+    stretch_shift: u32,
+    stretches_offset: usize,
+    /// Per stretch: where its rows start, and how many rows come before them.
+    stretches: Vec<(usize, u32)>,
     presence: Option<Presence>,
     /// What an ordinal without a row looks like.
     absent: Vec<u8>,
-    /// Per variable feature, once touched, per window, once touched.
+    /// Per variable feature, once touched, per stretch, once touched.
     variables: Vec<OnceLock<Box<[OnceLock<ArrayRef>]>>>,
 }
 
-/// Where a row is: its window and its place there.
+/// Where a row is: its stretch and its place there.
 #[derive(Debug, Clone, Copy)]
 struct Location {
-    window: usize,
+    stretch: usize,
     place: usize,
 }
 
@@ -93,15 +93,15 @@ impl Pack {
     pub fn open(files: &Arc<dyn Files>, meta: &PackMeta) -> Result<Self> {
         let blocks = format::open(files, meta)?;
         let (description, layout) = format::describe(&blocks, meta)?;
-        let windows = format::windows(&blocks, &description, &layout)?;
+        let stretches = format::stretches(&blocks, &description, &layout)?;
         let presence = Presence::open(&blocks, &description)?;
         let mut absent = vec![0; layout.stride()];
         (0..layout.features().len()).for_each(|index| layout.set_status(&mut absent, index, NEVER));
         let variables = (0..layout.variables()).map(|_| OnceLock::new()).collect();
-        let Description { window_ordinals, windows: windows_offset, .. } = description;
-        let (window_shift, windows_offset) = (window_ordinals.trailing_zeros(), windows_offset as usize);
+        let Description { stretch_ordinals, stretches: stretches_offset, .. } = description;
+        let (stretch_shift, stretches_offset) = (stretch_ordinals.trailing_zeros(), stretches_offset as usize);
         let meta = meta.clone();
-        Ok(Self { meta, blocks, layout, window_shift, windows_offset, windows, presence, absent, variables })
+        Ok(Self { meta, blocks, layout, stretch_shift, stretches_offset, stretches, presence, absent, variables })
     }
 
     /// What the manifest remembers of this pack.
@@ -133,9 +133,9 @@ impl Pack {
     #[inline]
     pub fn row(&self, ordinal: u32) -> Result<&[u8]> {
         match self.locate(ordinal)? {
-            Some(Location { window, place }) => {
+            Some(Location { stretch, place }) => {
                 let stride = self.layout.stride();
-                self.blocks.range(self.windows[window].0 + place * stride, stride)
+                self.blocks.range(self.stretches[stretch].0 + place * stride, stride)
             }
             None => Ok(&self.absent),
         }
@@ -145,7 +145,7 @@ impl Pack {
     /// if the ordinal has no row. The array is read, checked and kept at its first use.
     pub fn variable(&self, index: u32, ordinal: u32) -> Result<Option<(&ArrayRef, usize)>> {
         match self.locate(ordinal)? {
-            Some(Location { window, place }) => Ok(Some((self.array(index, window)?, place))),
+            Some(Location { stretch, place }) => Ok(Some((self.array(index, stretch)?, place))),
             None => Ok(None),
         }
     }
@@ -154,18 +154,18 @@ impl Pack {
     pub fn gather_variable(&self, index: u32, ordinals: &[u32]) -> Result<ArrayRef> {
         let nothing = new_null_array(self.variable_type(index), 1);
         let mut arrays: Vec<&dyn Array> = vec![nothing.as_ref()];
-        let mut array_of_window = vec![0; self.windows.len()];
+        let mut array_of_stretch = vec![0; self.stretches.len()];
         let mut places = Vec::with_capacity(ordinals.len());
         for &ordinal in ordinals {
-            let Some(Location { window, place }) = self.locate(ordinal)? else {
+            let Some(Location { stretch, place }) = self.locate(ordinal)? else {
                 places.push((0, 0));
                 continue;
             };
-            if array_of_window[window] == 0 {
-                array_of_window[window] = arrays.len();
-                arrays.push(self.array(index, window)?.as_ref());
+            if array_of_stretch[stretch] == 0 {
+                array_of_stretch[stretch] = arrays.len();
+                arrays.push(self.array(index, stretch)?.as_ref());
             }
-            places.push((array_of_window[window], place));
+            places.push((array_of_stretch[stretch], place));
         }
         Ok(arrow_select::interleave::interleave(&arrays, &places)?)
     }
@@ -173,9 +173,9 @@ impl Pack {
     /// Checks every byte of the file and decodes every array.
     pub fn check_all(&self) -> Result<()> {
         self.blocks.check_all()?;
-        for window in 0..self.windows.len() {
+        for stretch in 0..self.stretches.len() {
             for index in 0..self.variables.len() {
-                self.read_variable(index, window)?;
+                self.read_variable(index, stretch)?;
             }
         }
         Ok(())
@@ -183,7 +183,7 @@ impl Pack {
 
     /// Bytes on the heap, without arrays that point into the map.
     pub fn bytes(&self) -> usize {
-        self.windows.capacity() * size_of::<(usize, u32)>() + self.absent.len()
+        self.stretches.capacity() * size_of::<(usize, u32)>() + self.absent.len()
     }
 
     /// Bytes in the memory-mapped file.
@@ -196,29 +196,29 @@ impl Pack {
         if ordinal >= self.meta.ordinals {
             return Ok(None);
         }
-        let window = (ordinal >> self.window_shift) as usize;
+        let stretch = (ordinal >> self.stretch_shift) as usize;
         let place = match &self.presence {
-            None => (ordinal & ((1 << self.window_shift) - 1)) as usize,
+            None => (ordinal & ((1 << self.stretch_shift) - 1)) as usize,
             Some(presence) => match presence.rank(&self.blocks, ordinal)? {
                 None => return Ok(None),
-                Some(row) => match row.checked_sub(self.windows[window].1) {
+                Some(row) => match row.checked_sub(self.stretches[stretch].1) {
                     Some(place) => place as usize,
-                    None => return Err(self.blocks.damaged(self.windows_offset, "rows are counted wrongly")),
+                    None => return Err(self.blocks.damaged(self.stretches_offset, "rows are counted wrongly")),
                 },
             },
         };
-        Ok(Some(Location { window, place }))
+        Ok(Some(Location { stretch, place }))
     }
 
-    /// The array of a variable feature in `window`, read at its first use.
-    fn array(&self, index: u32, window: usize) -> Result<&ArrayRef> {
+    /// The array of a variable feature in `stretch`, read at its first use.
+    fn array(&self, index: u32, stretch: usize) -> Result<&ArrayRef> {
         let arrays =
-            self.variables[index as usize].get_or_init(|| (0..self.windows.len()).map(|_| OnceLock::new()).collect());
-        if let Some(array) = arrays[window].get() {
+            self.variables[index as usize].get_or_init(|| (0..self.stretches.len()).map(|_| OnceLock::new()).collect());
+        if let Some(array) = arrays[stretch].get() {
             return Ok(array);
         }
-        let array = self.read_variable(index as usize, window)?;
-        Ok(arrays[window].get_or_init(|| array))
+        let array = self.read_variable(index as usize, stretch)?;
+        Ok(arrays[stretch].get_or_init(|| array))
     }
 
     fn variable_type(&self, index: u32) -> &DataType {
@@ -226,19 +226,19 @@ impl Pack {
         &found.expect("the caller asks for a variable feature of this layout").data_type
     }
 
-    fn rows_of_window(&self, window: usize) -> usize {
+    fn rows_of_stretch(&self, stretch: usize) -> usize {
         if self.presence.is_none() {
-            let start = window << self.window_shift;
-            return (self.meta.ordinals as usize - start).min(1 << self.window_shift);
+            let start = stretch << self.stretch_shift;
+            return (self.meta.ordinals as usize - start).min(1 << self.stretch_shift);
         }
-        let next = self.windows.get(window + 1).map_or(self.meta.rows, |next| next.1);
-        (next - self.windows[window].1) as usize
+        let next = self.stretches.get(stretch + 1).map_or(self.meta.rows, |next| next.1);
+        (next - self.stretches[stretch].1) as usize
     }
 
-    fn read_variable(&self, index: usize, window: usize) -> Result<ArrayRef> {
-        let rows = self.rows_of_window(window);
+    fn read_variable(&self, index: usize, stretch: usize) -> Result<ArrayRef> {
+        let rows = self.rows_of_stretch(stretch);
         let data_type = self.variable_type(index as u32);
-        let entry = self.windows_offset + window * format::window_bytes(self.variables.len()) + 16 + index * 16;
+        let entry = self.stretches_offset + stretch * format::stretch_bytes(self.variables.len()) + 16 + index * 16;
         let pair = self.blocks.range(entry, 16)?;
         let (offset, length) = (number_at(pair, 0) as usize, number_at(pair, 8) as usize);
         if length == 0 {
@@ -247,7 +247,7 @@ impl Pack {
         let mut bytes = Buffer::from(self.blocks.shared(offset, length)?);
         let damaged = |what: &str| self.blocks.damaged(offset, format!("the array of a feature {what}"));
         let batch =
-            caught(|| StreamDecoder::new().decode(&mut bytes)).ok_or_else(|| damaged("a window is no array"))?;
+            caught(|| StreamDecoder::new().decode(&mut bytes)).ok_or_else(|| damaged("a stretch is no array"))?;
         let batch = batch.map_err(|error| damaged(&error.to_string()))?;
         let column = batch.filter(|batch| batch.num_columns() == 1).map(|batch| Arc::clone(batch.column(0)));
         match column {

@@ -2,10 +2,10 @@
 //!
 //! Features that are always written together have winners with equal event times; one time per *time group* and row
 //! is then enough. The partition is only ever refined: all features start in one group, and a feature leaves it for a
-//! group of its own (or of others that leave with the same times) at the first window in which it differs. A feature
+//! group of its own (or of others that leave with the same times) at the first stretch in which it differs. A feature
 //! without a winner (never, deleted) has no event time there and agrees with everything.
 
-use super::{DELETED, NEVER, WindowColumn};
+use super::{DELETED, NEVER, StretchColumn};
 
 /// The findings of the first pass.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub(super) struct Survey {
     ordinals: u32,
 }
 
-/// The times that the members of a group have in the present window, as far as any has one.
-struct Group {
+/// The times that the members of a group have in the present stretch, as far as any has one.
+struct TimeGroup {
     number: u16,
     parent: u16,
     times: Vec<i64>,
@@ -34,7 +34,7 @@ impl Survey {
     }
 
     /// Adds the next ordinals.
-    pub(super) fn add(&mut self, columns: &[WindowColumn], length: usize) {
+    pub(super) fn add(&mut self, columns: &[StretchColumn], length: usize) {
         self.refine(columns, length);
         let mut present = vec![false; length];
         for column in columns {
@@ -77,11 +77,11 @@ impl Survey {
         self.presence.iter().map(|word| word.count_ones()).sum()
     }
 
-    fn refine(&mut self, columns: &[WindowColumn], length: usize) {
-        let mut groups: Vec<Group> = Vec::new();
+    fn refine(&mut self, columns: &[StretchColumn], length: usize) {
+        let mut groups: Vec<TimeGroup> = Vec::new();
         for (feature, column) in columns.iter().enumerate() {
             let parent = self.groups[feature];
-            // Only groups that split off in this very window: any other one may have differed before.
+            // Only groups that split off in this very stretch: any other one may have differed before.
             let fits = groups.iter_mut().filter(|group| group.parent == parent).find(|group| group.agrees(column));
             let group = match fits {
                 Some(group) => group,
@@ -89,7 +89,7 @@ impl Survey {
                     let first = groups.iter().all(|group| group.parent != parent);
                     let number = if first { parent } else { self.group_count };
                     self.group_count += u16::from(!first);
-                    groups.push(Group { number, parent, times: vec![0; length], known: vec![false; length] });
+                    groups.push(TimeGroup { number, parent, times: vec![0; length], known: vec![false; length] });
                     groups.last_mut().expect("just pushed")
                 }
             };
@@ -99,15 +99,15 @@ impl Survey {
     }
 }
 
-impl Group {
-    fn agrees(&self, column: &WindowColumn) -> bool {
+impl TimeGroup {
+    fn agrees(&self, column: &StretchColumn) -> bool {
         let times = self.times.iter().zip(&self.known).zip(column.event_times.iter().zip(&column.statuses));
         times.fold(true, |agrees, ((mine, known), (its, status))| {
             agrees & (mine == its || !*known || *status >= DELETED)
         })
     }
 
-    fn join(&mut self, column: &WindowColumn) {
+    fn join(&mut self, column: &StretchColumn) {
         for (index, (&time, &status)) in column.event_times.iter().zip(&column.statuses).enumerate() {
             if status < DELETED {
                 self.times[index] = time;

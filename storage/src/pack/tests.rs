@@ -16,16 +16,16 @@ use crate::io::simulated::Simulated;
 /// Winners that are made up from the ordinal and the feature.
 struct Made {
     features: Vec<(u32, DataType)>,
-    all: Vec<WindowColumn>,
+    all: Vec<StretchColumn>,
 }
 
 impl Winners for Made {
-    fn window(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<WindowColumn>> {
+    fn stretch(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<StretchColumn>> {
         let range = start as usize..start as usize + length;
         Ok(self
             .all
             .iter()
-            .map(|column| WindowColumn {
+            .map(|column| StretchColumn {
                 statuses: column.statuses[range.clone()].to_vec(),
                 event_times: column.event_times[range.clone()].to_vec(),
                 values: column.values.as_ref().filter(|_| values).map(|array| array.slice(range.start, length)),
@@ -46,14 +46,14 @@ fn made_status(feature: usize, ordinal: usize) -> u8 {
 
 /// `values` with the statuses of `feature`, null where there is no value; the first `skip` of every `of` ordinals have
 /// no row at all.
-fn column(feature: usize, values: ArrayRef, skip: (usize, usize), event_time: impl Fn(usize) -> i64) -> WindowColumn {
+fn column(feature: usize, values: ArrayRef, skip: (usize, usize), event_time: impl Fn(usize) -> i64) -> StretchColumn {
     let status = |ordinal| if ordinal % skip.1 < skip.0 { NEVER } else { made_status(feature, ordinal) };
     let statuses: Vec<u8> = (0..values.len()).map(status).collect();
     let picks: UInt32Array =
         statuses.iter().zip(0..).map(|(&status, index)| (status == VALUE).then_some(index)).collect();
     let values = arrow_select::take::take(&values, &picks, None).unwrap();
     let event_times = (0..values.len()).map(event_time).collect();
-    WindowColumn { statuses, event_times, values: Some(values) }
+    StretchColumn { statuses, event_times, values: Some(values) }
 }
 
 /// One array of `count` values of each type that a feature can have.
@@ -145,7 +145,7 @@ fn made(count: usize, skip: (usize, usize)) -> Made {
         // Features are written together in threes.
         column(feature, values, skip, move |ordinal| (ordinal * 100 + feature / 3) as i64)
     });
-    let all: Vec<WindowColumn> = columns.collect();
+    let all: Vec<StretchColumn> = columns.collect();
     let features = all
         .iter()
         .enumerate()
@@ -156,7 +156,7 @@ fn made(count: usize, skip: (usize, usize)) -> Made {
 fn build_from(files: &Arc<dyn Files>, winners: &mut Made, number: u64) -> Result<PackMeta> {
     let features = winners.features.clone();
     let ordinals = winners.all.first().map_or(0, |column| column.statuses.len()) as u32;
-    build(files, number, &features, ordinals, 42, winners)
+    build(files, number, &features, ordinals, 42, 4096, winners)
 }
 
 /// The rows at (place, ordinal) as they are gathered.
@@ -280,13 +280,13 @@ fn event_times_are_shared_as_far_as_they_are_equal() {
     let times: [fn(usize) -> i64; 4] = [
         |ordinal| ordinal as i64,
         |ordinal| ordinal as i64,
-        // Differs once, late, in another window.
+        // Differs once, late, in another stretch.
         |ordinal| ordinal as i64 + i64::from(ordinal == 39_999),
         |_| 7,
     ];
-    let all: Vec<WindowColumn> = times
+    let all: Vec<StretchColumn> = times
         .iter()
-        .map(|time| WindowColumn {
+        .map(|time| StretchColumn {
             statuses: vec![VALUE; count],
             event_times: (0..count).map(time).collect(),
             values: Some(Arc::clone(&values)),
@@ -391,7 +391,7 @@ fn damage_is_found_where_it_is_touched() {
     let (simulated, files) = disk();
     let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40_000));
     let statuses = vec![VALUE; 40_000];
-    let column = WindowColumn { statuses, event_times: vec![1; 40_000], values: Some(values) };
+    let column = StretchColumn { statuses, event_times: vec![1; 40_000], values: Some(values) };
     let mut winners = Made { features: vec![(1, DataType::Int64)], all: vec![column] };
     let meta = build_from(&files, &mut winners, 1).unwrap();
     simulated.flip(&meta.name(), 300_000);

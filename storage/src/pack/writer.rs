@@ -1,4 +1,4 @@
-//! Builds a pack: one pass over the winners to learn their shape, one to write them, window by window.
+//! Builds a pack: one pass over the winners to learn their shape, one to write them, stretch by stretch.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,39 +8,40 @@ use arrow_buffer::Buffer;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 
-use super::cells::{cell_bytes, cell_width, has_null_element, may_have_null_elements};
+use super::cells::{cell_bytes, has_null_element, may_have_null_elements};
 use super::format::{DescribedFeature, Description, KIND, RANK_ORDINALS};
 use super::layout::{Layout, PackFeature, Slot};
 use super::survey::Survey;
-use super::{DELETED, PackMeta, VALUE, WindowColumn, Winners, file_name};
+use super::{DELETED, PackMeta, StretchColumn, VALUE, Winners, file_name};
 use crate::blocks::{BlockWriter, Frame};
 use crate::error::{Error, Result};
 use crate::io::{Append, Files, publish};
 use crate::time::Sequence;
 
-/// About how many bytes of winners a window may hold in memory while it is built.
-const WINDOW_BYTES: usize = 16 << 20;
-/// The least and the greatest number of ordinals in a window.
-const WINDOW_ORDINALS: (usize, usize) = (256, 16_384);
+/// About how many bytes of winners a stretch may hold in memory while it is built.
+const STRETCH_BYTES: usize = 16 << 20;
+/// The least and the greatest number of ordinals in a stretch.
+const STRETCH_ORDINALS: (usize, usize) = (16, 16_384);
 /// How many rows are put together at a time.
 const CACHED_ROWS: usize = 64;
 
 /// Builds and publishes pack `number`: the `winners` at `position` of the features (id, type) for the ordinals below
-/// `ordinals`.
+/// `ordinals`. The winners of one ordinal take about `winner_bytes`.
 pub fn build(
     files: &Arc<dyn Files>,
     number: u64,
     features: &[(u32, DataType)],
     ordinals: u32,
     position: Sequence,
+    winner_bytes: u64,
     winners: &mut dyn Winners,
 ) -> Result<PackMeta> {
-    let window = window_ordinals(features);
+    let stretch = stretch_ordinals(winner_bytes);
     let mut survey = Survey::new(features.len());
-    for start in (0..ordinals).step_by(window) {
-        let length = window.min((ordinals - start) as usize);
-        let columns = winners.window(start, length, false)?;
-        assert_eq!(columns.len(), features.len(), "a window has a column per feature");
+    for start in (0..ordinals).step_by(stretch) {
+        let length = stretch.min((ordinals - start) as usize);
+        let columns = winners.stretch(start, length, false)?;
+        assert_eq!(columns.len(), features.len(), "a stretch has a column per feature");
         survey.add(&columns, length);
     }
     // Features whose values turn out not to fit into cells, although their type says so.
@@ -49,15 +50,15 @@ pub fn build(
         let mut outcome = None;
         let mut misfit = None;
         let written = publish(files, &file_name(number), |file| {
-            let mut writer = Writer::new(file, number, features, &beside, &survey, window)?;
-            for start in (0..ordinals).step_by(window) {
-                let length = window.min((ordinals - start) as usize);
-                let columns = winners.window(start, length, true)?;
+            let mut writer = Writer::new(file, number, features, &beside, &survey, stretch)?;
+            for start in (0..ordinals).step_by(stretch) {
+                let length = stretch.min((ordinals - start) as usize);
+                let columns = winners.stretch(start, length, true)?;
                 if let Some(index) = writer.misfit(&columns, length) {
                     misfit = Some(index);
                     return Err(Error::invalid("a feature's values do not fit into cells"));
                 }
-                writer.window(start, &columns, length)?;
+                writer.stretch(start, &columns, length)?;
             }
             outcome = Some(writer.finish(ordinals, position)?);
             Ok(())
@@ -72,21 +73,25 @@ pub fn build(
     }
 }
 
-/// How many ordinals go into a window: a power of two, so that a shift finds it.
-fn window_ordinals(features: &[(u32, DataType)]) -> usize {
-    let row: usize = features.iter().map(|(_, data_type)| 32 + cell_width(data_type).unwrap_or(64) as usize).sum();
-    let most = (WINDOW_BYTES / row.max(1)).clamp(WINDOW_ORDINALS.0, WINDOW_ORDINALS.1);
+/// How many ordinals go into a stretch: a power of two, so that a shift finds it.
+fn stretch_ordinals(winner_bytes: u64) -> usize {
+    let most = (STRETCH_BYTES / winner_bytes.max(1) as usize).clamp(STRETCH_ORDINALS.0, STRETCH_ORDINALS.1);
     1 << most.ilog2()
+}
+
+/// How much memory it takes to build a pack whose winners take `winner_bytes` for each ordinal.
+pub fn memory_bytes(winner_bytes: u64) -> u64 {
+    stretch_ordinals(winner_bytes) as u64 * winner_bytes
 }
 
 struct Writer<'a> {
     file: BlockWriter<'a>,
     layout: Layout,
     survey: &'a Survey,
-    window_ordinals: usize,
+    stretch_ordinals: usize,
     packed: bool,
     rows: u64,
-    windows: Vec<u8>,
+    stretches: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
@@ -96,7 +101,7 @@ impl<'a> Writer<'a> {
         features: &[(u32, DataType)],
         beside: &BTreeSet<usize>,
         survey: &'a Survey,
-        window_ordinals: usize,
+        stretch_ordinals: usize,
     ) -> Result<Self> {
         let (groups, group_count) = survey.groups();
         let typed: Vec<_> = features
@@ -111,11 +116,11 @@ impl<'a> Writer<'a> {
         // Leaving out an eighth of the rows pays for the two more cache misses of a packed lookup.
         let packed = u64::from(survey.rows()) * 8 < u64::from(survey.ordinals()) * 7;
         let file = BlockWriter::new(file, KIND, number)?;
-        Ok(Self { file, layout, survey, window_ordinals, packed, rows: 0, windows: Vec::new() })
+        Ok(Self { file, layout, survey, stretch_ordinals, packed, rows: 0, stretches: Vec::new() })
     }
 
     /// The first feature with a value that its cell cannot hold.
-    fn misfit(&self, columns: &[WindowColumn], length: usize) -> Option<usize> {
+    fn misfit(&self, columns: &[StretchColumn], length: usize) -> Option<usize> {
         let fixed = self.layout.features().iter().zip(columns).enumerate();
         let mut fixed = fixed.filter(|(_, (laid, _))| matches!(laid.slot, Slot::Fixed { .. }));
         fixed.find_map(|(index, (_, column))| {
@@ -125,28 +130,28 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn window(&mut self, start: u32, columns: &[WindowColumn], length: usize) -> Result<()> {
+    fn stretch(&mut self, start: u32, columns: &[StretchColumn], length: usize) -> Result<()> {
         let kept: Vec<usize> =
             (0..length).filter(|&at| !self.packed || self.survey.is_present(start + at as u32)).collect();
         let rows = self.rows_of(columns, &kept);
         let offset = self.file.align()?;
         self.file.append(&rows)?;
-        self.windows.extend_from_slice(&offset.to_le_bytes());
-        self.windows.extend_from_slice(&self.rows.to_le_bytes());
+        self.stretches.extend_from_slice(&offset.to_le_bytes());
+        self.stretches.extend_from_slice(&self.rows.to_le_bytes());
         let features = self.layout.features().to_vec();
         for (laid, column) in features.iter().zip(columns) {
             if matches!(laid.slot, Slot::Variable(_)) {
                 let (offset, length) = self.append_array(column, &laid.data_type, &kept, length)?;
-                self.windows.extend_from_slice(&offset.to_le_bytes());
-                self.windows.extend_from_slice(&length.to_le_bytes());
+                self.stretches.extend_from_slice(&offset.to_le_bytes());
+                self.stretches.extend_from_slice(&length.to_le_bytes());
             }
         }
         self.rows += kept.len() as u64;
         Ok(())
     }
 
-    /// The bytes of the rows `kept` of a window.
-    fn rows_of(&self, columns: &[WindowColumn], kept: &[usize]) -> Vec<u8> {
+    /// The bytes of the rows `kept` of a stretch.
+    fn rows_of(&self, columns: &[StretchColumn], kept: &[usize]) -> Vec<u8> {
         let stride = self.layout.stride();
         let mut bytes = vec![0; kept.len() * stride];
         let cells: Vec<Option<Buffer>> = self.layout.features().iter().zip(columns).map(fixed_cells).collect();
@@ -185,7 +190,7 @@ impl<'a> Writer<'a> {
     /// Appends the values of a variable feature, and says where.
     fn append_array(
         &mut self,
-        column: &WindowColumn,
+        column: &StretchColumn,
         data_type: &DataType,
         kept: &[usize],
         length: usize,
@@ -217,8 +222,8 @@ impl<'a> Writer<'a> {
         let schema = self.file.align()?;
         self.file.append(&schema_bytes)?;
         let (presence, ranks) = if self.packed { self.append_presence()? } else { (0, 0) };
-        let windows = self.file.align()?;
-        self.file.append(&self.windows)?;
+        let stretches = self.file.align()?;
+        self.file.append(&self.stretches)?;
         let features = self.layout.features().iter().map(|laid| DescribedFeature {
             feature: laid.feature,
             group: laid.group,
@@ -234,13 +239,13 @@ impl<'a> Writer<'a> {
             packed: self.packed,
             stride: self.layout.stride() as u64,
             groups: self.layout.groups(),
-            window_ordinals: self.window_ordinals as u32,
+            stretch_ordinals: self.stretch_ordinals as u32,
             features: features.collect(),
             schema,
             schema_length: schema_bytes.len() as u64,
             presence,
             ranks,
-            windows,
+            stretches,
         };
         let text = serde_json::to_vec(&description).expect("numbers always have a JSON form");
         self.file.finish(&text)
@@ -265,8 +270,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The cells of a fixed-width feature in one window; zeros lie where there is no value.
-fn fixed_cells((laid, column): (&PackFeature, &WindowColumn)) -> Option<Buffer> {
+/// The cells of a fixed-width feature in one stretch; zeros lie where there is no value.
+fn fixed_cells((laid, column): (&PackFeature, &StretchColumn)) -> Option<Buffer> {
     let Slot::Fixed { width, .. } = laid.slot else {
         return None;
     };
@@ -297,7 +302,7 @@ fn put_cells(
     }
 }
 
-fn values_of(column: &WindowColumn) -> &ArrayRef {
+fn values_of(column: &StretchColumn) -> &ArrayRef {
     column.values.as_ref().expect("the second pass asks for values")
 }
 

@@ -1,6 +1,6 @@
 //! The answer of one table while it is filled: cells, statuses, winners' event times.
 //!
-//! Cells of fixed width are copied as bytes to their place, in one block that all columns share; all others are
+//! Cells of fixed width are copied as bytes to their place, in one slab that all columns share; all others are
 //! remembered as (source, position) and interleaved at the end. Most rows have one status in all columns: that is kept
 //! once, and a column keeps statuses only where it differs. What wins is decided before; here ages are compared and
 //! defaults put in, last.
@@ -10,19 +10,20 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, StringArray, TimestampMicrosecondArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
-use super::block::{Block, SpareBlocks};
 use super::bounds::Bounds;
 use super::estimate::ValueBytes;
 use super::fixed;
 use super::parallel;
-use super::picked;
+use super::picked::Picked;
 use super::plain::{ALIGNMENT, TableAnswer};
-use super::plan::FeaturePart;
+use super::plan::AskedFeature;
 use super::resolve::{FeatureWinners, Pick, Resolved};
 use super::rule::is_expired;
+use super::slab::{Slab, SpareSlabs};
 use super::statuses::{BaseStatuses, STATUSES, Status};
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
+use crate::gather::Added;
 use crate::model::types::as_declared;
 use crate::time::Micros;
 use crate::view::TableState;
@@ -32,18 +33,18 @@ use crate::view::TableState;
 pub(crate) struct AnswerTable<'a> {
     base: BaseStatuses,
     /// The cells of all columns of fixed width, one column after another, each from a multiple of [`ALIGNMENT`] on.
-    block: Block,
+    slab: Slab,
     columns: Vec<AnswerColumn<'a>>,
 }
 
 impl<'a> AnswerTable<'a> {
     /// The `features` of `table` for the rows of `base`, whose statuses count unless a column says otherwise.
     pub(crate) fn new(
-        features: &'a [FeaturePart],
+        features: &'a [AskedFeature],
         table: &TableState,
         base: BaseStatuses,
         event_times: bool,
-        blocks: &Arc<SpareBlocks>,
+        slabs: &Arc<SpareSlabs>,
     ) -> Self {
         let mixed = table.mixed.read();
         let rows = base.rows();
@@ -55,8 +56,8 @@ impl<'a> AnswerTable<'a> {
                 AnswerColumn::new(feature, rows, fixed, event_times)
             })
             .collect();
-        let bytes = columns.iter().map(|column| column.block_bytes(rows)).sum();
-        Self { base, block: blocks.zeroed(bytes), columns }
+        let bytes = columns.iter().map(|column| column.slab_bytes(rows)).sum();
+        Self { base, slab: slabs.zeroed(bytes), columns }
     }
 
     /// The number of rows.
@@ -78,23 +79,23 @@ impl<'a> AnswerTable<'a> {
         won
     }
 
-    /// The columns, the block's share of each (empty for those that are not of fixed width), and the base.
+    /// The columns, the slab's share of each (empty for those that are not of fixed width), and the base.
     pub(crate) fn split(&mut self) -> (&mut [AnswerColumn<'a>], Vec<&mut [u8]>, &BaseStatuses) {
         let rows = self.base.rows();
-        let mut rest = self.block.as_mut_slice();
+        let mut rest = self.slab.as_mut_slice();
         let mut cells = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            let (share, after) = std::mem::take(&mut rest).split_at_mut(column.block_bytes(rows));
+            let (share, after) = std::mem::take(&mut rest).split_at_mut(column.slab_bytes(rows));
             cells.push(&mut share[..column.width * rows]);
             rest = after;
         }
         (&mut self.columns, cells, &self.base)
     }
 
-    /// The bytes of all cells: those of the block, and of the others each as long as it is.
+    /// The bytes of all cells: those of the slab, and of the others each as long as it is.
     pub(crate) fn bytes(&self) -> u64 {
         let rows = self.base.rows();
-        self.columns.iter().map(|column| column.block_bytes(rows) as u64 + column.picked_bytes()).sum()
+        self.columns.iter().map(|column| column.slab_bytes(rows) as u64 + column.picked_bytes()).sum()
     }
 
     /// Puts in what was found in history.
@@ -129,16 +130,16 @@ impl<'a> AnswerTable<'a> {
                 Ok(())
             })?;
         }
-        let block = std::mem::replace(&mut self.block, Block::empty()).freeze();
+        let slab = std::mem::replace(&mut self.slab, Slab::empty()).freeze();
         if with == (false, false) && self.base.each().is_none() && self.columns.iter().all(AnswerColumn::is_plain) {
-            return Ok(TableAnswer::Plain(block));
+            return Ok(TableAnswer::Plain(slab));
         }
         let (base, rows) = (&self.base, self.base.rows());
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            columns.push((column, block.slice_with_length(start, column.width * rows)));
-            start += column.block_bytes(rows);
+            columns.push((column, slab.slice_with_length(start, column.width * rows)));
+            start += column.slab_bytes(rows);
         }
         let (statuses, event_times) = with;
         let base_nulls = BaseNulls::new(base);
@@ -156,7 +157,7 @@ struct Filled<'c, 'a> {
     /// The feature's place among those asked.
     slot: usize,
     column: &'c mut AnswerColumn<'a>,
-    /// Its share of the block.
+    /// Its share of the slab.
     cells: &'c mut [u8],
 }
 
@@ -167,17 +168,17 @@ const FILL_ROWS: usize = 1024;
 /// Puts what `resolved` found into `filled`.
 fn fill_columns(filled: &mut [Filled<'_, '_>], base: &BaseStatuses, resolved: &Resolved) -> Result<()> {
     for of in filled.iter_mut() {
-        let mut columns = resolved.sources.iter().filter_map(|source| source.chunk.column(of.column.part.feature.id));
+        let mut columns = resolved.sources.iter().filter_map(|source| source.chunk.column(of.column.asked.feature.id));
         if columns.any(|column| column.fixed().is_none()) {
             of.column.make_picks(of.cells)?;
         }
     }
     for source in &resolved.sources {
-        let mut in_block = Vec::with_capacity(filled.len());
+        let mut in_slab = Vec::with_capacity(filled.len());
         for of in filled.iter_mut() {
-            let column = source.chunk.column(of.column.part.feature.id);
-            if of.column.is_block() {
-                in_block.push((of, column));
+            let column = source.chunk.column(of.column.asked.feature.id);
+            if of.column.is_slab() {
+                in_slab.push((of, column));
             } else {
                 of.column.fill(of.cells, base, column, &source.picks, &source.event_times)?;
             }
@@ -185,7 +186,7 @@ fn fill_columns(filled: &mut [Filled<'_, '_>], base: &BaseStatuses, resolved: &R
         for (piece, picks) in source.picks.chunks(FILL_ROWS).enumerate() {
             let event_times = source.event_times.get(piece * FILL_ROWS..).unwrap_or(&[]);
             let mut checked = None;
-            for (of, column) in &mut in_block {
+            for (of, column) in &mut in_slab {
                 if let Some(column) = column.filter(|column| column.strip().is_none() || column.strip() != checked) {
                     column.prefetch(picks.iter().map(|pick| pick.row));
                     column.check_all_of(picks.iter().map(|pick| pick.row))?;
@@ -197,7 +198,7 @@ fn fill_columns(filled: &mut [Filled<'_, '_>], base: &BaseStatuses, resolved: &R
     }
     for of in filled.iter_mut() {
         if let Some(decided) = resolved.features.get(of.slot) {
-            let columns = resolved.sources.iter().map(|source| source.chunk.column(of.column.part.feature.id));
+            let columns = resolved.sources.iter().map(|source| source.chunk.column(of.column.asked.feature.id));
             of.column.fill_decided(of.cells, base, decided, &columns.collect::<Vec<_>>())?;
         }
     }
@@ -207,73 +208,71 @@ fn fill_columns(filled: &mut [Filled<'_, '_>], base: &BaseStatuses, resolved: &R
 /// One feature's column of an answer.
 #[derive(Debug)]
 pub(crate) struct AnswerColumn<'a> {
-    part: &'a FeaturePart,
+    asked: &'a AskedFeature,
     /// Kept once they differ from the base.
     statuses: Option<Vec<u8>>,
     /// Kept only if ages or event times need them.
     event_times: Option<Vec<Micros>>,
-    /// Bytes per cell in the block; 0 if the column has no share of it.
+    /// Bytes per cell in the slab; 0 if the column has no share of it.
     width: usize,
     cells: Cells,
 }
 
 #[derive(Debug)]
 enum Cells {
-    /// In the block.
-    Block,
-    /// To be interleaved: an index into the sources and a position there, per row.
-    Picks { sources: Vec<ArrayRef>, picks: Vec<(usize, usize)> },
+    /// In the slab.
+    Slab,
+    /// Gathered at the end.
+    Picked(Picked),
 }
 
 impl<'a> AnswerColumn<'a> {
-    fn new(part: &'a FeaturePart, rows: usize, fixed: Option<usize>, event_times: bool) -> Self {
+    fn new(asked: &'a AskedFeature, rows: usize, fixed: Option<usize>, event_times: bool) -> Self {
         let cells = match fixed {
-            Some(_) => Cells::Block,
-            None => Cells::Picks { sources: Vec::new(), picks: vec![(usize::MAX, 0); rows] },
+            Some(_) => Cells::Slab,
+            None => Cells::Picked(Picked::new(&asked.stored, &asked.default, rows)),
         };
-        let keep_times = event_times || part.max_age.is_some();
+        let keep_times = event_times || asked.max_age.is_some();
         let event_times = keep_times.then(|| vec![0; rows]);
-        Self { part, statuses: None, event_times, width: fixed.unwrap_or(0), cells }
+        Self { asked, statuses: None, event_times, width: fixed.unwrap_or(0), cells }
     }
 
     /// The feature.
-    pub(crate) fn part(&self) -> &FeaturePart {
-        self.part
+    pub(crate) fn asked(&self) -> &AskedFeature {
+        self.asked
     }
 
-    /// Whether cells are copied into the block.
-    pub(crate) fn is_block(&self) -> bool {
-        matches!(self.cells, Cells::Block)
+    /// Whether cells are copied into the slab.
+    pub(crate) fn is_slab(&self) -> bool {
+        matches!(self.cells, Cells::Slab)
     }
 
     /// Whether a cell may have another status than the base says, or get it from its age.
     fn may_differ(&self) -> bool {
-        self.statuses.is_some() || self.part.max_age.is_some()
+        self.statuses.is_some() || self.asked.max_age.is_some()
     }
 
-    /// Whether its cells are values, and the answer's as they lie in the block.
+    /// Whether its cells are values, and the answer's as they lie in the slab.
     fn is_plain(&self) -> bool {
-        self.is_block() && self.statuses.is_none() && self.part.plain_width.is_some()
+        self.is_slab() && self.statuses.is_none() && self.asked.plain_width.is_some()
     }
 
-    fn block_bytes(&self, rows: usize) -> usize {
+    fn slab_bytes(&self, rows: usize) -> usize {
         (self.width * rows).next_multiple_of(ALIGNMENT)
     }
 
-    /// The bytes of the cells that are not in the block.
+    /// The bytes of the cells that are not in the slab.
     fn picked_bytes(&self) -> u64 {
-        let Cells::Picks { sources, picks } = &self.cells else { return 0 };
-        let values: Vec<ValueBytes<'_>> = sources.iter().map(ValueBytes::of).collect();
-        let default = match self.part.default.is_valid(0) {
-            true => ValueBytes::of(&self.part.default).at(0),
-            false => 0,
-        };
+        let Cells::Picked(picked) = &self.cells else { return 0 };
+        let values: Vec<ValueBytes<'_>> = picked.arrays().iter().map(ValueBytes::of).collect();
+        let default = if self.asked.default.is_valid(0) { ValueBytes::of(&self.asked.default).at(0) } else { 0 };
         // A cell that expires is answered with the default.
-        let least = if self.part.max_age.is_some() { default } else { 0 };
-        let bytes = |&(source, position): &(usize, usize)| {
-            values.get(source).map_or(default, |values: &ValueBytes<'_>| values.at(position).max(least))
+        let least = if self.asked.max_age.is_some() { default } else { 0 };
+        let bytes = |&(array, position): &Added| match array {
+            0 => default,
+            array => values[array].at(position).max(least),
         };
-        picks.iter().map(bytes).sum()
+        picked.cells().iter().map(bytes).sum()
     }
 
     /// Says what the status of `place` is.
@@ -286,7 +285,7 @@ impl<'a> AnswerColumn<'a> {
         self.event_times.as_mut()
     }
 
-    /// Puts in the cells of `picks`, which are checked if they go to the block; `event_times` are those of the picks, and
+    /// Puts in the cells of `picks`, which are checked if they go to the slab; `event_times` are those of the picks, and
     /// of those that follow, if they are kept.
     fn fill(
         &mut self,
@@ -307,10 +306,10 @@ impl<'a> AnswerColumn<'a> {
         };
         let mut nulls = Vec::new();
         match &mut self.cells {
-            Cells::Block => fixed::copy_picks(cells, column, picks, &mut nulls),
-            Cells::Picks { sources, picks: chosen } => {
+            Cells::Slab => fixed::copy_picks(cells, column, picks, &mut nulls),
+            Cells::Picked(picked) => {
                 let winners = picks.iter().map(|pick| (pick.place, pick.row));
-                picked::pick(sources, chosen, column, winners, |place, status| {
+                picked.pick(column, winners, |place, status| {
                     if status == Status::Null {
                         nulls.push(place);
                     }
@@ -340,10 +339,10 @@ impl<'a> AnswerColumn<'a> {
             }
             let note = |place: u32, status: Status| statuses[place as usize] = status as u8;
             match &mut self.cells {
-                Cells::Block => fixed::copy(cells, column, &won.picks, note)?,
-                Cells::Picks { sources, picks } => {
+                Cells::Slab => fixed::copy(cells, column, &won.picks, note)?,
+                Cells::Picked(picked) => {
                     let winners = won.picks.iter().map(|pick| (pick.place, pick.row));
-                    picked::pick(sources, picks, column, winners, note)?;
+                    picked.pick(column, winners, note)?;
                 }
             }
         }
@@ -353,10 +352,12 @@ impl<'a> AnswerColumn<'a> {
     /// Makes the cells picks. Bytes that were copied so far become a source: a list with a null inside has no bytes of
     /// its own, so one such value makes the whole column picks.
     pub(crate) fn make_picks(&mut self, cells: &[u8]) -> Result<()> {
-        if self.is_block() {
+        if self.is_slab() {
             let rows = cells.len() / self.width;
-            let copied = fixed::array(&self.part.stored, rows, Buffer::from(cells), None)?;
-            self.cells = Cells::Picks { sources: vec![copied], picks: (0..rows).map(|row| (0, row)).collect() };
+            let copied = fixed::array(&self.asked.stored, rows, Buffer::from(cells), None)?;
+            let mut picked = Picked::new(&self.asked.stored, &self.asked.default, rows);
+            picked.add(copied, (0..rows as u32).map(|row| (row, row)));
+            self.cells = Cells::Picked(picked);
         }
         Ok(())
     }
@@ -364,18 +365,16 @@ impl<'a> AnswerColumn<'a> {
     /// Puts in cells that are values of `array` by position, as a latest pack has them for types without a fixed
     /// width: (place, position).
     pub(crate) fn pick(&mut self, array: &ArrayRef, cells: impl Iterator<Item = (u32, u32)>) {
-        let Cells::Picks { sources, picks } = &mut self.cells else {
-            unreachable!("a column in the block takes bytes");
-        };
-        let source = sources.len();
-        sources.push(Arc::clone(array));
-        cells.for_each(|(place, position)| picks[place as usize] = (source, position as usize));
+        match &mut self.cells {
+            Cells::Picked(picked) => picked.add(ArrayRef::clone(array), cells),
+            Cells::Slab => unreachable!("a column in the slab takes bytes"),
+        }
     }
 
-    /// Decides the last statuses, and puts defaults into the block where they belong.
+    /// Decides the last statuses, and puts defaults into the slab where they belong.
     fn expire(&mut self, cells: &mut [u8], base: &BaseStatuses, forgotten: &[usize], bounds: &Bounds) {
         forgotten.iter().for_each(|&row| self.set_status(base, row as u32, Status::Forgotten));
-        if let (Some(max_age), Some(event_times)) = (self.part.max_age, &self.event_times) {
+        if let (Some(max_age), Some(event_times)) = (self.asked.max_age, &self.event_times) {
             for (row, &event_time) in event_times.iter().enumerate() {
                 let status = self.statuses.as_deref().or(base.each()).map_or(Status::Value as u8, |known| known[row]);
                 let won = status == Status::Value as u8 || status == Status::Null as u8;
@@ -385,34 +384,34 @@ impl<'a> AnswerColumn<'a> {
             }
         }
         let statuses = self.statuses.as_deref().or(base.each());
-        if let (true, true, Some(statuses)) = (self.is_block(), self.part.default.is_valid(0), statuses) {
+        if let (true, true, Some(statuses)) = (self.is_slab(), self.asked.default.is_valid(0), statuses) {
             fixed::put_default(
                 cells,
                 self.width,
-                &self.part.default,
+                &self.asked.default,
                 statuses.iter().map(|&status| uses_default(status)),
             );
         }
     }
 
-    /// The finished cells, of the declared type. `cells` is the column's share of the block.
+    /// The finished cells, of the declared type. `cells` is the column's share of the slab.
     fn array(&self, cells: Buffer, base: &BaseStatuses, base_nulls: &BaseNulls) -> Result<ArrayRef> {
         let statuses = self.statuses.as_deref().or(base.each());
         let array = match &self.cells {
-            Cells::Block => {
-                let has_default = self.part.default.is_valid(0);
+            Cells::Slab => {
+                let has_default = self.asked.default.is_valid(0);
                 let nulls = match &self.statuses {
                     Some(statuses) => nulls_of(statuses, has_default),
                     None => base_nulls.of(has_default),
                 };
-                fixed::array(&self.part.stored, base.rows(), cells, nulls)?
+                fixed::array(&self.asked.stored, base.rows(), cells, nulls)?
             }
-            Cells::Picks { sources, picks } => {
+            Cells::Picked(picked) => {
                 let of = |row: usize| statuses.map_or(Status::Value as u8, |statuses| statuses[row]);
-                picked::interleaved(&self.part.stored, &self.part.default, sources, picks, of)?
+                picked.finish(&self.asked.stored, of)?
             }
         };
-        as_declared(array, &self.part.feature.data_type)
+        as_declared(array, &self.asked.feature.data_type)
     }
 
     /// The status of each cell, by name.

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::answer::AnswerTable;
-use super::block::SpareBlocks;
 use super::bounds::Bounds;
 use super::latest::Packed;
-use super::plan::TablePart;
+use super::plan::AskedTable;
 use super::resolve::{Item, Resolved, Wanted, resolve};
+use super::slab::SpareSlabs;
 use super::statuses::{BaseStatuses, Status};
 use super::{latest, parallel};
 use crate::error::Result;
@@ -24,20 +24,24 @@ pub(crate) struct Filling<'a> {
     /// Whether the winners' event times are kept.
     pub(crate) event_times: bool,
     pub(crate) threads: usize,
-    pub(crate) blocks: &'a Arc<SpareBlocks>,
+    pub(crate) slabs: &'a Arc<SpareSlabs>,
 }
 
-/// The answer of `part` for `items`, which are by bucket.
-pub(crate) fn fill<'a>(part: &'a TablePart, items: &[Vec<Item>], how: &Filling<'_>) -> Result<AnswerTable<'a>> {
+/// The answer of `asked` for `items`: some buckets, each with its items.
+pub(crate) fn fill<'a, 'i>(
+    asked: &'a AskedTable,
+    items: impl Iterator<Item = (usize, &'i [Item])>,
+    how: &Filling<'_>,
+) -> Result<AnswerTable<'a>> {
     let Filling { view, bounds, threads, .. } = *how;
-    let features: Vec<u32> = part.features.iter().map(|part| part.feature.id).collect();
-    let event_times = how.event_times || part.features.iter().any(|feature| feature.max_age.is_some());
+    let features: Vec<u32> = asked.features.iter().map(|feature| feature.feature.id).collect();
+    let event_times = how.event_times || asked.features.iter().any(|feature| feature.max_age.is_some());
     let wanted = Wanted { features: &features, event_times };
-    let (packed, rest) = latest::split(bounds, part, view, items);
+    let (packed, rest) = latest::split(bounds, asked, view, items);
     let resolved: Vec<Resolved> =
         parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, bounds, wanted))?;
     let base = base_statuses(how.rows, &packed, &resolved);
-    let mut table = AnswerTable::new(&part.features, &part.state, base, how.event_times, how.blocks);
+    let mut table = AnswerTable::new(&asked.features, &asked.state, base, how.event_times, how.slabs);
     packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
     table.fill(&resolved, threads)?;
     Ok(table)

@@ -8,35 +8,19 @@ use std::sync::Arc;
 
 use super::resolve::Pick;
 use super::statuses::Status;
-use crate::column::{Column, FixedValues, PositionHint};
+use crate::column::{Column, PositionHint};
 use crate::error::Result;
+use crate::gather::{self, Cells};
 use crate::prefetch::prefetch;
 
 /// Copies the cells of `picks`, which `column` has for every write row and which are checked; the places of nulls go to
 /// `nulls`.
 pub(crate) fn copy_picks(cells: &mut [u8], column: &Column, picks: &[Pick], nulls: &mut Vec<u32>) {
     let fixed = column.fixed().expect("the caller chose columns of fixed width");
-    match fixed.width {
-        8 => copy_width::<8>(cells, &fixed, picks),
-        4 => copy_width::<4>(cells, &fixed, picks),
-        2 => copy_width::<2>(cells, &fixed, picks),
-        1 => copy_width::<1>(cells, &fixed, picks),
-        width => {
-            for pick in picks {
-                cells[pick.place as usize * width..][..width].copy_from_slice(fixed.value(pick.row as usize));
-            }
-        }
-    }
+    let moves = picks.iter().map(|pick| (pick.place as usize, &fixed, pick.row as usize));
+    gather::copy(cells, Cells::alone(fixed.width), moves);
     if let Some(known) = fixed.nulls {
         nulls.extend(picks.iter().filter(|pick| known.is_null(pick.row as usize)).map(|pick| pick.place));
-    }
-}
-
-/// One width known to the compiler: a cell is one load and one store.
-fn copy_width<const WIDTH: usize>(cells: &mut [u8], values: &FixedValues<'_>, picks: &[Pick]) {
-    let (cells, _) = cells.as_chunks_mut::<WIDTH>();
-    for pick in picks {
-        cells[pick.place as usize] = values.sized(pick.row as usize);
     }
 }
 
@@ -46,7 +30,6 @@ const FOUND_ROWS: usize = 256;
 /// Copies the cells of `picks` that `column` has, and notes the status of each.
 pub(crate) fn copy(cells: &mut [u8], column: &Column, picks: &[Pick], mut note: impl FnMut(u32, Status)) -> Result<()> {
     let fixed = column.fixed().expect("the caller chose columns of fixed width");
-    let width = fixed.width;
     let mut found = Vec::with_capacity(FOUND_ROWS);
     let mut hint = PositionHint::default();
     for picks in picks.chunks(FOUND_ROWS) {
@@ -58,18 +41,12 @@ pub(crate) fn copy(cells: &mut [u8], column: &Column, picks: &[Pick], mut note: 
             }
         }
         column.check_all_of(found.iter().map(|(_, position)| *position))?;
+        let is_null = |position: u32| fixed.nulls.is_some_and(|nulls| nulls.is_null(position as usize));
+        let moves = found.iter().filter(|(_, position)| !is_null(*position));
+        let moves = moves.map(|&(place, position)| (place as usize, &fixed, position as usize));
+        gather::copy(cells, Cells::alone(fixed.width), moves);
         for &(place, position) in &found {
-            let position = position as usize;
-            if fixed.nulls.as_ref().is_some_and(|nulls| nulls.is_null(position)) {
-                note(place, Status::Null);
-                continue;
-            }
-            let to = &mut cells[place as usize * width..][..width];
-            match to.as_mut_array::<8>() {
-                Some(to) => *to = fixed.sized(position),
-                None => to.copy_from_slice(fixed.value(position)),
-            }
-            note(place, Status::Value);
+            note(place, if is_null(position) { Status::Null } else { Status::Value });
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use arrow_buffer::MutableBuffer;
 
 use super::answer::AnswerTable;
 use super::bounds::Bounds;
-use super::plan::TablePart;
+use super::plan::AskedTable;
 use super::resolve::Item;
 use super::statuses::Status;
 use crate::error::Result;
@@ -21,7 +21,7 @@ use crate::view::TableView;
 /// The rows of a request that packs with one layout answer.
 #[derive(Debug)]
 pub(crate) struct Packed<'a> {
-    /// The index, in the packs, of each feature of the table's part of the plan.
+    /// The index, in the packs, of each feature of the table that is asked.
     indexes: Vec<usize>,
     packs: Vec<PackRows<'a>>,
 }
@@ -54,23 +54,23 @@ impl Packed<'_> {
     }
 }
 
-/// What latest packs answer of `items`, and the rest by bucket.
-pub(crate) fn split<'a>(
+/// What latest packs answer of `items`, which come with their bucket, and the rest by bucket.
+pub(crate) fn split<'a, 'i>(
     bounds: &Bounds,
-    part: &TablePart,
+    asked: &AskedTable,
     view: &'a TableView,
-    items: &[Vec<Item>],
+    items: impl Iterator<Item = (usize, &'i [Item])>,
 ) -> (Vec<Packed<'a>>, Vec<(usize, Vec<Item>)>) {
     let open = bounds.is_latest();
     let (mut packed, mut rest): (Vec<Packed<'a>>, Vec<_>) = (Vec::new(), Vec::new());
-    for (bucket, items) in items.iter().enumerate().filter(|(_, items)| !items.is_empty()) {
+    for (bucket, items) in items.filter(|(_, items)| !items.is_empty()) {
         let latest = view.buckets[bucket].pack.as_ref();
         let latest = latest.filter(|latest| open && latest.pack.position() <= bounds.position);
         let like = |known: &Packed<'a>| latest.is_some_and(|latest| known.layout().is_like(latest.pack.layout()));
         let known = packed.iter().position(like);
-        let fresh = if known.is_some() { None } else { latest.and_then(|latest| indexes_in(&latest.pack, part)) };
+        let fresh = if known.is_some() { None } else { latest.and_then(|latest| indexes_in(&latest.pack, asked)) };
         let (Some(latest), true) = (latest, known.is_some() || fresh.is_some()) else {
-            rest.push((bucket, items.clone()));
+            rest.push((bucket, items.to_vec()));
             continue;
         };
         let (mut rows, mut left) = (Vec::with_capacity(items.len()), Vec::new());
@@ -93,11 +93,11 @@ pub(crate) fn split<'a>(
     (packed, rest)
 }
 
-/// The index in `pack` of each feature of `part`, if it holds all of them as they are declared.
-fn indexes_in(pack: &Pack, part: &TablePart) -> Option<Vec<usize>> {
+/// The index in `pack` of each feature of `asked`, if it holds all of them as they are declared.
+fn indexes_in(pack: &Pack, asked: &AskedTable) -> Option<Vec<usize>> {
     let layout = pack.layout();
-    let indexes = layout.indexes_of(part.features.iter().map(|feature| feature.feature.id))?;
-    let mut features = part.features.iter().zip(&indexes);
+    let indexes = layout.indexes_of(asked.features.iter().map(|feature| feature.feature.id))?;
+    let mut features = asked.features.iter().zip(&indexes);
     features.all(|(feature, &index)| layout.features()[index].data_type == feature.stored).then_some(indexes)
 }
 
@@ -111,14 +111,13 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
     let mut aside: Vec<MutableBuffer> = columns
         .iter()
         .zip(&wanted)
-        .map(|(column, cell)| if column.is_block() { 0 } else { cell.width as usize * places })
+        .map(|(column, cell)| if column.is_slab() { 0 } else { cell.width as usize * places })
         .map(MutableBuffer::from_len_zeroed)
         .collect();
     {
         let pairs = shares.into_iter().zip(&mut aside).zip(columns.iter());
-        let mut cells: Vec<&mut [u8]> = pairs
-            .map(|((share, aside), column)| if column.is_block() { share } else { aside.as_slice_mut() })
-            .collect();
+        let mut cells: Vec<&mut [u8]> =
+            pairs.map(|((share, aside), column)| if column.is_slab() { share } else { aside.as_slice_mut() }).collect();
         gather(packed.rows(), &wanted, &mut cells, |index, place, status| {
             columns[index].set_status(base, place, status_of_pack(status));
         })?;
@@ -134,8 +133,8 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
                     column.pick(&values, rows.iter().enumerate().map(|(at, &(place, _))| (place, at as u32)));
                 }
             }
-            Slot::Fixed { .. } if !column.is_block() => {
-                let values = array_of(&column.part().stored, aside.into(), None)?;
+            Slot::Fixed { .. } if !column.is_slab() => {
+                let values = array_of(&column.asked().stored, aside.into(), None)?;
                 column.pick(&values, packed.places().map(|place| (place, place)));
             }
             Slot::Fixed { .. } => {}

@@ -1,7 +1,6 @@
 //! Reads: one rule ([`rule`]), three doors (lookup and join in [`point`], scan in [`scan`]).
 
 pub(crate) mod answer;
-pub(crate) mod block;
 pub(crate) mod bounds;
 pub mod digest;
 pub(crate) mod estimate;
@@ -20,6 +19,7 @@ pub(crate) mod point;
 pub(crate) mod resolve;
 pub(crate) mod rule;
 pub mod scan;
+pub(crate) mod slab;
 pub(crate) mod snapshot;
 pub(crate) mod states;
 pub(crate) mod statuses;

@@ -32,20 +32,20 @@ pub(crate) fn newest_cells(
     features: &[u32],
 ) -> Result<NewestCells> {
     let spans = spans(runs, questions)?;
-    let groups = groups(questions, &spans, matches!(knowledge, Knowledge::Constant));
+    let all = neighbours(questions, &spans, matches!(knowledge, Knowledge::Constant));
     let mut listed = Vec::new();
     let mut winners = Vec::with_capacity(features.len());
     for &feature in features {
         let cells: Vec<Cells<'_>> = runs.iter().map(|bounded| Cells::new(bounded.run, feature)).collect();
         let mut won = Vec::with_capacity(questions.len());
-        for group in &groups {
-            let asked = &questions[group.questions.clone()];
+        for neighbours in &all {
+            let asked = &questions[neighbours.questions.clone()];
             let seek = |question| Seek { runs, knowledge, cells: &cells, question };
-            if let Some(entity) = &group.entity {
+            if let Some(entity) = &neighbours.entity {
                 seek(&asked[0]).list(entity, &mut listed)?;
             }
-            for (index, question) in group.questions.clone().zip(asked) {
-                let winner = match &group.entity {
+            for (index, question) in neighbours.questions.clone().zip(asked) {
+                let winner = match &neighbours.entity {
                     Some(_) => newest_listed(&listed, question.point.as_of),
                     None => seek(question).newest(spans.of(index))?,
                 };
@@ -60,7 +60,7 @@ pub(crate) fn newest_cells(
 }
 
 /// Questions that follow one another.
-struct Group {
+struct Neighbours {
     questions: Range<usize>,
     /// If all ask for one entity, and to list its cells pays: its rows in each run, as far as any of them may ask.
     entity: Option<Vec<Span>>,
@@ -71,9 +71,9 @@ const LIST_QUESTIONS_MIN: usize = 3;
 /// Rows of an entity per question, at most, for listing its cells.
 const LIST_ROWS_MAX: usize = 64;
 
-/// Cuts `questions` into groups. Cells are listed only if every question sees the same steps (`same_steps`).
-fn groups(questions: &[Question], spans: &Spans, same_steps: bool) -> Vec<Group> {
-    let mut groups = Vec::new();
+/// Cuts `questions` into those of one entity. Cells are listed only if every question sees the same steps (`same_steps`).
+fn neighbours(questions: &[Question], spans: &Spans, same_steps: bool) -> Vec<Neighbours> {
+    let mut all = Vec::new();
     let mut start = 0;
     for asked in questions.chunk_by(|a, b| a.ordinal == b.ordinal) {
         let questions = start..start + asked.len();
@@ -86,9 +86,9 @@ fn groups(questions: &[Question], spans: &Spans, same_steps: bool) -> Vec<Group>
             let count: usize = rows.iter().map(|span| (span.end - span.first) as usize).sum();
             entity = (count <= LIST_ROWS_MAX * asked.len()).then_some(rows);
         }
-        groups.push(Group { questions, entity });
+        all.push(Neighbours { questions, entity });
     }
-    groups
+    all
 }
 
 /// The newest of `listed`, cells of one entity and feature from the newest on, that lies within `as_of`.

@@ -1,17 +1,17 @@
-//! Answers of nothing but values of fixed width: blocks of bytes, from which arrays are made only if they are wanted.
+//! Answers of nothing but values of fixed width: slabs of bytes, from which arrays are made only if they are wanted.
 //!
 //! A lookup of few rows and many features costs more in arrays than in reading, and a server that sends the answer on
-//! needs none: a block is laid out as the body of an Arrow IPC message is.
+//! needs none: a slab is laid out as the body of an Arrow IPC message is.
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
 
 use super::fixed;
-use super::plan::FeaturePart;
+use super::plan::AskedFeature;
 use crate::error::Result;
 
-/// Columns start at multiples of this in a block: as Arrow IPC lays out buffers.
+/// Columns start at multiples of this in a slab: as Arrow IPC lays out buffers.
 pub const ALIGNMENT: usize = 64;
 
 /// What a lookup or a join came to.
@@ -28,7 +28,7 @@ pub enum Answer {
 pub struct PlainAnswer {
     pub(crate) schema: SchemaRef,
     pub(crate) rows: usize,
-    pub(crate) blocks: Vec<Buffer>,
+    pub(crate) slabs: Vec<Buffer>,
 }
 
 /// The answers of one feature: cells and, if they were asked for, statuses and event times.
@@ -60,22 +60,22 @@ impl PlainAnswer {
     }
 
     /// The values of all columns, one column after another in the order of the schema, each padded with zeros to a
-    /// multiple of [`ALIGNMENT`]. A block holds whole columns: those of one table.
-    pub fn blocks(&self) -> &[Buffer] {
-        &self.blocks
+    /// multiple of [`ALIGNMENT`]. A slab holds whole columns: those of one table.
+    pub fn slabs(&self) -> &[Buffer] {
+        &self.slabs
     }
 
     fn into_batch(self) -> Result<RecordBatch> {
-        let mut blocks = self.blocks.iter();
-        let mut block = blocks.next().expect("a plan has a table");
+        let mut slabs = self.slabs.iter();
+        let mut slab = slabs.next().expect("a plan has a table");
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
-            while start == block.len() && self.rows > 0 {
-                (block, start) = (blocks.next().expect("the blocks hold all columns"), 0);
+            while start == slab.len() && self.rows > 0 {
+                (slab, start) = (slabs.next().expect("the slabs hold all columns"), 0);
             }
             let bytes = self.rows * field.data_type().primitive_width().expect("plain values have a width");
-            let cells = block.slice_with_length(start, bytes);
+            let cells = slab.slice_with_length(start, bytes);
             columns.push(fixed::array(field.data_type(), self.rows, cells, None)?);
             start += bytes.next_multiple_of(ALIGNMENT);
         }
@@ -86,15 +86,15 @@ impl PlainAnswer {
 
 impl TableAnswer {
     /// The answer for `rows` rows of `features` as columns.
-    pub(crate) fn into_columns(self, features: &[FeaturePart], rows: usize) -> Result<Vec<FeatureAnswer>> {
-        let block = match self {
+    pub(crate) fn into_columns(self, features: &[AskedFeature], rows: usize) -> Result<Vec<FeatureAnswer>> {
+        let slab = match self {
             Self::Columns(columns) => return Ok(columns),
-            Self::Plain(block) => block,
+            Self::Plain(slab) => slab,
         };
         let mut start = 0;
-        let column = |feature: &FeaturePart| {
-            let bytes = rows * feature.plain_width.expect("only plain features are answered as a block");
-            let cells = block.slice_with_length(start, bytes);
+        let column = |feature: &AskedFeature| {
+            let bytes = rows * feature.plain_width.expect("only plain features are answered as a slab");
+            let cells = slab.slice_with_length(start, bytes);
             start += bytes.next_multiple_of(ALIGNMENT);
             Ok([Some(fixed::array(&feature.stored, rows, cells, None)?), None, None])
         };

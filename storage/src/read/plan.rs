@@ -56,7 +56,7 @@ pub struct PointRequest {
 
 /// One feature of the answer.
 #[derive(Debug)]
-pub(crate) struct FeaturePart {
+pub(crate) struct AskedFeature {
     pub(crate) feature: Arc<Feature>,
     /// The type of cells inside the engine; the declared type is put on at the end.
     pub(crate) stored: DataType,
@@ -69,7 +69,7 @@ pub(crate) struct FeaturePart {
     pub(crate) output: usize,
 }
 
-impl FeaturePart {
+impl AskedFeature {
     /// `feature` of `table` as the column `output` of an answer.
     pub(crate) fn new(table: &Table, feature: Arc<Feature>, output: usize) -> Self {
         let stored = feature.stored_type();
@@ -86,34 +86,34 @@ impl FeaturePart {
 
 /// The features of one table that are asked for one set of key columns.
 #[derive(Debug)]
-pub(crate) struct TablePart {
+pub(crate) struct AskedTable {
     pub(crate) table: Arc<Table>,
     pub(crate) state: Arc<TableState>,
-    pub(crate) features: Vec<FeaturePart>,
+    pub(crate) features: Vec<AskedFeature>,
 }
 
-impl TablePart {
+impl AskedTable {
     /// The number and stored type of each feature.
     pub(crate) fn stored_types(&self) -> impl Iterator<Item = (u32, &DataType)> {
-        self.features.iter().map(|part| (part.feature.id, &part.stored))
+        self.features.iter().map(|asked| (asked.feature.id, &asked.stored))
     }
 }
 
 /// Tables that share an entity and the request's key columns: keys are resolved once for all of them.
 #[derive(Debug)]
-pub(crate) struct KeyGroup {
+pub(crate) struct KeyedTables {
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
     /// Index of the request column of each key column.
     pub(crate) columns: Vec<usize>,
-    pub(crate) tables: Vec<TablePart>,
+    pub(crate) tables: Vec<AskedTable>,
 }
 
 /// A planned lookup or join.
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) groups: Vec<KeyGroup>,
+    pub(crate) keyed: Vec<KeyedTables>,
     pub(crate) as_of: PlannedBound,
     pub(crate) known_at: PlannedBound,
     pub(crate) position: Option<Position>,
@@ -124,7 +124,7 @@ pub struct Plan {
     pub(crate) output: SchemaRef,
     pub(crate) features: usize,
     row_bytes: u64,
-    /// Whether the answer's columns are in the order of the groups, their tables and their features.
+    /// Whether the answer's columns are in the order of the keyed, their tables and their features.
     pub(crate) in_order: bool,
 }
 
@@ -141,8 +141,8 @@ impl Plan {
 
     /// The tables that are asked.
     pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
-        let parts = self.groups.iter().flat_map(|group| &group.tables);
-        parts.map(|part| Arc::clone(&part.table)).collect()
+        let tables = self.keyed.iter().flat_map(|keyed| &keyed.tables);
+        tables.map(|asked| Arc::clone(&asked.table)).collect()
     }
 
     /// The moment to read at if `first` are the first rows.
@@ -169,14 +169,14 @@ pub(crate) fn plan(
     if request.features.is_empty() {
         return Err(Error::invalid("no features are asked; name at least one in \"features\", as \"table.feature\""));
     }
-    let mut groups: Vec<KeyGroup> = Vec::new();
+    let mut keyed: Vec<KeyedTables> = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut features = 0;
     for reference in &request.features {
         let table = Arc::clone(catalog.table(&reference.table)?);
         let entity = entity_of(&catalog, &table)?;
         let columns = key_columns(&entity, reference, schema)?;
-        let part = table_part(&mut groups, states, &entity, &table, columns)?;
+        let asked = asked_table(&mut keyed, states, &entity, &table, columns)?;
         for feature in asked_features(&table, reference)? {
             let name = output_name(&feature, reference);
             fields.push(Field::new(&name, feature.data_type.clone(), true));
@@ -188,15 +188,15 @@ pub(crate) fn plan(
                 let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
                 fields.push(Field::new(format!("{name}__event_time"), time, true));
             }
-            part.features.push(FeaturePart::new(&table, feature, features));
+            asked.features.push(AskedFeature::new(&table, feature, features));
             features += 1;
         }
     }
     refuse_collisions(&fields)?;
-    let outputs = groups.iter().flat_map(|group| &group.tables).flat_map(|part| &part.features);
+    let outputs = keyed.iter().flat_map(|keyed| &keyed.tables).flat_map(|asked| &asked.features);
     let beside = u64::from(request.status) + u64::from(request.event_times) * 8;
-    let parts = groups.iter().flat_map(|group| &group.tables);
-    let cells: u64 = parts.map(|part| estimate::row_bytes(part.stored_types(), &part.state.view.load())).sum();
+    let tables = keyed.iter().flat_map(|keyed| &keyed.tables);
+    let cells: u64 = tables.map(|asked| estimate::row_bytes(asked.stored_types(), &asked.state.view.load())).sum();
     let in_order = outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
         in_order,
@@ -211,7 +211,7 @@ pub(crate) fn plan(
         features,
         row_bytes: (cells + features as u64 * beside).max(1),
         catalog,
-        groups,
+        keyed,
     })
 }
 
@@ -220,28 +220,28 @@ pub(crate) fn entity_of(catalog: &Catalog, table: &Table) -> Result<Arc<Entity>>
     Ok(Arc::clone(found.expect("a table's entity cannot be dropped before the table")))
 }
 
-fn table_part<'a>(
-    groups: &'a mut Vec<KeyGroup>,
+fn asked_table<'a>(
+    keyed: &'a mut Vec<KeyedTables>,
     states: &dyn States,
     entity: &Arc<Entity>,
     table: &Arc<Table>,
     columns: Vec<usize>,
-) -> Result<&'a mut TablePart> {
-    let found = groups.iter().position(|group| group.entity.id == entity.id && group.columns == columns);
+) -> Result<&'a mut AskedTable> {
+    let found = keyed.iter().position(|keyed| keyed.entity.id == entity.id && keyed.columns == columns);
     let index = match found {
         Some(index) => index,
         None => {
             let state = states.entity_state(entity)?;
-            groups.push(KeyGroup { entity: Arc::clone(entity), state, columns, tables: Vec::new() });
-            groups.len() - 1
+            keyed.push(KeyedTables { entity: Arc::clone(entity), state, columns, tables: Vec::new() });
+            keyed.len() - 1
         }
     };
-    let tables = &mut groups[index].tables;
-    let index = match tables.iter().position(|part| part.table.id == table.id) {
+    let tables = &mut keyed[index].tables;
+    let index = match tables.iter().position(|asked| asked.table.id == table.id) {
         Some(index) => index,
         None => {
             let state = states.table_state(table)?;
-            tables.push(TablePart { table: Arc::clone(table), state, features: Vec::new() });
+            tables.push(AskedTable { table: Arc::clone(table), state, features: Vec::new() });
             tables.len() - 1
         }
     };

@@ -9,12 +9,12 @@ use super::fill::{Filling, fill};
 use super::find::find;
 use super::parallel;
 use super::plain::{Answer, FeatureAnswer, PlainAnswer, TableAnswer};
-use super::plan::{KeyGroup, Plan, TablePart};
+use super::plan::{AskedTable, KeyedTables, Plan};
 use super::resolve::Item;
 use super::snapshot::Snapshot;
 use crate::budget::Share;
 use crate::error::{Error, Result};
-use crate::model::cast::door_cast;
+use crate::model::cast::key_values;
 use crate::model::key;
 use crate::model::value::time_text;
 use crate::time::Sequence;
@@ -34,44 +34,44 @@ pub(crate) fn read(
     }
     let bounds = bounds_of(plan, snapshot, batch)?;
     let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
-    let mut answers: Vec<(&TablePart, TableAnswer)> = Vec::new();
+    let mut answers: Vec<(&AskedTable, TableAnswer)> = Vec::new();
     let mut bytes = 0;
-    for group in &plan.groups {
-        let items = group_items(group, batch, threads)?;
-        for part in &group.tables {
-            let horizon = &snapshot.view(&part.table)?.horizon;
-            let forgotten = forgotten_rows(plan, part, horizon, &bounds, batch.num_rows())?;
+    for keyed in &plan.keyed {
+        let items = keyed_items(keyed, batch, threads)?;
+        for asked in &keyed.tables {
+            let horizon = &snapshot.view(&asked.table)?.horizon;
+            let forgotten = forgotten_rows(plan, asked, horizon, &bounds, batch.num_rows())?;
             let how = Filling {
-                view: snapshot.view(&part.table)?,
+                view: snapshot.view(&asked.table)?,
                 bounds: &bounds,
                 rows: batch.num_rows(),
                 event_times: plan.event_times,
                 threads,
-                blocks: &snapshot.resources.blocks,
+                slabs: &snapshot.resources.slabs,
             };
-            let table = fill(part, &items, &how)?;
+            let table = fill(asked, items.iter().map(Vec::as_slice).enumerate(), &how)?;
             bytes += table.bytes();
             memory.grow_to(bytes)?;
             let answer = table.finish(&forgotten, &bounds, (plan.status, plan.event_times), threads)?;
-            answers.push((part, answer));
+            answers.push((asked, answer));
         }
     }
     assemble(plan, answers, batch.num_rows())
 }
 
 /// The answers of all tables as one.
-fn assemble(plan: &Plan, answers: Vec<(&TablePart, TableAnswer)>, rows: usize) -> Result<Answer> {
+fn assemble(plan: &Plan, answers: Vec<(&AskedTable, TableAnswer)>, rows: usize) -> Result<Answer> {
     let schema = Arc::clone(&plan.output);
     if plan.in_order && answers.iter().all(|(_, answer)| matches!(answer, TableAnswer::Plain(_))) {
-        let blocks = answers.into_iter().filter_map(|(_, answer)| match answer {
-            TableAnswer::Plain(block) => Some(block),
+        let slabs = answers.into_iter().filter_map(|(_, answer)| match answer {
+            TableAnswer::Plain(slab) => Some(slab),
             TableAnswer::Columns(_) => None,
         });
-        return Ok(Answer::Plain(PlainAnswer { schema, rows, blocks: blocks.collect() }));
+        return Ok(Answer::Plain(PlainAnswer { schema, rows, slabs: slabs.collect() }));
     }
     let mut finished: Vec<Option<FeatureAnswer>> = vec![None; plan.features];
-    for (part, answer) in answers {
-        for (feature, columns) in part.features.iter().zip(answer.into_columns(&part.features, rows)?) {
+    for (asked, answer) in answers {
+        for (feature, columns) in asked.features.iter().zip(answer.into_columns(&asked.features, rows)?) {
             finished[feature.output] = Some(columns);
         }
     }
@@ -107,20 +107,13 @@ fn refuse_unknown(known_at: &RowBounds, snapshot: &Snapshot, rows: usize) -> Res
 }
 
 /// The key columns of `batch` in the types of the entity's key.
-fn key_columns(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    let mut arrays = Vec::with_capacity(group.columns.len());
-    for (key, &index) in group.entity.key.iter().zip(&group.columns) {
+fn key_columns(keyed: &KeyedTables, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    let mut arrays = Vec::with_capacity(keyed.columns.len());
+    for (key, &index) in keyed.entity.key.iter().zip(&keyed.columns) {
         let column = batch.column(index);
-        let name = batch.schema_ref().field(index).name().clone();
-        if let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
-            let row = nulls.iter().position(|valid| !valid).expect("a null was counted");
-            return Err(Error::invalid(format!(
-                "row {row}: column {name:?}, the key column {} of entity {}, is null; every row needs a key",
-                key.name, group.entity.name
-            )));
-        }
-        let cast = door_cast(column, &key.data_type).and_then(|cast| cast.into_whole(column.as_ref(), &key.data_type));
-        arrays.push(cast.map_err(|error| error.at(format!("column {name:?}")))?);
+        let name = || batch.schema_ref().field(index).name();
+        let what = || format!("column {:?}, the key column {} of entity {},", name(), key.name, keyed.entity.name);
+        arrays.push(key_values(column, key, &what)?);
     }
     Ok(arrays)
 }
@@ -128,12 +121,12 @@ fn key_columns(group: &KeyGroup, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
 /// The newest commit, at or after `first`, that erased an entity which `batch` asks for.
 pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> Result<Option<Sequence>> {
     let mut newest = None;
-    for group in &plan.groups {
-        let erasures = group.state.erasures.load();
+    for keyed in &plan.keyed {
+        let erasures = keyed.state.erasures.load();
         if erasures.is_empty() {
             continue;
         }
-        let keys = key::encode(&group.entity.key, &key_columns(group, batch)?)?;
+        let keys = key::encode(&keyed.entity.key, &key_columns(keyed, batch)?)?;
         let erased = (0..keys.len()).filter_map(|row| erasures.erased_at(keys.get(row)));
         newest = newest.max(erased.filter(|&sequence| sequence >= first).max());
     }
@@ -141,17 +134,17 @@ pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> 
 }
 
 /// The rows of `batch` whose entity is known, per bucket.
-fn group_items(group: &KeyGroup, batch: &RecordBatch, threads: usize) -> Result<Vec<Vec<Item>>> {
-    let columns = key_columns(group, batch)?;
+fn keyed_items(keyed: &KeyedTables, batch: &RecordBatch, threads: usize) -> Result<Vec<Vec<Item>>> {
+    let columns = key_columns(keyed, batch)?;
     let share = batch.num_rows().div_ceil(threads).max(1);
     let starts: Vec<usize> = (0..batch.num_rows()).step_by(share).collect();
     let found = parallel::map(starts, threads, |start| {
         let rows = share.min(batch.num_rows() - start);
         let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, rows)).collect();
-        find(&group.entity, &group.state, &columns, start as u32)
+        find(&keyed.entity, &keyed.state, &columns, start as u32)
     })?;
     let mut parts = found.into_iter();
-    let mut items = parts.next().unwrap_or_else(|| vec![Vec::new(); group.entity.buckets as usize]);
+    let mut items = parts.next().unwrap_or_else(|| vec![Vec::new(); keyed.entity.buckets as usize]);
     for part in parts {
         items.iter_mut().zip(part).for_each(|(items, more)| items.extend(more));
     }
@@ -161,7 +154,7 @@ fn group_items(group: &KeyGroup, batch: &RecordBatch, threads: usize) -> Result<
 /// The rows whose bounds lie before the horizon: an error unless statuses were asked for and bounds are per row.
 fn forgotten_rows(
     plan: &Plan,
-    part: &TablePart,
+    asked: &AskedTable,
     horizon: &Horizon,
     bounds: &Bounds,
     rows: usize,
@@ -172,7 +165,7 @@ fn forgotten_rows(
     let mut forgotten = Vec::new();
     let sides = [("as_of", &bounds.as_of, horizon.events), ("known_at", &bounds.known_at, horizon.knowledge)];
     for (which, side, least) in sides {
-        let table = &part.table.name;
+        let table = &asked.table.name;
         match side {
             RowBounds::PerRow { .. } => forgotten.extend((0..rows).filter(|&row| side.of(row) < least)),
             same if same.of(0) < least => {
@@ -188,7 +181,7 @@ fn forgotten_rows(
         return Err(Error::out_of_range(format!(
             "row {row}: its bound lies before the horizon of table {}; ask with \"status\":true to get such rows as null \
              with status \"forgotten\"",
-            part.table.name
+            asked.table.name
         )));
     }
     Ok(forgotten)

@@ -10,7 +10,7 @@ use crate::time::Sequence;
 
 /// One visible row of the event time that is being settled.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GroupRow<'a> {
+pub(crate) struct VisibleRow<'a> {
     /// Which run it is in.
     pub(crate) run: u32,
     /// Which row of that run.
@@ -27,7 +27,7 @@ pub(crate) struct GroupRow<'a> {
     pub(crate) retracted: &'a [u32],
 }
 
-impl GroupRow<'_> {
+impl VisibleRow<'_> {
     /// What is newer: a later commit, then a later place in the same batch.
     fn age_order(&self) -> (Sequence, u32) {
         (self.sequence, self.place)
@@ -35,7 +35,7 @@ impl GroupRow<'_> {
 }
 
 /// Orders the rows of one event time as the rule walks them: row id, then sequence, then place, each descending.
-pub(crate) fn sort_group(group: &mut [GroupRow<'_>]) {
+pub(crate) fn sort_group(group: &mut [VisibleRow<'_>]) {
     group.sort_unstable_by(|a, b| b.row_id.cmp(a.row_id).then(b.age_order().cmp(&a.age_order())));
 }
 
@@ -44,12 +44,12 @@ pub(crate) fn sort_group(group: &mut [GroupRow<'_>]) {
 ///
 /// `group` is sorted by [`sort_group`].
 pub(crate) fn standing(
-    group: &[GroupRow<'_>],
-    mut stands: impl FnMut(&GroupRow<'_>, &[u32]) -> Result<()>,
+    group: &[VisibleRow<'_>],
+    mut stands: impl FnMut(&VisibleRow<'_>, &[u32]) -> Result<()>,
 ) -> Result<bool> {
     let newest = |kind: RowKind, any_row_id: bool| {
         let of_kind = group.iter().filter(|row| row.kind == kind && (any_row_id || row.row_id.is_empty()));
-        of_kind.map(GroupRow::age_order).max()
+        of_kind.map(VisibleRow::age_order).max()
     };
     // A retract without a row id takes back the deletes before it.
     let undelete = newest(RowKind::Retract, false);
@@ -89,11 +89,11 @@ pub(crate) struct Settled {
 /// `group` is sorted by [`sort_group`]. `open` holds the slots (indexes into `features`) that no newer event time
 /// decided; `cell` says whether a row has a cell in a slot, and is told every win by a second call to `win`.
 pub(crate) fn settle(
-    group: &[GroupRow<'_>],
+    group: &[VisibleRow<'_>],
     features: &[u32],
     open: &mut Vec<usize>,
-    mut cell: impl FnMut(&GroupRow<'_>, usize) -> Result<bool>,
-    mut win: impl FnMut(&GroupRow<'_>, usize),
+    mut cell: impl FnMut(&VisibleRow<'_>, usize) -> Result<bool>,
+    mut win: impl FnMut(&VisibleRow<'_>, usize),
 ) -> Result<Settled> {
     let mut stood = false;
     let deleted = standing(group, |row, taken_back| {
@@ -121,11 +121,11 @@ pub(crate) fn is_expired(base: i64, event_time: i64, max_age: Option<i64>) -> bo
 mod tests {
     use super::*;
 
-    fn row(kind: RowKind, row_id: &'static [u8], sequence: Sequence) -> GroupRow<'static> {
-        GroupRow { run: 0, row: sequence as u32, kind, row_id, sequence, place: 0, retracted: &[] }
+    fn row(kind: RowKind, row_id: &'static [u8], sequence: Sequence) -> VisibleRow<'static> {
+        VisibleRow { run: 0, row: sequence as u32, kind, row_id, sequence, place: 0, retracted: &[] }
     }
 
-    fn stand(mut group: Vec<GroupRow<'static>>) -> (Vec<(u32, Vec<u32>)>, bool) {
+    fn stand(mut group: Vec<VisibleRow<'static>>) -> (Vec<(u32, Vec<u32>)>, bool) {
         sort_group(&mut group);
         let mut stood = Vec::new();
         let deleted = standing(&group, |row, taken_back| {
@@ -138,11 +138,11 @@ mod tests {
     #[test]
     fn every_write_stands_that_no_newer_tombstone_of_its_identity_or_event_time_takes_back() {
         use RowKind::{Delete, Retract, RetractCells, Write};
-        let cells = GroupRow { retracted: &[7], ..row(RetractCells, b"a", 3) };
+        let cells = VisibleRow { retracted: &[7], ..row(RetractCells, b"a", 3) };
         let group = vec![row(Write, b"a", 1), row(Write, b"a", 2), cells, row(Write, b"a", 4), row(Write, b"b", 5)];
         let all = vec![(5, vec![]), (4, vec![]), (2, vec![7]), (1, vec![7])];
         assert_eq!(stand(group.clone()), (all, false), "corrections stand too, and cells are taken back of older ones");
-        let with = |more: GroupRow<'static>| stand([group.clone(), vec![more]].concat());
+        let with = |more: VisibleRow<'static>| stand([group.clone(), vec![more]].concat());
         assert_eq!(with(row(Retract, b"a", 6)), (vec![(5, vec![])], false));
         assert_eq!(with(row(Delete, b"", 6)), (vec![], true));
         let undeleted = [group, vec![row(Delete, b"", 6), row(Retract, b"", 7)]].concat();

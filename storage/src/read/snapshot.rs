@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::block::SpareBlocks;
+use super::slab::SpareSlabs;
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::model::catalog::Table;
@@ -17,7 +17,7 @@ pub struct Resources {
     /// Says how old a snapshot is.
     pub clock: Arc<dyn Clock>,
     /// Where the memory of answers comes from.
-    pub blocks: Arc<SpareBlocks>,
+    pub slabs: Arc<SpareSlabs>,
     /// How much of it may be held.
     pub budget: Arc<Budget>,
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::bounds::PointBounds;
-use super::rule::{GroupRow, Settled, settle, sort_group};
+use super::rule::{Settled, VisibleRow, settle, sort_group};
 use crate::error::Result;
 use crate::rows::{RowKind, StepBound};
 use crate::run::Run;
@@ -56,7 +56,7 @@ pub(crate) struct Walked {
     pub(crate) winners: Vec<Option<Winner>>,
     /// The walk ended at a delete: features without a winner are deleted, not never.
     pub(crate) deleted: bool,
-    /// The newest event time at which a write stands, inside the window that was asked.
+    /// The newest event time at which a write stands, among the event times that were asked.
     pub(crate) standing: Option<Micros>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn walk(
     let mut cursors = cursors(runs, ordinal, bounds)?;
     let mut walked = Walked { winners: vec![None; features.len()], deleted: false, standing: None };
     let mut open: Vec<usize> = (0..features.len()).collect();
-    let mut group: Vec<GroupRow<'_>> = Vec::new();
+    let mut group: Vec<VisibleRow<'_>> = Vec::new();
     loop {
         let looking = matches!(standing, Standing::Within(..)) && walked.standing.is_none();
         if open.is_empty() && !looking {
@@ -146,12 +146,12 @@ fn cursors<'a>(runs: &'a [BoundedRun<'a>], ordinal: u32, bounds: &PointBounds) -
 }
 
 /// Moves the visible rows at `time` from the cursors to `group`.
-fn take_group<'a>(cursors: &mut Vec<Cursor<'a>>, time: Micros, group: &mut Vec<GroupRow<'a>>) {
+fn take_group<'a>(cursors: &mut Vec<Cursor<'a>>, time: Micros, group: &mut Vec<VisibleRow<'a>>) {
     for cursor in cursors.iter_mut() {
         let rows = &cursor.bounded.run.rows;
         while cursor.next < cursor.end && rows.event_times[cursor.next as usize] == time {
             let row = cursor.next;
-            group.push(GroupRow {
+            group.push(VisibleRow {
                 run: cursor.index,
                 row,
                 kind: rows.kind(row),
@@ -166,7 +166,7 @@ fn take_group<'a>(cursors: &mut Vec<Cursor<'a>>, time: Micros, group: &mut Vec<G
     cursors.retain(|cursor| cursor.next < cursor.end);
 }
 
-fn has_cell(runs: &[BoundedRun<'_>], row: &GroupRow<'_>, feature: u32) -> Result<bool> {
+fn has_cell(runs: &[BoundedRun<'_>], row: &VisibleRow<'_>, feature: u32) -> Result<bool> {
     debug_assert_eq!(row.kind, RowKind::Write);
     let run = runs[row.run as usize].run;
     let origin = run.origin(row.row);

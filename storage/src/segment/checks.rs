@@ -2,7 +2,7 @@
 //!
 //! A file is covered by one CRC-32C per block of 64 KiB. The first reader that touches a block since the file was
 //! opened checks it; everybody after it pays for one load. Two bitmaps remember what is whole: one bit per block, and
-//! one bit per group of 1,024 rows whose per-row sections are whole *and* make sense (steps that exist, kinds that are
+//! one bit per 1,024 rows whose per-row sections are whole *and* make sense (steps that exist, kinds that are
 //! known, row ids that lie within their bytes), so that code behind [`Checks::rows`] may index without looking.
 //!
 //! The bits say nothing about later damage: [`Checks::all`] reads every block again, which is what a scrub wants.
@@ -20,21 +20,29 @@ use crate::row_kind::RowKind;
 
 /// Bytes per checksum.
 pub const BLOCK_BYTES: u64 = 64 * 1024;
+
+/// Bytes of a footer beside its checksums, at most: the sections and the types of 65,535 features, and the steps.
+const DESCRIBED_BYTES_MAX: u64 = 256 << 20;
+
+/// The greatest length of a footer after `covered` bytes: so a damaged length is noticed before memory is taken for it.
+pub(crate) fn footer_bytes_max(covered: u64) -> u64 {
+    DESCRIBED_BYTES_MAX + covered.div_ceil(BLOCK_BYTES) * size_of::<u32>() as u64
+}
 /// Rows per bit of the row bitmap.
-const GROUP_ROWS: u32 = 1024;
+const CHECKED_ROWS: u32 = 1024;
 
 /// Which parts of a file have been checked since it was opened. Clones share what they know.
 #[derive(Debug, Clone)]
 pub struct Checks {
-    blocks: Arc<Blocks>,
-    rows: Arc<RowGroups>,
+    blocks: Arc<BlockChecks>,
+    rows: Arc<RowChecks>,
 }
 
 impl Checks {
     /// The checks of a file with `rows`.
-    pub(crate) fn new(blocks: Arc<Blocks>, rows: RowSections) -> Self {
-        let groups = bits(u64::from(rows.rows.div_ceil(GROUP_ROWS)));
-        Self { blocks, rows: Arc::new(RowGroups { sections: rows, whole: groups }) }
+    pub(crate) fn new(blocks: Arc<BlockChecks>, rows: RowSections) -> Self {
+        let checked = bits(u64::from(rows.rows.div_ceil(CHECKED_ROWS)));
+        Self { blocks, rows: Arc::new(RowChecks { sections: rows, whole: checked }) }
     }
 
     /// Checks the per-row sections (event times, steps, places, kinds, row ids) of `rows`.
@@ -43,9 +51,9 @@ impl Checks {
         if rows.is_empty() {
             return Ok(());
         }
-        for group in rows.start / GROUP_ROWS..=(rows.end - 1) / GROUP_ROWS {
-            if !is_set(&self.rows.whole, u64::from(group)) {
-                self.rows.check(group, &self.blocks)?;
+        for zone in rows.start / CHECKED_ROWS..=(rows.end - 1) / CHECKED_ROWS {
+            if !is_set(&self.rows.whole, u64::from(zone)) {
+                self.rows.check(zone, &self.blocks)?;
             }
         }
         Ok(())
@@ -81,7 +89,7 @@ impl Checks {
 
 /// The checksummed blocks of a file.
 #[derive(Debug)]
-pub(crate) struct Blocks {
+pub(crate) struct BlockChecks {
     file: String,
     /// The covered bytes: everything before the footer.
     bytes: Buffer,
@@ -91,7 +99,7 @@ pub(crate) struct Blocks {
     unchecked: AtomicUsize,
 }
 
-impl Blocks {
+impl BlockChecks {
     /// The blocks of `bytes`, which start the file; `None` if there are not as many `checksums` as blocks.
     pub(crate) fn new(file: String, bytes: Buffer, checksums: Vec<u32>) -> Option<Self> {
         let count = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
@@ -144,14 +152,14 @@ impl Blocks {
 
 /// Elements of a section and where the section starts in the file.
 #[derive(Debug, Clone)]
-pub(crate) struct Part<T: arrow_buffer::ArrowNativeType> {
+pub(crate) struct Elements<T: arrow_buffer::ArrowNativeType> {
     /// The elements.
     pub(crate) values: ScalarBuffer<T>,
     /// The offset of the first element in the file; 0 in memory.
     pub(crate) offset: u64,
 }
 
-impl<T: arrow_buffer::ArrowNativeType> Part<T> {
+impl<T: arrow_buffer::ArrowNativeType> Elements<T> {
     /// Elements in memory.
     pub(crate) fn in_memory(values: impl Into<ScalarBuffer<T>>) -> Self {
         Self { values: values.into(), offset: 0 }
@@ -174,9 +182,9 @@ impl<T: arrow_buffer::ArrowNativeType> Part<T> {
 #[derive(Debug)]
 pub(crate) enum PlaceSection {
     /// Of two bytes.
-    Narrow(Part<u16>),
+    Narrow(Elements<u16>),
     /// Of four bytes.
-    Wide(Part<u32>),
+    Wide(Elements<u32>),
 }
 
 impl PlaceSection {
@@ -205,29 +213,29 @@ pub(crate) struct RowSections {
     /// How many steps there are.
     pub(crate) steps: u32,
     /// Event times.
-    pub(crate) event_times: Part<i64>,
+    pub(crate) event_times: Elements<i64>,
     /// Steps.
-    pub(crate) row_steps: Part<u32>,
+    pub(crate) row_steps: Elements<u32>,
     /// Places.
     pub(crate) places: PlaceSection,
     /// Kinds, if not all rows are writes.
-    pub(crate) kinds: Option<Part<u8>>,
+    pub(crate) kinds: Option<Elements<u8>>,
     /// Offsets (one more than rows) and bytes of row ids, if there are any.
-    pub(crate) row_ids: Option<(Part<i32>, Part<u8>)>,
+    pub(crate) row_ids: Option<(Elements<i32>, Elements<u8>)>,
 }
 
 #[derive(Debug)]
-struct RowGroups {
+struct RowChecks {
     sections: RowSections,
     whole: Box<[AtomicU64]>,
 }
 
-impl RowGroups {
+impl RowChecks {
     #[cold]
-    fn check(&self, group: u32, blocks: &Blocks) -> Result<()> {
+    fn check(&self, zone: u32, blocks: &BlockChecks) -> Result<()> {
         let of = &self.sections;
-        let start = (group * GROUP_ROWS) as usize;
-        let end = (start + GROUP_ROWS as usize).min(of.rows as usize);
+        let start = (zone * CHECKED_ROWS) as usize;
+        let end = (start + CHECKED_ROWS as usize).min(of.rows as usize);
         blocks.bytes(of.event_times.bytes(start..end))?;
         blocks.bytes(of.places.bytes(start..end))?;
         blocks.bytes(of.row_steps.bytes(start..end))?;
@@ -249,7 +257,7 @@ impl RowGroups {
             }
             blocks.bytes(bytes.bytes(first as usize..last as usize))?;
         }
-        set(&self.whole, u64::from(group));
+        set(&self.whole, u64::from(zone));
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use arrow_buffer::ToByteSlice;
 
 use crate::error::{Error, Result};
 use crate::prefetch::prefetch;
-use crate::segment::checks::{Checks, Part};
+use crate::segment::checks::{Checks, Elements};
 
 /// Bits of the bitmap per count.
 const RANK_BITS: u32 = 512;
@@ -24,7 +24,7 @@ pub(crate) const RANK_WORDS: usize = RANK_BITS as usize / 64;
 pub struct Directory {
     ordinals: Ordinals,
     /// The first row of each entity, and the number of rows at the end; `None` if every entity has one row.
-    starts: Option<Part<u32>>,
+    starts: Option<Elements<u32>>,
     entities: u32,
     first: u32,
     last: u32,
@@ -36,16 +36,16 @@ pub struct Hint {
     /// In a sorted list: the first entity that may be asked for next.
     entity: u32,
     /// In a bitmap: the ranks around it.
-    block: BlockRanks,
+    block: NearRanks,
 }
 
 /// Which ordinals there are, in order.
 #[derive(Debug, Clone)]
 pub(crate) enum Ordinals {
     /// The ordinals themselves.
-    Sorted(Part<u32>),
+    Sorted(Elements<u32>),
     /// A bit for each of `first ..= last`, and the number of ones before each 512 bits.
-    Bitmap { words: Part<u64>, ranks: Part<u32> },
+    Bitmap { words: Elements<u64>, ranks: Elements<u32> },
 }
 
 impl Ordinals {
@@ -83,11 +83,11 @@ impl Directory {
                 bits[((ordinal - first) / 64) as usize] |= 1 << ((ordinal - first) % 64);
             }
             let ranks = ranks(&bits);
-            Ordinals::Bitmap { words: Part::in_memory(bits), ranks: Part::in_memory(ranks) }
+            Ordinals::Bitmap { words: Elements::in_memory(bits), ranks: Elements::in_memory(ranks) }
         } else {
-            Ordinals::Sorted(Part::in_memory(ordinals))
+            Ordinals::Sorted(Elements::in_memory(ordinals))
         };
-        let starts = (entities as usize != rows.len()).then(|| Part::in_memory(starts));
+        let starts = (entities as usize != rows.len()).then(|| Elements::in_memory(starts));
         Self { ordinals, starts, entities, first, last }
     }
 
@@ -95,7 +95,7 @@ impl Directory {
     /// when it is used.
     pub(crate) fn from_parts(
         ordinals: Ordinals,
-        starts: Option<Part<u32>>,
+        starts: Option<Elements<u32>>,
         entities: u32,
         (first, last): (u32, u32),
     ) -> Option<Self> {
@@ -303,21 +303,21 @@ pub(crate) fn ranks(words: &[u64]) -> Vec<u32> {
 
 /// The ranks of one block of a bitmap, [`RANK_BITS`] bits: what questions that follow one another mostly share.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct BlockRanks {
+pub(crate) struct NearRanks {
     /// Which block, counted from 1; 0 if none was asked for.
     number: usize,
     /// The number of ones before each of its words.
     before: [u32; RANK_WORDS],
 }
 
-impl BlockRanks {
+impl NearRanks {
     /// How many ones are before `bit`, if it is one. `words` and `ranks` are long enough for `bit`, and the same for
     /// all that is asked of these ranks.
     #[inline]
     pub(crate) fn rank_of(
         &mut self,
-        words: &Part<u64>,
-        ranks: &Part<u32>,
+        words: &Elements<u64>,
+        ranks: &Elements<u32>,
         bit: u32,
         checks: Option<&Checks>,
     ) -> Result<Option<u32>> {
@@ -337,7 +337,7 @@ impl BlockRanks {
         Ok(Some(self.before[word % RANK_WORDS].wrapping_add(below)))
     }
 
-    fn new(words: &Part<u64>, ranks: &Part<u32>, block: usize, checks: Option<&Checks>) -> Result<Self> {
+    fn new(words: &Elements<u64>, ranks: &Elements<u32>, block: usize, checks: Option<&Checks>) -> Result<Self> {
         let start = block * RANK_WORDS;
         let end = words.values.len().min(start + RANK_WORDS);
         if let Some(checks) = checks {
@@ -355,7 +355,7 @@ impl BlockRanks {
 }
 
 /// The index of `ordinal`, sought in growing steps from `hint` on.
-fn gallop(ordinals: &Part<u32>, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
+fn gallop(ordinals: &Elements<u32>, hint: &mut u32, ordinal: u32, checks: Option<&Checks>) -> Result<Option<u32>> {
     let values = &ordinals.values;
     let at = |index: usize| -> Result<u32> {
         if let Some(checks) = checks {

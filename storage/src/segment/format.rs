@@ -81,10 +81,10 @@ pub(crate) enum SectionKind {
     Values = 34,
     /// Of a feature with values of fixed width: a bit per value that is not null; absent if none is null.
     Valid = 35,
-    /// Of a feature: windows (`window.rs`); count is the number of values, aux the binary logarithm of values per window.
-    Windows = 36,
-    /// Of a feature: where each window starts in its section, and where the last one ends, u64.
-    WindowOffsets = 37,
+    /// Of a feature: stretches (`stretch.rs`); count is the number of values, aux the binary logarithm of values per stretch.
+    Stretches = 36,
+    /// Of a feature: where each stretch starts in its section, and where the last one ends, u64.
+    StretchOffsets = 37,
     /// Of each of several features, the same bytes: for each row their values of fixed width, side by side; count is the
     /// number of rows, aux where the feature's value starts in its row.
     Strip = 38,
@@ -116,8 +116,8 @@ impl SectionKind {
             PresentRanks,
             Values,
             Valid,
-            Windows,
-            WindowOffsets,
+            Stretches,
+            StretchOffsets,
             Strip,
         ]
     };

@@ -1,7 +1,7 @@
 //! The values of a column in a mapped file.
 //!
 //! Nothing is touched until it is asked for. Values of fixed width lie as in Arrow or in a strip, with a bitmap of those
-//! that are not null; all others in windows (`window.rs`), each an array of its own.
+//! that are not null; all others in stretches (`stretch.rs`), each an array of its own.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -15,8 +15,8 @@ use arrow_select::take::take;
 
 use crate::error::Result;
 use crate::fixed_values::Fixed;
-use crate::segment::checks::{BLOCK_BYTES, Checks, Part};
-use crate::segment::window;
+use crate::segment::checks::{BLOCK_BYTES, Checks, Elements};
+use crate::segment::stretch;
 
 /// The values of a column in a mapped file.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Mapped {
 #[derive(Debug)]
 enum Storage {
     Fixed(FixedStorage),
-    Windows(WindowStorage),
+    Stretches(StretchStorage),
 }
 
 /// Values of fixed width in a file.
@@ -53,28 +53,28 @@ impl FixedStorage {
     }
 }
 
-/// The binary logarithm of values per window of a strip; such a window is copied together for each who asks.
-const STRIP_WINDOW_SHIFT: u32 = 9;
+/// The binary logarithm of values per stretch of a strip; such a stretch is copied together for each who asks.
+const STRIP_STRETCH_SHIFT: u32 = 9;
 
-/// Windows in a file.
+/// Stretches in a file.
 #[derive(Debug)]
-pub(crate) struct WindowStorage {
-    /// All windows, one after another.
-    pub(crate) bytes: Part<u8>,
-    /// Where in `bytes` each window starts, and where the last one ends.
-    pub(crate) offsets: Part<u64>,
-    /// Every window but the last has two to the power of this many values.
+pub(crate) struct StretchStorage {
+    /// All stretches, one after another.
+    pub(crate) bytes: Elements<u8>,
+    /// Where in `bytes` each stretch starts, and where the last one ends.
+    pub(crate) offsets: Elements<u64>,
+    /// Every stretch but the last has two to the power of this many values.
     pub(crate) shift: u32,
-    /// The windows that somebody asked for.
+    /// The stretches that somebody asked for.
     pub(crate) arrays: Box<[OnceLock<ArrayRef>]>,
 }
 
-impl WindowStorage {
-    /// The windows of a column of `len` values; `None` if the sections do not fit that.
-    pub(crate) fn new(bytes: Part<u8>, offsets: Part<u64>, shift: u32, len: u32) -> Option<Self> {
-        let windows = u64::from(len).div_ceil(1u64.checked_shl(shift).filter(|_| shift < 32)?);
-        let fits = offsets.values.len() as u64 == windows + 1;
-        let arrays = (0..windows).map(|_| OnceLock::new());
+impl StretchStorage {
+    /// The stretches of a column of `len` values; `None` if the sections do not fit that.
+    pub(crate) fn new(bytes: Elements<u8>, offsets: Elements<u64>, shift: u32, len: u32) -> Option<Self> {
+        let stretches = u64::from(len).div_ceil(1u64.checked_shl(shift).filter(|_| shift < 32)?);
+        let fits = offsets.values.len() as u64 == stretches + 1;
+        let arrays = (0..stretches).map(|_| OnceLock::new());
         fits.then(|| Self { bytes, offsets, shift, arrays: arrays.collect() })
     }
 }
@@ -85,9 +85,9 @@ impl Mapped {
         Self { data_type, len, checks, storage: Storage::Fixed(values), whole: OnceLock::new() }
     }
 
-    /// Values in windows.
-    pub(crate) fn windowed(data_type: DataType, len: u32, checks: Checks, values: WindowStorage) -> Self {
-        Self { data_type, len, checks, storage: Storage::Windows(values), whole: OnceLock::new() }
+    /// Values in stretches.
+    pub(crate) fn stretched(data_type: DataType, len: u32, checks: Checks, values: StretchStorage) -> Self {
+        Self { data_type, len, checks, storage: Storage::Stretches(values), whole: OnceLock::new() }
     }
 
     pub(crate) fn data_type(&self) -> &DataType {
@@ -103,14 +103,14 @@ impl Mapped {
             Storage::Fixed(of) => {
                 self.len as usize * of.fixed.width + of.fixed.valid.as_ref().map_or(0, |_| self.len as usize / 8)
             }
-            Storage::Windows(of) => of.bytes.values.len(),
+            Storage::Stretches(of) => of.bytes.values.len(),
         }
     }
 
     pub(crate) fn fixed(&self) -> Option<&Fixed> {
         match &self.storage {
             Storage::Fixed(of) => Some(&of.fixed),
-            Storage::Windows(_) => None,
+            Storage::Stretches(_) => None,
         }
     }
 
@@ -160,7 +160,7 @@ impl Mapped {
                 self.checks.bytes(self.valid_bytes(of))
             }
             // Validated anew and let go: to verify a file must not fill the memory with its arrays.
-            Storage::Windows(of) => (0..of.arrays.len()).try_for_each(|at| self.decode(of, at).map(drop)),
+            Storage::Stretches(of) => (0..of.arrays.len()).try_for_each(|at| self.decode(of, at).map(drop)),
         }
     }
 
@@ -168,29 +168,29 @@ impl Mapped {
     pub(crate) fn locate(&self, position: u32) -> (u32, u32) {
         match &self.storage {
             Storage::Fixed(of) if !of.is_strip() => (0, position),
-            Storage::Fixed(_) => (position >> STRIP_WINDOW_SHIFT, position & ((1 << STRIP_WINDOW_SHIFT) - 1)),
-            Storage::Windows(of) => (position >> of.shift, position & ((1 << of.shift) - 1)),
+            Storage::Fixed(_) => (position >> STRIP_STRETCH_SHIFT, position & ((1 << STRIP_STRETCH_SHIFT) - 1)),
+            Storage::Stretches(of) => (position >> of.shift, position & ((1 << of.shift) - 1)),
         }
     }
 
-    pub(crate) fn window(&self, window: u32) -> Result<ArrayRef> {
+    pub(crate) fn stretch(&self, stretch: u32) -> Result<ArrayRef> {
         match &self.storage {
             Storage::Fixed(of) if !of.is_strip() => self.whole().cloned(),
             Storage::Fixed(_) => {
-                let start = window << STRIP_WINDOW_SHIFT;
-                let end = self.len.min(start + (1 << STRIP_WINDOW_SHIFT));
+                let start = stretch << STRIP_STRETCH_SHIFT;
+                let end = self.len.min(start + (1 << STRIP_STRETCH_SHIFT));
                 self.take(&(start..end).collect::<Vec<_>>())
             }
-            Storage::Windows(of) => self.kept_window(of, window).cloned(),
+            Storage::Stretches(of) => self.kept_stretch(of, stretch).cloned(),
         }
     }
 
-    fn kept_window<'a>(&self, of: &'a WindowStorage, window: u32) -> Result<&'a ArrayRef> {
-        let array = &of.arrays[window as usize];
+    fn kept_stretch<'a>(&self, of: &'a StretchStorage, stretch: u32) -> Result<&'a ArrayRef> {
+        let array = &of.arrays[stretch as usize];
         match array.get() {
             Some(array) => Ok(array),
             None => {
-                let made = self.decode(of, window as usize)?;
+                let made = self.decode(of, stretch as usize)?;
                 Ok(array.get_or_init(|| made))
             }
         }
@@ -218,7 +218,7 @@ impl Mapped {
     pub(crate) fn strip(&self) -> Option<u64> {
         match &self.storage {
             Storage::Fixed(of) => of.is_strip().then_some(of.values_offset),
-            Storage::Windows(_) => None,
+            Storage::Stretches(_) => None,
         }
     }
 
@@ -234,12 +234,12 @@ impl Mapped {
                 fixed_array(&self.data_type, self.len as usize, of.fixed.bytes.clone(), of.fixed.valid.clone())
                     .map_err(|error| self.damaged(of.values_offset, &error))?
             }
-            Storage::Windows(of) if of.arrays.len() == 1 => return self.kept_window(of, 0),
-            Storage::Windows(of) => {
-                let windows: Vec<&ArrayRef> =
-                    (0..of.arrays.len() as u32).map(|window| self.kept_window(of, window)).collect::<Result<_>>()?;
-                let windows: Vec<&dyn Array> = windows.into_iter().map(AsRef::as_ref).collect();
-                concat(&windows)?
+            Storage::Stretches(of) if of.arrays.len() == 1 => return self.kept_stretch(of, 0),
+            Storage::Stretches(of) => {
+                let stretches: Vec<&ArrayRef> =
+                    (0..of.arrays.len() as u32).map(|stretch| self.kept_stretch(of, stretch)).collect::<Result<_>>()?;
+                let stretches: Vec<&dyn Array> = stretches.into_iter().map(AsRef::as_ref).collect();
+                concat(&stretches)?
             }
         };
         Ok(self.whole.get_or_init(|| array))
@@ -250,19 +250,19 @@ impl Mapped {
         of.valid_offset..of.valid_offset + length
     }
 
-    /// Checks and validates one window.
-    fn decode(&self, of: &WindowStorage, window: usize) -> Result<ArrayRef> {
-        self.checks.bytes(of.offsets.bytes(window..window + 2))?;
-        let (start, end) = (of.offsets.values[window], of.offsets.values[window + 1]);
+    /// Checks and validates one stretch.
+    fn decode(&self, of: &StretchStorage, stretch: usize) -> Result<ArrayRef> {
+        self.checks.bytes(of.offsets.bytes(stretch..stretch + 2))?;
+        let (start, end) = (of.offsets.values[stretch], of.offsets.values[stretch + 1]);
         let total = of.bytes.values.len() as u64;
         if start > end || end > total || start % 64 != 0 {
-            return Err(self.checks.damaged(of.offsets.offset, "a window lies outside of its section"));
+            return Err(self.checks.damaged(of.offsets.offset, "a stretch lies outside of its section"));
         }
         self.checks.bytes(of.bytes.offset + start..of.bytes.offset + end)?;
         let bytes = of.bytes.values.inner().slice_with_length(start as usize, (end - start) as usize);
-        let first = (window as u64) << of.shift;
+        let first = (stretch as u64) << of.shift;
         let len = (u64::from(self.len) - first).min(1 << of.shift);
-        let array = window::decode(&bytes, &self.data_type, len as usize);
+        let array = stretch::decode(&bytes, &self.data_type, len as usize);
         array.map_err(|what| self.checks.damaged(of.bytes.offset + start, &what))
     }
 

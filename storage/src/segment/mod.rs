@@ -12,12 +12,12 @@ pub mod directory;
 pub(crate) mod format;
 pub(crate) mod mapped;
 mod reader;
+pub(crate) mod stretch;
 mod verify;
-pub(crate) mod window;
 pub(crate) mod writer;
 
 #[cfg(test)]
-mod frozen;
+mod golden;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

@@ -16,10 +16,10 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{Access, Files};
 use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
 use crate::run::{Chunk, Run};
-use crate::segment::checks::{BLOCK_BYTES, Blocks, Checks, Part, PlaceSection, RowSections};
+use crate::segment::checks::{BLOCK_BYTES, BlockChecks, Checks, Elements, PlaceSection, RowSections, footer_bytes_max};
 use crate::segment::directory::{Directory, Ordinals, RANK_WORDS};
 use crate::segment::format::{Footer, HEADER_BYTES, Refused, Section, SectionKind, TAIL_BYTES, header, read_tail};
-use crate::segment::mapped::{FixedStorage, Mapped, WindowStorage};
+use crate::segment::mapped::{FixedStorage, Mapped, StretchStorage};
 use crate::segment::{SegmentMeta, file_name};
 
 /// Opens the segment that `meta` describes.
@@ -78,6 +78,7 @@ fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)
     let (footer_length, footer_crc) =
         read_tail(&read(tail_start, TAIL_BYTES)?).ok_or_else(|| damaged(tail_start, "it does not end as a segment"))?;
     let footer_start = tail_start.checked_sub(footer_length).filter(|&start| start >= HEADER_BYTES);
+    let footer_start = footer_start.filter(|&start| footer_length <= footer_bytes_max(start));
     let footer_start = footer_start.ok_or_else(|| damaged(tail_start, "the footer does not fit the file"))?;
     let footer_bytes = read(footer_start, footer_length)?;
     if checksum64(&footer_bytes) != footer_crc {
@@ -104,13 +105,13 @@ struct Opening {
     footer: Footer,
     /// Header and sections.
     bytes: Buffer,
-    blocks: Arc<Blocks>,
+    blocks: Arc<BlockChecks>,
 }
 
 impl Opening {
     fn new(name: String, bytes: Buffer, footer: Footer) -> Result<Self> {
         let checksums = footer.checksums.clone();
-        let blocks = Blocks::new(name.clone(), bytes.clone(), checksums);
+        let blocks = BlockChecks::new(name.clone(), bytes.clone(), checksums);
         let unlisted = || Error::corrupt(&name, bytes.len() as u64, "the footer does not list one checksum per block");
         let blocks = Arc::new(blocks.ok_or_else(unlisted)?);
         Ok(Self { footer, bytes, blocks })
@@ -186,8 +187,8 @@ impl Opening {
     }
 
     /// Where the rows of each of the entities start.
-    fn starts(&self, entities: usize) -> Result<Part<u32>> {
-        let starts: Part<u32> = self.part(SectionKind::Starts, 0, entities + 1)?;
+    fn starts(&self, entities: usize) -> Result<Elements<u32>> {
+        let starts: Elements<u32> = self.part(SectionKind::Starts, 0, entities + 1)?;
         // The number of rows closes the last range, so every question relies on it.
         self.blocks.bytes(starts.bytes(entities..entities + 1))?;
         if starts.values[entities] != self.footer.meta.rows {
@@ -242,7 +243,7 @@ impl Opening {
         let rows = self.footer.meta.rows;
         let find = |kind| self.footer.section(kind, feature);
         let values =
-            find(SectionKind::Strip).or_else(|| find(SectionKind::Values)).or_else(|| find(SectionKind::Windows));
+            find(SectionKind::Strip).or_else(|| find(SectionKind::Values)).or_else(|| find(SectionKind::Stretches));
         let values = *values.ok_or_else(|| self.blocks.damaged(0, &format!("feature {feature} has no values")))?;
         let presence = match find(SectionKind::Present) {
             None => Presence::Dense,
@@ -260,7 +261,7 @@ impl Opening {
         }
         let values = match values.kind {
             SectionKind::Values | SectionKind::Strip => self.fixed(&values, data_type, checks)?,
-            _ => self.windows(&values, data_type, checks)?,
+            _ => self.stretches(&values, data_type, checks)?,
         };
         Ok(Column::mapped(feature, presence, values))
     }
@@ -272,14 +273,14 @@ impl Opening {
         let (bytes, stride) = match values.kind {
             SectionKind::Strip => self.strip(values, width)?,
             _ => {
-                let part: Part<u8> = self.part(SectionKind::Values, feature, count.saturating_mul(width))?;
+                let part: Elements<u8> = self.part(SectionKind::Values, feature, count.saturating_mul(width))?;
                 (part.values.into_inner(), width)
             }
         };
         let (valid, valid_offset) = match self.footer.section(SectionKind::Valid, feature) {
             None => (None, 0),
             Some(_) => {
-                let bits: Part<u8> = self.part(SectionKind::Valid, feature, count.div_ceil(8))?;
+                let bits: Elements<u8> = self.part(SectionKind::Valid, feature, count.div_ceil(8))?;
                 (Some(BooleanBuffer::new(bits.values.inner().clone(), 0, count)), bits.offset)
             }
         };
@@ -298,18 +299,18 @@ impl Opening {
         Ok((self.bytes.slice_with_length(section.offset as usize + start, length - start), stride))
     }
 
-    fn windows(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {
+    fn stretches(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {
         let feature = values.feature;
-        let bytes = self.part(SectionKind::Windows, feature, values.length as usize)?;
-        let offsets = self.footer.section(SectionKind::WindowOffsets, feature).map_or(0, |of| of.length as usize / 8);
-        let offsets = self.part(SectionKind::WindowOffsets, feature, offsets)?;
-        let storage = WindowStorage::new(bytes, offsets, values.aux, values.count)
-            .ok_or_else(|| self.blocks.damaged(values.offset, "a column has the wrong number of windows"))?;
-        Ok(Mapped::windowed(data_type.clone(), values.count, checks.clone(), storage))
+        let bytes = self.part(SectionKind::Stretches, feature, values.length as usize)?;
+        let offsets = self.footer.section(SectionKind::StretchOffsets, feature).map_or(0, |of| of.length as usize / 8);
+        let offsets = self.part(SectionKind::StretchOffsets, feature, offsets)?;
+        let storage = StretchStorage::new(bytes, offsets, values.aux, values.count)
+            .ok_or_else(|| self.blocks.damaged(values.offset, "a column has the wrong number of stretches"))?;
+        Ok(Mapped::stretched(data_type.clone(), values.count, checks.clone(), storage))
     }
 
     /// The section of `kind`, which must have `count` elements. None of its bytes are touched.
-    fn part<T: ArrowNativeType>(&self, kind: SectionKind, feature: u32, count: usize) -> Result<Part<T>> {
+    fn part<T: ArrowNativeType>(&self, kind: SectionKind, feature: u32, count: usize) -> Result<Elements<T>> {
         let Some(section) = self.footer.section(kind, feature) else {
             return Err(self.blocks.damaged(0, &format!("the section {kind:?} is missing")));
         };
@@ -322,7 +323,7 @@ impl Opening {
         if bytes.as_ptr().align_offset(align_of::<T>()) != 0 {
             return Err(self.blocks.damaged(section.offset, &format!("the section {kind:?} is not aligned")));
         }
-        Ok(Part { values: ScalarBuffer::from(bytes), offset: section.offset })
+        Ok(Elements { values: ScalarBuffer::from(bytes), offset: section.offset })
     }
 
     /// As [`Opening::part`], with its bytes checked.

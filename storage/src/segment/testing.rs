@@ -150,8 +150,8 @@ pub(crate) fn cell_of(column: &Column, row: u32) -> Result<Option<ArrayRef>> {
         return Ok(None);
     };
     column.check(position)?;
-    let (window, index) = column.locate(position);
-    let array = column.window(window)?.slice(index as usize, 1);
+    let (stretch, index) = column.locate(position);
+    let array = column.stretch(stretch)?.slice(index as usize, 1);
     assert_eq!(array.to_data(), column.values()?.slice(position as usize, 1).to_data());
     if let Some(fixed) = column.fixed() {
         let position = position as usize;

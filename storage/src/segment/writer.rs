@@ -9,7 +9,7 @@ use crate::checksum::{checksum, checksum64};
 use crate::error::Result;
 use crate::io::Append;
 use crate::segment::SegmentMeta;
-use crate::segment::checks::BLOCK_BYTES;
+use crate::segment::checks::{BLOCK_BYTES, footer_bytes_max};
 use crate::segment::format::{Footer, Section, SectionKind, TAIL_BYTES, header, padding, tail};
 
 /// A segment that is being written.
@@ -106,6 +106,7 @@ impl<'a> SegmentWriter<'a> {
         assert!(features.is_sorted_by(|a, b| a.0 < b.0), "each feature is written once");
         let footer = Footer { meta, steps, sections, features, checksums };
         let bytes = footer.encode();
+        assert!(bytes.len() as u64 <= footer_bytes_max(self.offset), "a footer of {} bytes", bytes.len());
         let footer_crc = checksum64(&bytes);
         self.file.append(&bytes)?;
         self.file.append(&tail(bytes.len() as u64, footer_crc))?;

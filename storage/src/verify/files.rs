@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::{Part, Survey};
+use super::{Broken, Survey};
 use crate::annex::AnnexMeta;
 use crate::block_list::BlockList;
 use crate::dictionary::salvage::{self, Salvage};
@@ -48,7 +48,7 @@ impl Survey {
             let found = damages(files, file.block_list(files.as_ref()), || file.read(files).map(drop));
             self.read(found.bytes);
             if !found.errors.is_empty() {
-                self.broken.push((Part::Versions, name.clone()));
+                self.broken.push((Broken::Versions, name.clone()));
             }
             let lost = "everything: the schema versions in it say what was declared";
             let mend = format!("restore {name} from a copy: a file never changes, so any copy of it will do");
@@ -101,7 +101,7 @@ impl Survey {
         let found = damages(files, erase::block_list(files.as_ref(), meta), sense);
         self.read(found.bytes);
         if !found.errors.is_empty() {
-            self.broken.push((Part::Erasures { entity: entity.id }, name.clone()));
+            self.broken.push((Broken::Erasures { entity: entity.id }, name.clone()));
         }
         let lost = format!("receipts and blocks of erased entities of {}; what was erased stays so", entity.name);
         let mend = format!(
@@ -135,8 +135,8 @@ impl Survey {
                     continue;
                 }
                 let lost = Salvage::of(files, meta, &erased).lost.len();
-                let part = Part::Dictionary { entity: entity.id, bucket, number: meta.number, lost: lost > 0 };
-                self.broken.push((part, name.clone()));
+                let broken = Broken::Dictionary { entity: entity.id, bucket, number: meta.number, lost: lost > 0 };
+                self.broken.push((broken, name.clone()));
                 let (lost, mend) = match lost {
                     0 => ("nothing: every key of it can be told", "`firn repair` writes the file anew".to_owned()),
                     _ => (
@@ -173,7 +173,7 @@ impl Survey {
         if found.errors.is_empty() {
             return Ok(());
         }
-        self.broken.push((Part::Segment { table, bucket: entry.bucket, number: meta.number }, name.clone()));
+        self.broken.push((Broken::Segment { table, bucket: entry.bucket, number: meta.number }, name.clone()));
         let until = match segment::open(files, meta) {
             Ok(_) => "reads of the damaged bytes fail, all others answer",
             Err(_) => "the database does not open",
@@ -199,7 +199,7 @@ impl Survey {
         let found = damages(files, pack::block_list(files.as_ref(), meta), sense);
         self.read(found.bytes);
         if !found.errors.is_empty() {
-            self.broken.push((Part::Pack { table, number: meta.number }, name.clone()));
+            self.broken.push((Broken::Pack { table, number: meta.number }, name.clone()));
         }
         let lost = "nothing: a latest pack is made from segments";
         let mend = "`firn repair` sets it aside, and compaction makes a new one";

@@ -50,9 +50,9 @@ pub fn verify(files: &Arc<dyn Files>) -> Result<Report> {
     Ok(Survey::of(files)?.report)
 }
 
-/// A part of the database that is damaged.
+/// What of the database is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Broken {
     /// The manifest.
     Manifest,
     /// Schema versions.
@@ -78,8 +78,8 @@ pub(crate) struct Survey {
     pub(crate) report: Report,
     /// The newest manifest, if it is whole.
     pub(crate) manifest: Option<Manifest>,
-    /// The damaged parts, each with its file.
-    pub(crate) broken: Vec<(Part, String)>,
+    /// What is damaged, each with its file.
+    pub(crate) broken: Vec<(Broken, String)>,
 }
 
 impl Survey {
@@ -133,7 +133,7 @@ impl Survey {
     fn lost_manifest(&mut self, error: &Error) -> Result<()> {
         let lost = "everything: the manifest says which files are the database, and nothing else does";
         let mend = "restore manifest/ from a copy of the directory that was made since the last flush or compaction";
-        self.broken.push((Part::Manifest, "manifest".to_owned()));
+        self.broken.push((Broken::Manifest, "manifest".to_owned()));
         self.damage("manifest", error, lost, mend)
     }
 
@@ -159,7 +159,7 @@ impl Survey {
             self.read(files.length(CEILING)?);
         }
         let Err(error) = ingest_clock::verify_ceiling(files) else { return Ok(()) };
-        self.broken.push((Part::Ceiling, CEILING.to_owned()));
+        self.broken.push((Broken::Ceiling, CEILING.to_owned()));
         let mend = "`firn repair` writes a ceiling above the time of now";
         self.damage(CEILING, &error, "nothing: it is the time up to which answers are final", mend)
     }
@@ -189,7 +189,7 @@ impl Survey {
             }
         };
         if findings.iter().any(|finding| finding.damage) {
-            self.broken.push((Part::Log { cut: losses.cut.is_some() }, wal::DIRECTORY.to_owned()));
+            self.broken.push((Broken::Log { cut: losses.cut.is_some() }, wal::DIRECTORY.to_owned()));
         }
         for finding in findings {
             if finding.damage {

@@ -17,7 +17,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// A log file that is being read.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    window: Window<'a>,
+    piece: Piece<'a>,
     header: FileHeader,
     /// Where the next record stands.
     offset: u64,
@@ -70,16 +70,16 @@ impl<'a> Reader<'a> {
     /// Opens the file `number`, whose sequences go on after `last`. A file header that does not check is damage;
     /// one of a later format is an error that repair must not touch.
     pub(super) fn open(files: &'a dyn Files, number: u64, last: Sequence) -> Result<Result<Self, Damage>> {
-        let mut window = Window::open(files, number)?;
+        let mut piece = Piece::open(files, number)?;
         let flawed = |what: String| Ok(Err(Damage { offset: 0, what, torn: false }));
-        let Some(bytes) = window.view(0, FILE_HEADER_BYTES)?.and_then(<[u8]>::first_chunk) else {
+        let Some(bytes) = piece.view(0, FILE_HEADER_BYTES)?.and_then(<[u8]>::first_chunk) else {
             return flawed("it is shorter than a file header".to_owned());
         };
         match FileHeader::decode(bytes, number) {
-            Ok(header) => Ok(Ok(Self::after_header(window, header, last))),
+            Ok(header) => Ok(Ok(Self::after_header(piece, header, last))),
             Err(defect @ FileDefect::Damaged(_)) => flawed(defect.to_string()),
             Err(defect @ FileDefect::Version(_)) => {
-                let name = &window.name;
+                let name = &piece.name;
                 Err(Error::new(
                     Kind::Precondition,
                     format!("file {name}: {defect}; open it with the FirnDB that wrote it"),
@@ -90,14 +90,14 @@ impl<'a> Reader<'a> {
 
     /// Reads the records of a file as if its header were `header`; `None` if it is too short to hold any.
     pub(super) fn with_header(files: &'a dyn Files, header: FileHeader, last: Sequence) -> Result<Option<Self>> {
-        let window = Window::open(files, header.number)?;
-        let long_enough = window.length >= FILE_HEADER_BYTES as u64;
-        Ok(long_enough.then(|| Self::after_header(window, header, last)))
+        let piece = Piece::open(files, header.number)?;
+        let long_enough = piece.length >= FILE_HEADER_BYTES as u64;
+        Ok(long_enough.then(|| Self::after_header(piece, header, last)))
     }
 
-    fn after_header(window: Window<'a>, header: FileHeader, last: Sequence) -> Self {
+    fn after_header(piece: Piece<'a>, header: FileHeader, last: Sequence) -> Self {
         let chain = chain_start(header.number);
-        Self { window, header, offset: FILE_HEADER_BYTES as u64, chain, last, ended: false }
+        Self { piece, header, offset: FILE_HEADER_BYTES as u64, chain, last, ended: false }
     }
 
     /// The file's header.
@@ -107,12 +107,12 @@ impl<'a> Reader<'a> {
 
     /// The file's name.
     pub(super) fn name(&self) -> &str {
-        &self.window.name
+        &self.piece.name
     }
 
     /// The file's length.
     pub(super) fn length(&self) -> u64 {
-        self.window.length
+        self.piece.length
     }
 
     /// Where the next record stands.
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
     pub(super) fn next(&mut self) -> Result<Next<'_>> {
         let offset = self.offset;
         let damage = |what: String, torn| Ok(Next::Damage(Damage { offset, what, torn }));
-        if offset == self.window.length {
+        if offset == self.piece.length {
             return Ok(Next::Finished);
         }
         if self.ended {
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         let Some(header) = self.header_at(offset)? else {
             return damage("no record begins where one should".to_owned(), true);
         };
-        let Some(raw) = self.window.view(offset, header.record_bytes())? else {
+        let Some(raw) = self.piece.view(offset, header.record_bytes())? else {
             return damage(format!("the record's {} bytes go beyond the end", header.payload_length), true);
         };
         // A payload and its padding are checked together: both are what was appended, or neither is.
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
     /// Where after `from` the next record header stands of a record that is `wanted`. Only the header need check.
     pub(super) fn find(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<u64>> {
         let mut offset = from + ALIGNMENT as u64;
-        while offset + RECORD_HEADER_BYTES as u64 <= self.window.length {
+        while offset + RECORD_HEADER_BYTES as u64 <= self.piece.length {
             if self.header_at(offset)?.is_some_and(|header| wanted(&header)) {
                 return Ok(Some(offset));
             }
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
 
     fn header_at(&mut self, offset: u64) -> Result<Option<RecordHeader>> {
         let number = self.header.number;
-        let bytes = self.window.view(offset, RECORD_HEADER_BYTES)?.and_then(<[u8]>::first_chunk);
+        let bytes = self.piece.view(offset, RECORD_HEADER_BYTES)?.and_then(<[u8]>::first_chunk);
         Ok(bytes.and_then(|bytes| RecordHeader::decode(bytes, number, offset)))
     }
 }
@@ -213,9 +213,9 @@ fn checksum_of_rest(raw: &[u8]) -> u64 {
     payload_checksum(&raw[RECORD_HEADER_BYTES..])
 }
 
-/// A moving part of a file in memory.
+/// A piece of a file in memory: around what was read last.
 #[derive(Debug)]
-struct Window<'a> {
+struct Piece<'a> {
     files: &'a dyn Files,
     name: String,
     length: u64,
@@ -223,7 +223,7 @@ struct Window<'a> {
     bytes: Vec<u8>,
 }
 
-impl<'a> Window<'a> {
+impl<'a> Piece<'a> {
     fn open(files: &'a dyn Files, number: u64) -> Result<Self> {
         let name = file_name(number);
         let length = files.length(&name)?;

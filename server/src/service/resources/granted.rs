@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 
 use super::{Pool, Resources};
 use crate::access::{Call, Caller, Method, Rights};
-use crate::status::{denied, exhausted, from_error, unavailable, unimplemented};
+use crate::refusal::{denied, exhausted, from_error, unavailable, unimplemented};
 
 /// A call that was let in, with its place among those that are served.
 #[derive(Debug)]

@@ -16,10 +16,13 @@ use tonic::Status;
 use crate::access::Rights;
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::status::{exhausted, from_command, from_error, invalid, new, unavailable};
+use crate::refusal::{exhausted, from_command, from_error, invalid, new, unavailable};
 
 /// Threads of [`Pool::Waiters`] that requests which wait for a position can never take.
 const NOT_WAITING: usize = 64;
+
+/// Commands above this size, of some hundred features, are read and planned on a thread of their own.
+const INLINE_COMMAND_BYTES_MAX: usize = 16 << 10;
 
 /// The state behind every call.
 #[derive(Debug)]
@@ -116,6 +119,19 @@ impl Resources {
             tracing::error!("a request ended its thread: {error}");
             Err(new(tonic::Code::Internal, "the request met a defect of the server; its log says more"))
         })
+    }
+
+    /// Runs `work`, which reads or plans a command of `bytes`: at once, unless it is so long that the other streams of the
+    /// connection would wait for it.
+    pub async fn of_command<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        if bytes <= INLINE_COMMAND_BYTES_MAX {
+            return work();
+        }
+        self.blocking(Pool::Readers, work).await
     }
 
     /// Reads a command within the limit of its size.

@@ -3,7 +3,7 @@
 //! Entities come in ascending order from the directories of all runs; the rows of each are brought into storage order,
 //! erased and unwanted ones are left out, and what remains is cut into segments, anywhere, even inside an entity. Per
 //! segment, the order of the rows is known first (20 bytes per row in memory); then each section is streamed out, and
-//! each column window by window (`merge/cells.rs`).
+//! each column stretch by stretch (`merge/cells.rs`).
 //!
 //! A merge changes no answer: which rows may go is for the [`RowFilter`] to know.
 
@@ -19,8 +19,8 @@ pub use self::row::MergedRow;
 use self::strip::Member;
 use crate::column::fixed_width;
 use crate::error::{Error, Kind, Result};
-use crate::io::{Files, HUGE_BYTES, SHORT_BYTES, TEMPORARY, publish_in};
-use crate::run::Run;
+use crate::io::{Files, HUGE_BYTES, SHORT_BYTES, publish_in};
+use crate::run::{Origin, Run};
 use crate::segment::writer::SegmentWriter;
 use crate::segment::{SegmentMeta, file_name};
 
@@ -71,7 +71,7 @@ pub struct Merge<'a> {
     /// Told how many bytes are written, before more are, and of steps between; may sleep to slow the merge down, or let
     /// others go first.
     pub throttle: &'a dyn Fn(u64),
-    /// Whether to stop and leave nothing behind.
+    /// Whether to stop.
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -91,22 +91,24 @@ const LARGE_BYTES: usize = 16 << 20;
 /// Row ids of a segment, at most: their offsets are i32.
 const ROW_ID_BYTES_MAX: u64 = 1 << 30;
 
+/// A row of the segment that is being written: its ordinal, where it comes from, and where its cells are.
+const ROW_BYTES: u64 = (size_of::<u32>() + size_of::<MergedRow>() + size_of::<Origin>()) as u64;
+
+/// Values on their way, as they are gathered, encoded and appended.
+const PIECES_BYTES: u64 = 4 << 20;
+
 impl Merge<'_> {
-    /// Writes and publishes the segments, in storage order; none if no row stays. On an error nothing is left behind.
+    /// How much memory it takes, about: it goes by the rows of a segment.
+    pub fn memory_bytes(&self) -> u64 {
+        let rows: u64 = self.runs.iter().map(|run| u64::from(run.rows.len())).sum();
+        rows.min(u64::from(self.segment_rows_max)) * ROW_BYTES + PIECES_BYTES
+    }
+
+    /// Writes and publishes the segments, in storage order; none if no row stays. On an error the caller, who gave the
+    /// numbers, removes what was written.
     pub fn run(&self) -> Result<Vec<SegmentMeta>> {
         assert!(self.types.is_sorted_by(|a, b| a.0 < b.0), "features are in ascending order");
         let mut written = Vec::new();
-        let merged = self.merge(&mut written);
-        if merged.is_err() {
-            for meta in &written {
-                // What cannot be removed now is in no manifest and swept at the next open.
-                let _ = self.files.remove(&file_name(meta.number));
-            }
-        }
-        merged.map(|()| written)
-    }
-
-    fn merge(&self, written: &mut Vec<SegmentMeta>) -> Result<()> {
         let row_bytes: Vec<u64> = self.runs.iter().map(|run| self.row_bytes(run)).collect();
         let mut entities = self.runs.iter().map(|run| run.rows.entities()).collect::<Result<Vec<_>>>()?;
         let mut heads = BinaryHeap::new();
@@ -159,7 +161,7 @@ impl Merge<'_> {
         if !pending.rows.is_empty() {
             written.push(self.write(&pending)?);
         }
-        Ok(())
+        Ok(written)
     }
 
     fn is_full(&self, pending: &Pending, row_bytes: u64, row_id_bytes: u64) -> bool {
@@ -198,7 +200,7 @@ impl Merge<'_> {
         let number = (self.next_number)();
         let name = file_name(number);
         let mut meta = None;
-        let published = publish_in(self.files, &name, self.write_bytes(pending), |file| {
+        publish_in(self.files, &name, self.write_bytes(pending), |file| {
             let mut writer = SegmentWriter::new(file, number, self.throttle);
             let output = output::Output::new(self.runs, &pending.ordinals, &pending.rows);
             let (described, steps) = output.write(number, &mut writer)?;
@@ -211,13 +213,7 @@ impl Merge<'_> {
             strip::write_all(&members, &output, &mut writer, &|| self.check_cancelled())?;
             meta = Some(writer.finish(described, steps)?);
             Ok(())
-        });
-        if let Err(error) = published {
-            // It has its name already if only the name could not be synced.
-            let _ = self.files.remove(&name);
-            let _ = self.files.remove(&format!("{name}{TEMPORARY}"));
-            return Err(error);
-        }
+        })?;
         Ok(meta.expect("a published segment was finished"))
     }
 

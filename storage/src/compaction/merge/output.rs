@@ -14,7 +14,7 @@ use crate::segment::format::SectionKind;
 use crate::segment::writer::SegmentWriter;
 
 /// Rows that are gathered before they are appended.
-pub(super) const WINDOW_ROWS: usize = 64 * 1024;
+pub(super) const STRETCH_ROWS: usize = 64 * 1024;
 
 /// The chunk of rows that have no cells.
 pub(super) const NO_CHUNK: u32 = u32::MAX;
@@ -104,8 +104,8 @@ impl<'a> Output<'a> {
         value: impl Fn(&Rows, u32) -> T,
     ) -> Result<()> {
         writer.begin(kind, 0)?;
-        let mut values = Vec::with_capacity(WINDOW_ROWS.min(self.rows.len()));
-        for rows in self.rows.chunks(WINDOW_ROWS) {
+        let mut values = Vec::with_capacity(STRETCH_ROWS.min(self.rows.len()));
+        for rows in self.rows.chunks(STRETCH_ROWS) {
             values.clear();
             values.extend(rows.iter().map(|row| value(self.of(row), row.row)));
             writer.append(&values)?;
@@ -121,8 +121,8 @@ impl<'a> Output<'a> {
     fn write_steps(&self, writer: &mut SegmentWriter<'_>) -> Result<()> {
         writer.begin(SectionKind::RowSteps, 0)?;
         let mut zones = Vec::new();
-        // A window is a multiple of a zone.
-        for rows in self.rows.chunks(WINDOW_ROWS) {
+        // A stretch is a multiple of a zone.
+        for rows in self.rows.chunks(STRETCH_ROWS) {
             let steps: Vec<u32> = rows.iter().map(|row| self.new_step(row)).collect();
             zones.extend_from_slice(&step_zones(&steps));
             writer.append(&steps)?;
@@ -141,7 +141,7 @@ impl<'a> Output<'a> {
         writer.begin(SectionKind::RowIdOffsets, 0)?;
         writer.append(&[0i32])?;
         let mut end = 0i32;
-        for rows in self.rows.chunks(WINDOW_ROWS) {
+        for rows in self.rows.chunks(STRETCH_ROWS) {
             let ends = rows.iter().map(|row| {
                 end += self.of(row).row_id(row.row).len() as i32;
                 end

@@ -9,8 +9,9 @@ use arrow_schema::DataType;
 
 use super::cells::position;
 use super::output::{NO_CHUNK, Output};
-use crate::column::{Column, FixedValues};
+use crate::column::Column;
 use crate::error::Result;
+use crate::gather::{CellOrigin, Cells, FixedColumns};
 use crate::run::Origin;
 use crate::segment::format::SectionKind;
 use crate::segment::writer::SegmentWriter;
@@ -58,11 +59,11 @@ fn write(
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
     let stride: usize = members.iter().map(|member| member.width).sum();
-    let mut cells: Vec<Cells<'_>> = Vec::with_capacity(members.len());
+    let mut written: Vec<Written<'_>> = Vec::with_capacity(members.len());
     let mut start = 0;
     for member in members {
         writer.feature(member.feature, member.data_type.clone());
-        cells.push(Cells::new(member, start, output)?);
+        written.push(Written::new(member, Cells { width: member.width, stride, start }, output)?);
         start += member.width;
     }
     writer.begin(SectionKind::Strip, members[0].feature)?;
@@ -71,12 +72,13 @@ fn write(
         go_on()?;
         bytes.clear();
         bytes.resize(origins.len() * stride, 0);
-        cells.iter_mut().try_for_each(|of| of.gather(origins, &mut bytes, stride))?;
+        written.iter_mut().try_for_each(|of| of.gather(origins, &mut bytes))?;
         writer.append_bytes(&bytes)?;
     }
     let rows = output.origins.len();
-    writer.end_strip(rows as u32, members.iter().zip(&cells).map(|(member, of)| (member.feature, of.start as u32)));
-    for (member, of) in members.iter().zip(cells) {
+    let starts = members.iter().zip(&written).map(|(member, of)| (member.feature, of.cells.start as u32));
+    writer.end_strip(rows as u32, starts);
+    for (member, of) in members.iter().zip(written) {
         if let Some(mut valid) = of.valid {
             let valid = valid.finish();
             writer.section(SectionKind::Valid, member.feature, &valid.values()[..bit_util::ceil(rows, 8)])?;
@@ -86,67 +88,39 @@ fn write(
 }
 
 /// Where the cells of one feature come from and where they go.
-struct Cells<'a> {
+struct Written<'a> {
     columns: Vec<Option<&'a Column>>,
-    sources: Vec<Option<FixedValues<'a>>>,
-    /// Where a cell starts in its row.
-    start: usize,
-    width: usize,
+    values: FixedColumns<'a>,
+    cells: Cells,
     /// Which are not null, if any may be.
     valid: Option<BooleanBufferBuilder>,
+    /// Of the rows that are put together now.
+    origins: Vec<CellOrigin>,
 }
 
-impl<'a> Cells<'a> {
-    fn new(member: &Member, start: usize, output: &Output<'a>) -> Result<Self> {
+impl<'a> Written<'a> {
+    fn new(member: &Member, cells: Cells, output: &Output<'a>) -> Result<Self> {
         let columns: Vec<_> = output.chunks.iter().map(|chunk| chunk.column(member.feature)).collect();
         // Nearly all values will be copied, so all are checked at once instead of each on its own.
         columns.iter().flatten().try_for_each(|column| column.verify())?;
-        let sources: Vec<_> = columns.iter().map(|column| column.and_then(Column::fixed)).collect();
-        let any_nulls = sources.iter().flatten().any(|source| source.nulls.is_some());
-        let valid = any_nulls.then(|| BooleanBufferBuilder::new(output.origins.len()));
-        Ok(Self { columns, sources, start, width: member.width, valid })
+        let values = FixedColumns::new(&columns);
+        let valid = values.any_nulls().then(|| BooleanBufferBuilder::new(output.origins.len()));
+        Ok(Self { columns, values, cells, valid, origins: Vec::with_capacity(GATHERED_ROWS) })
     }
 
     /// Puts the cells of the rows that come from `origins` into theirs of `rows`.
-    fn gather(&mut self, origins: &[Origin], rows: &mut [u8], stride: usize) -> Result<()> {
-        match self.width {
-            1 => self.gather_width::<1>(origins, rows, stride),
-            2 => self.gather_width::<2>(origins, rows, stride),
-            4 => self.gather_width::<4>(origins, rows, stride),
-            8 => self.gather_width::<8>(origins, rows, stride),
-            width => self.each(origins, rows, stride, |to, from, position| {
-                to[..width].copy_from_slice(from.value(position));
-            }),
+    fn gather(&mut self, origins: &[Origin], rows: &mut [u8]) -> Result<()> {
+        self.origins.clear();
+        for origin in origins {
+            self.origins.push(match position(&self.columns, origin)? {
+                Some(position) => CellOrigin { column: origin.chunk, position },
+                None if origin.chunk == NO_CHUNK => CellOrigin::ABSENT,
+                None => unreachable!("every write row has a cell"),
+            });
         }
-    }
-
-    /// The common widths are single moves.
-    fn gather_width<const WIDTH: usize>(&mut self, origins: &[Origin], rows: &mut [u8], stride: usize) -> Result<()> {
-        self.each(origins, rows, stride, |to, from, position| {
-            if let Some(to) = to.first_chunk_mut::<WIDTH>() {
-                *to = from.sized(position);
-            }
-        })
-    }
-
-    fn each(
-        &mut self,
-        origins: &[Origin],
-        rows: &mut [u8],
-        stride: usize,
-        copy: impl Fn(&mut [u8], &FixedValues<'_>, usize),
-    ) -> Result<()> {
-        for (row, origin) in rows.chunks_exact_mut(stride).zip(origins) {
-            let mut is_valid = true;
-            if origin.chunk != NO_CHUNK {
-                let position = position(&self.columns, origin)?.expect("every write row has a cell") as usize;
-                let from = self.sources[origin.chunk as usize].as_ref().expect("columns of strips have a fixed width");
-                copy(&mut row[self.start..], from, position);
-                is_valid = !from.nulls.is_some_and(|nulls| nulls.is_null(position));
-            }
-            if let Some(valid) = &mut self.valid {
-                valid.append(is_valid);
-            }
+        self.values.copy(&self.origins, rows, self.cells);
+        if let Some(valid) = &mut self.valid {
+            self.origins.iter().for_each(|origin| valid.append(self.values.is_valid(*origin)));
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ struct Disk {
     /// Calls so far.
     calls: u64,
     /// The calls that will fail.
-    plan: Option<Plan>,
+    plan: Option<PlannedFault>,
     /// Folders in which no file can be created.
     full: BTreeSet<String>,
 }
@@ -98,7 +98,7 @@ struct Change {
 
 /// Which calls fail, and how.
 #[derive(Debug, Clone, Copy)]
-struct Plan {
+struct PlannedFault {
     call: u64,
     fault: Fault,
     sticky: bool,
@@ -138,7 +138,7 @@ impl Simulated {
     fn plan(&self, call: u64, fault: Fault, sticky: bool) {
         assert!(call > 0, "the next call is call 1");
         let mut disk = self.disk.lock();
-        disk.plan = Some(Plan { call: disk.calls + call, fault, sticky });
+        disk.plan = Some(PlannedFault { call: disk.calls + call, fault, sticky });
     }
 
     /// Lets every file that is created in `directory` fail as on a full disk, until [`Simulated::heal`].

@@ -1,7 +1,6 @@
 //! A scan of history: every row and tombstone, with everything needed to rebuild the table. Rows are met a batch at a
 //! time, so that a scan holds no more than one batch, however large the runs are.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,13 +8,14 @@ use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
     Array, ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array, new_null_array,
 };
-use arrow_cast::cast;
 use arrow_schema::{DataType, Field};
 use arrow_select::interleave::interleave;
 use roaring::RoaringBitmap;
 
 use super::pinned::{Batches, Scan};
+use crate::column::Column;
 use crate::error::Result;
+use crate::gather::{CellOrigin, gather};
 use crate::model::key;
 use crate::model::types::as_declared;
 use crate::rows::{RowKind, StepBound};
@@ -151,7 +151,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
         Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
     };
     columns.push(times(&|row| run.rows.event_times[row as usize]));
-    if !scan.part.table.row_id.is_empty() {
+    if !scan.asked.table.row_id.is_empty() {
         columns.extend(row_id_columns(scan, run, &kept)?);
     }
     columns.push(times(&|row| run.rows.ingest_time(row)));
@@ -159,8 +159,8 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
     columns.push(Arc::new(kept.iter().map(|row| Some(kind_name(run.rows.kind(row.row)))).collect::<StringArray>()));
     columns.push(Arc::new(kept.iter().map(|row| run.rows.places.of(row.row)).collect::<UInt32Array>()));
     columns.push(features_column(scan, run, &kept)?);
-    for part in &scan.part.features {
-        columns.push(as_declared(cells(run, &kept, part.feature.id, &part.stored)?, &part.feature.data_type)?);
+    for feature in &scan.asked.features {
+        columns.push(as_declared(cells(run, &kept, feature.feature.id, &feature.stored)?, &feature.feature.data_type)?);
     }
     Ok(RecordBatch::try_new(Arc::clone(&scan.schema), columns)?)
 }
@@ -176,7 +176,7 @@ fn kind_name(kind: RowKind) -> &'static str {
 /// The row id columns; null for the null row id of a tombstone.
 fn row_id_columns(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<Vec<ArrayRef>> {
     let with_id: Vec<&HistoryRow> = rows.iter().filter(|row| !run.rows.row_id(row.row).is_empty()).collect();
-    let decoded = key::decode(&scan.part.table.row_id, &mut with_id.iter().map(|row| run.rows.row_id(row.row)))?;
+    let decoded = key::decode(&scan.asked.table.row_id, &mut with_id.iter().map(|row| run.rows.row_id(row.row)))?;
     let mut next = 0;
     let picks: Vec<(usize, usize)> = rows
         .iter()
@@ -199,7 +199,7 @@ fn row_id_columns(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<Vec<Arr
 fn features_column(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<ArrayRef> {
     let field = Field::new("item", DataType::Utf8, false);
     let mut names = ListBuilder::new(StringBuilder::new()).with_field(field);
-    let all = scan.part.table.features.iter().chain(&scan.part.table.retired);
+    let all = scan.asked.table.features.iter().chain(&scan.asked.table.retired);
     let known: Vec<(u32, &str)> = all.map(|feature| (feature.id, feature.name.as_str())).collect();
     for row in rows {
         match run.rows.kind(row.row) {
@@ -230,33 +230,18 @@ fn features_column(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<ArrayR
 
 /// The cells of `feature`; null where there is none.
 fn cells(run: &Run, rows: &[HistoryRow], feature: u32, data_type: &DataType) -> Result<ArrayRef> {
-    let mut sources: Vec<ArrayRef> = vec![new_null_array(data_type, 1)];
-    let mut opened: HashMap<(u32, u32), usize> = HashMap::new();
-    let mut picks = Vec::with_capacity(rows.len());
+    let columns: Vec<Option<&Column>> = run.chunks.iter().map(|chunk| chunk.column(feature)).collect();
+    let mut origins = Vec::with_capacity(rows.len());
     for row in rows {
         let origin = run.origin(row.row);
-        let column = run.chunks[origin.chunk as usize].column(feature);
-        let position = match column {
-            Some(column) if run.rows.kind(row.row) == RowKind::Write => column.position(origin.row)?,
+        let found = match columns[origin.chunk as usize] {
+            Some(column) if run.rows.kind(row.row) == RowKind::Write => {
+                let position = column.position(origin.row)?;
+                position.map(|position| column.check(position).map(|()| position)).transpose()?
+            }
             _ => None,
         };
-        let (Some(column), Some(position)) = (column, position) else {
-            picks.push((0, 0));
-            continue;
-        };
-        column.check(position)?;
-        let (window, position) = column.locate(position);
-        let source = match opened.get(&(origin.chunk, window)) {
-            Some(&source) => source,
-            None => {
-                let values = column.window(window)?;
-                sources.push(if values.data_type() == data_type { values } else { cast(&values, data_type)? });
-                opened.insert((origin.chunk, window), sources.len() - 1);
-                sources.len() - 1
-            }
-        };
-        picks.push((source, position as usize));
+        origins.push(found.map_or(CellOrigin::ABSENT, |position| CellOrigin { column: origin.chunk, position }));
     }
-    let arrays: Vec<&dyn Array> = sources.iter().map(AsRef::as_ref).collect();
-    Ok(interleave(&arrays, &picks)?)
+    gather(data_type, &columns, &origins)
 }

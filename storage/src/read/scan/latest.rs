@@ -53,20 +53,18 @@ fn read_piece(scan: &Scan, bucket: u32, piece: &Piece) -> Result<Option<RecordBa
 /// For each of `items` whether a row of its stands, with the event time of the newest such row where that matters, and
 /// the answers of all of them.
 fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros>>, Vec<ArrayRef>)> {
-    if scan.part.features.is_empty() {
+    if scan.asked.features.is_empty() {
         return Ok((standing(scan, bucket, items)?, Vec::new()));
     }
-    let mut by_bucket = vec![Vec::new(); scan.view.buckets.len()];
-    by_bucket[bucket as usize] = items.to_vec();
     let how = Filling {
         view: &scan.view,
         bounds: &scan.bounds,
         rows: items.len(),
         event_times: false,
         threads: 1,
-        blocks: &scan.snapshot.resources.blocks,
+        slabs: &scan.snapshot.resources.slabs,
     };
-    let table = fill(&scan.part, &by_bucket, &how)?;
+    let table = fill(&scan.asked, std::iter::once((bucket as usize, items)), &how)?;
     let stand = if scan.event_time || scan.event_times.is_some() {
         standing(scan, bucket, items)?
     } else {
@@ -76,7 +74,7 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
         stand
     };
     let answer = table.finish(&[], &scan.bounds, (false, false), 1)?;
-    let answers = answer.into_columns(&scan.part.features, items.len())?;
+    let answers = answer.into_columns(&scan.asked.features, items.len())?;
     Ok((stand, answers.into_iter().filter_map(|[cells, ..]| cells).collect()))
 }
 

@@ -1,6 +1,6 @@
 //! Scans: every entity of a table at some bounds, or every row of its history.
 //!
-//! A scan is cut into parts, groups of buckets, that share one snapshot and may be read at the same time. The order of
+//! A scan is cut into parts, some buckets each, that share one snapshot and may be read at the same time. The order of
 //! rows is unspecified. Nothing is read before it is asked for: whoever drops the batches ends the reading.
 
 mod history;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 
 pub use pinned::{Batches, Scan};
-pub(crate) use pinned::{ScanParts, plan};
+pub(crate) use pinned::{ScanInputs, plan};
 pub use request::ScanRequest;
 
 use crate::error::{Error, Result};

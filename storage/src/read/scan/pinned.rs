@@ -7,13 +7,13 @@ use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
 
 use super::request::{ScanRequest, constant};
 use crate::error::{Error, Result};
-use crate::model::cast::door_cast;
+use crate::model::cast::key_values;
 use crate::model::catalog::{Entity, Feature, Table};
 use crate::model::key::KeyColumn;
 use crate::read::bounds::Bounds;
 use crate::read::estimate;
 use crate::read::find::find;
-use crate::read::plan::{FeaturePart, TablePart};
+use crate::read::plan::{AskedFeature, AskedTable};
 use crate::read::resolve::Item;
 use crate::read::snapshot::Snapshot;
 use crate::time::Micros;
@@ -28,7 +28,7 @@ pub struct Scan {
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
     /// The table and the features that are asked for.
-    pub(crate) part: TablePart,
+    pub(crate) asked: AskedTable,
     pub(crate) snapshot: Snapshot,
     pub(crate) view: Arc<TableView>,
     pub(crate) bounds: Bounds,
@@ -120,7 +120,7 @@ const BATCH_SHARE: u64 = 16;
 const BESIDE_BYTES: u64 = 128;
 
 /// What a scan needs beside its request.
-pub(crate) struct ScanParts {
+pub(crate) struct ScanInputs {
     pub(crate) table: Arc<Table>,
     pub(crate) entity: Arc<Entity>,
     pub(crate) state: Arc<EntityState>,
@@ -128,9 +128,9 @@ pub(crate) struct ScanParts {
     pub(crate) snapshot: Snapshot,
 }
 
-/// Plans `request` over its parts.
-pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
-    let ScanParts { table, entity, state, table_state, snapshot } = parts;
+/// Plans `request` over its inputs.
+pub(crate) fn plan(request: &ScanRequest, inputs: ScanInputs) -> Result<Scan> {
+    let ScanInputs { table, entity, state, table_state, snapshot } = inputs;
     let view = Arc::clone(snapshot.view(&table)?);
     let features = request.features(&table)?;
     let event_time = request.event_time && !request.history;
@@ -142,16 +142,16 @@ pub(crate) fn plan(request: &ScanRequest, parts: ScanParts) -> Result<Scan> {
     };
     let chosen = request.keys.as_ref().map(|keys| chosen(&entity, &state, keys)).transpose()?;
     let features = features.into_iter().enumerate();
-    let features = features.map(|(output, feature)| FeaturePart::new(&table, feature, output));
-    let features: Vec<FeaturePart> = features.collect();
-    let part = TablePart { table, state: table_state, features };
-    let row_bytes = BESIDE_BYTES + estimate::row_bytes(part.stored_types(), &view);
+    let features = features.map(|(output, feature)| AskedFeature::new(&table, feature, output));
+    let features: Vec<AskedFeature> = features.collect();
+    let asked = AskedTable { table, state: table_state, features };
+    let row_bytes = BESIDE_BYTES + estimate::row_bytes(asked.stored_types(), &view);
     // Few at a time where they are so wide that many would take too much of all memory.
     let bytes_max = snapshot.resources.budget.bytes_max() / BATCH_SHARE;
     let batch_rows = (bytes_max / row_bytes).clamp(1, BATCH_ROWS_MAX) as u32;
     let parts = deal(entity.buckets, request.parts.max(1));
     Ok(Scan {
-        part,
+        asked,
         entity,
         state,
         snapshot,
@@ -199,11 +199,7 @@ fn chosen(entity: &Entity, state: &EntityState, keys: &[ArrayRef]) -> Result<Vec
         )));
     }
     let cast = |(key, values): (&KeyColumn, &ArrayRef)| {
-        if values.logical_nulls().is_some_and(|nulls| nulls.null_count() > 0) {
-            return Err(Error::invalid(format!("key column {:?} of a scan has a null; give a value", key.name)));
-        }
-        let cast = door_cast(values, &key.data_type).and_then(|cast| cast.into_whole(values.as_ref(), &key.data_type));
-        cast.map_err(|error| error.at(format!("key column {:?}", key.name)))
+        key_values(values, key, &|| format!("key column {:?} of the scan", key.name))
     };
     let arrays = entity.key.iter().zip(keys).map(cast).collect::<Result<Vec<_>>>()?;
     let ordinals = |items: Vec<Item>| {
@@ -215,7 +211,7 @@ fn chosen(entity: &Entity, state: &EntityState, keys: &[ArrayRef]) -> Result<Vec
     Ok(find(entity, state, &arrays, 0)?.into_iter().map(ordinals).collect())
 }
 
-/// Deals buckets into at most `parts` groups of like size.
+/// Deals buckets into at most `parts` lots of like size.
 fn deal(buckets: u32, parts: usize) -> Vec<Vec<u32>> {
     let parts = parts.min(buckets as usize).max(1);
     let mut dealt = vec![Vec::new(); parts];

@@ -40,7 +40,7 @@ pub struct Question {
 
 /// What a scan asks beside the question.
 #[derive(Debug, Clone)]
-pub struct Window {
+pub struct Asked {
     pub table: usize,
     pub history: bool,
     pub from: Option<i64>,
@@ -69,7 +69,7 @@ pub enum Step {
     Crash(u64),
     Advance(i64),
     Ask(Question),
-    Scan(Question, Window),
+    Scan(Question, Asked),
 }
 
 /// A history: the world it begins in and its steps.
@@ -370,6 +370,6 @@ impl Generator {
             _ => None,
         };
         let (from, to) = (edge(), edge());
-        Step::Scan(question, Window { table, history, from, to, parts: self.random.random_range(1..4) })
+        Step::Scan(question, Asked { table, history, from, to, parts: self.random.random_range(1..4) })
     }
 }

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::generator::{Choice, History, Question, Step, Window};
+use super::generator::{Asked, Choice, History, Question, Step};
 use crate::world::ask::{Ask, Limit};
 use crate::world::scan::Sweep;
 use crate::world::{Batch, Deed, Feature, Outcome, World, duration, panic_text};
@@ -75,8 +75,8 @@ pub fn run_step(world: &mut World, history: &History, step: &Step) -> Outcome {
             let ask = ask(world, history, question);
             world.check(&ask).map(drop)
         }
-        Step::Scan(question, window) => {
-            let sweep = sweep(world, history, question, window);
+        Step::Scan(question, asked) => {
+            let sweep = sweep(world, question, asked);
             world.check_scan(&sweep)
         }
     }
@@ -207,19 +207,19 @@ fn position(world: &World, question: &Question) -> Option<usize> {
     question.position.filter(|_| !world.acks.is_empty()).map(|roll| (roll % world.acks.len() as u64) as usize)
 }
 
-fn sweep(world: &World, _history: &History, question: &Question, window: &Window) -> Sweep {
+fn sweep(world: &World, question: &Question, asked: &Asked) -> Sweep {
     let (as_of, known_at) = limits(world, question, 0);
     Sweep {
-        table: window.table,
-        history: window.history,
+        table: asked.table,
+        history: asked.history,
         as_of,
         known_at,
-        from: window.from,
-        to: window.to,
+        from: asked.from,
+        to: asked.to,
         position: position(world, question),
         clock: question.clock,
         version: question.version.map(|roll| (roll % world.versions.len() as u64) as usize),
-        parts: window.parts,
+        parts: asked.parts,
     }
 }
 

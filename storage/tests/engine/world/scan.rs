@@ -53,7 +53,8 @@ impl Sweep {
         !self.only_even() || entity.is_multiple_of(2)
     }
 
-    fn window(&self, time: i64) -> bool {
+    /// Whether `time` is among the event times that are asked for.
+    fn covers(&self, time: i64) -> bool {
         self.from.is_none_or(|from| from <= time) && self.to.is_none_or(|to| time < to)
     }
 }
@@ -148,7 +149,7 @@ impl World {
         let entities: BTreeSet<usize> = rows.iter().map(|row| row.entity).collect();
         let appears = |entity: &usize| {
             let times = oracle::standing(rows, *entity, bounds);
-            sweep.asks(*entity) && times.iter().any(|time| sweep.window(*time))
+            sweep.asks(*entity) && times.iter().any(|time| sweep.covers(*time))
         };
         let mut right: BTreeSet<usize> = entities.into_iter().filter(appears).collect();
         for batch in batches {
@@ -162,7 +163,7 @@ impl World {
                 }
                 if sweep.event_time() {
                     let times = oracle::standing(rows, entity, bounds);
-                    let newest = times.into_iter().filter(|time| sweep.window(*time)).max();
+                    let newest = times.into_iter().filter(|time| sweep.covers(*time)).max();
                     if newest != Some(time_at(batch, "at", row)?) {
                         return Err(format!(
                             "the newest row of entity {entity} is of {newest:?}: {sweep:?}\n  rows {rows:?}"
@@ -200,7 +201,7 @@ impl World {
                 AsOf::Before(time) => row.event_time < time,
             };
             let known = bounds.known_at.is_none_or(|time| row.ingest_time <= time);
-            before && known && row.sequence <= bounds.position && sweep.window(row.event_time) && sweep.asks(row.entity)
+            before && known && row.sequence <= bounds.position && sweep.covers(row.event_time) && sweep.asks(row.entity)
         };
         let mut right: BTreeMap<(u64, u32), Told> = BTreeMap::new();
         for row in self.tables[sweep.table].rows.iter().filter(within) {

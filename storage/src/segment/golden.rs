@@ -78,7 +78,7 @@ fn rows(make: fn(i64) -> TestRow) -> Vec<TestRow> {
 }
 
 fn frozen(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/frozen").join(name)).expect("a kept file")
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/golden").join(name)).expect("a kept file")
 }
 
 /// What is written of `rows` now.
@@ -170,7 +170,7 @@ fn what_format_1_wrote_is_read() {
 /// Writes a file into the tree if that is asked for.
 fn keep(name: &str, bytes: &[u8]) {
     if std::env::var_os("FIRN_WRITE_FROZEN").is_some() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/frozen");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/golden");
         std::fs::create_dir_all(&directory).expect("a directory of the tree");
         std::fs::write(directory.join(name), bytes).expect("a file of the tree");
     }

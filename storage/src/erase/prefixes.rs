@@ -10,7 +10,7 @@ use crate::model::key::Keys;
 
 /// The entities that one request erases: encoded keys, or encodings of the leading key columns.
 #[derive(Debug, Clone)]
-pub struct ErasePlan {
+pub struct ErasePrefixes {
     /// The entity's number.
     pub entity: u32,
     /// How many leading key columns each prefix has.
@@ -32,8 +32,8 @@ struct Logged {
     block: bool,
 }
 
-impl ErasePlan {
-    /// A plan over `prefixes` of `columns` key columns each.
+impl ErasePrefixes {
+    /// Those over `prefixes` of `columns` key columns each.
     pub fn new(entity: u32, columns: usize, prefixes: &Keys, block: bool) -> Self {
         let mut sorted: Vec<&[u8]> = prefixes.iter().collect();
         sorted.sort_unstable();
@@ -43,7 +43,7 @@ impl ErasePlan {
     }
 
     /// The prefixes, sorted, each once.
-    pub fn prefixes(&self) -> &Keys {
+    pub fn keys(&self) -> &Keys {
         &self.prefixes
     }
 
@@ -61,14 +61,14 @@ impl ErasePlan {
         false
     }
 
-    /// The plan as the WAL keeps it.
+    /// They as the WAL keeps it.
     pub fn encode(&self) -> Vec<u8> {
         let prefixes = self.prefixes.iter().map(|prefix| STANDARD.encode(prefix)).collect();
         let logged = Logged { entity: self.entity, columns: self.columns, prefixes, block: self.block };
-        serde_json::to_vec(&logged).expect("a plan is plain data")
+        serde_json::to_vec(&logged).expect("they are plain data")
     }
 
-    /// Reads what [`ErasePlan::encode`] wrote.
+    /// Reads what [`ErasePrefixes::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let wrong = |what: String| Error::new(Kind::Corrupt, format!("an erase record does not read: {what}"));
         let logged: Logged = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
@@ -84,16 +84,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_reads_back_and_one_that_does_not_is_corrupt() {
+    fn what_is_erased_reads_back_and_what_that_does_not_is_corrupt() {
         let prefixes = Keys::from_binary(BinaryArray::from_iter_values([&b"b"[..], b"\0\xff", b"b", b""]));
-        let plan = ErasePlan::decode(&ErasePlan::new(3, 2, &prefixes, true).encode()).unwrap();
-        assert_eq!((plan.entity, plan.columns, plan.block), (3, 2, true));
-        assert_eq!(plan.prefixes().iter().collect::<Vec<_>>(), [&b""[..], b"\0\xff", b"b"]);
+        let erased = ErasePrefixes::decode(&ErasePrefixes::new(3, 2, &prefixes, true).encode()).unwrap();
+        assert_eq!((erased.entity, erased.columns, erased.block), (3, 2, true));
+        assert_eq!(erased.keys().iter().collect::<Vec<_>>(), [&b""[..], b"\0\xff", b"b"]);
         for (prefix, named) in [(&b""[..], true), (b"b", true), (b"\0\xff", true), (b"a", false), (b"bb", false)] {
-            assert_eq!(plan.names(prefix), named, "{prefix:?}");
+            assert_eq!(erased.names(prefix), named, "{prefix:?}");
         }
         let misspelled = br#"{"entity":1,"columns":1,"prefixes":["YQ==","no base64!"],"block":false}"#;
-        let error = ErasePlan::decode(misspelled).unwrap_err();
+        let error = ErasePrefixes::decode(misspelled).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.message().contains("no base64!"), "{error}");
     }

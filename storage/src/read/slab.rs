@@ -1,4 +1,4 @@
-//! The memory of an answer's cells: one block of zeros that is filled, frozen, and shared by the answer's columns.
+//! The memory of an answer's cells: one slab of zeros that is filled, frozen, and shared by the answer's columns.
 //!
 //! A large one is a map of its own, on huge pages where the kernel grants them. Once nobody holds it any more it is
 //! kept for the next answer, within a bound: to clear memory that is there costs less than to get it from the kernel,
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memmap2::{Advice, MmapMut};
 use parking_lot::Mutex;
 
-/// From this size on a block is a map of its own.
+/// From this size on a slab is a map of its own.
 const MAP_BYTES_MIN: usize = 1 << 20;
 /// Maps are as large as a multiple of this, a huge page.
 const MAP_BYTES_STEP: usize = 2 << 20;
@@ -20,15 +20,15 @@ const WASTE: usize = 4;
 
 /// Maps that no answer holds, kept for the next ones.
 #[derive(Debug)]
-pub struct SpareBlocks {
+pub struct SpareSlabs {
     /// The one that was held last is the last.
     maps: Mutex<Vec<MmapMut>>,
     bytes_max: usize,
 }
 
-/// A block that is being filled.
+/// A slab that is being filled.
 #[derive(Debug)]
-pub(crate) enum Block {
+pub(crate) enum Slab {
     /// On the heap.
     Heap(MutableBuffer),
     /// The first so many bytes of a map.
@@ -39,32 +39,32 @@ pub(crate) enum Block {
 #[derive(Debug)]
 pub(crate) struct Lent {
     map: Option<MmapMut>,
-    spare: Arc<SpareBlocks>,
+    spare: Arc<SpareSlabs>,
 }
 
-impl SpareBlocks {
+impl SpareSlabs {
     /// None yet, and never more than `bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
         Self { maps: Mutex::new(Vec::new()), bytes_max }
     }
 
-    /// A block of `bytes` zeros.
-    pub(crate) fn zeroed(self: &Arc<Self>, bytes: usize) -> Block {
+    /// A slab of `bytes` zeros.
+    pub(crate) fn zeroed(self: &Arc<Self>, bytes: usize) -> Slab {
         if bytes < MAP_BYTES_MIN {
-            return Block::Heap(MutableBuffer::from_len_zeroed(bytes));
+            return Slab::Heap(MutableBuffer::from_len_zeroed(bytes));
         }
         let spare = Arc::clone(self);
         if let Some(mut map) = self.take(bytes) {
             map[..bytes].fill(0);
-            return Block::Map(Lent { map: Some(map), spare }, bytes);
+            return Slab::Map(Lent { map: Some(map), spare }, bytes);
         }
         match MmapMut::map_anon(bytes.next_multiple_of(MAP_BYTES_STEP)) {
             Ok(map) => {
                 // Without huge pages the map is as good as the heap.
                 let _ = map.advise(Advice::HugePage);
-                Block::Map(Lent { map: Some(map), spare }, bytes)
+                Slab::Map(Lent { map: Some(map), spare }, bytes)
             }
-            Err(_) => Block::Heap(MutableBuffer::from_len_zeroed(bytes)),
+            Err(_) => Slab::Heap(MutableBuffer::from_len_zeroed(bytes)),
         }
     }
 
@@ -92,8 +92,8 @@ impl SpareBlocks {
     }
 }
 
-impl Block {
-    /// A block of nothing.
+impl Slab {
+    /// A slab of nothing.
     pub(crate) fn empty() -> Self {
         Self::Heap(MutableBuffer::new(0))
     }
@@ -106,7 +106,7 @@ impl Block {
         }
     }
 
-    /// The block as it stays.
+    /// The slab as it stays.
     pub(crate) fn freeze(self) -> Buffer {
         match self {
             Self::Heap(buffer) => buffer.into(),
@@ -133,16 +133,16 @@ impl Drop for Lent {
 mod tests {
     use super::*;
 
-    fn filled(spare: &Arc<SpareBlocks>, bytes: usize) -> Buffer {
-        let mut block = spare.zeroed(bytes);
-        assert!(block.as_mut_slice().iter().all(|byte| *byte == 0));
-        block.as_mut_slice().fill(7);
-        block.freeze()
+    fn filled(spare: &Arc<SpareSlabs>, bytes: usize) -> Buffer {
+        let mut slab = spare.zeroed(bytes);
+        assert!(slab.as_mut_slice().iter().all(|byte| *byte == 0));
+        slab.as_mut_slice().fill(7);
+        slab.freeze()
     }
 
     #[test]
-    fn a_block_is_zeros_until_it_is_filled_also_when_it_is_used_again() {
-        let spare = Arc::new(SpareBlocks::new(64 << 20));
+    fn a_slab_is_zeros_until_it_is_filled_also_when_it_is_used_again() {
+        let spare = Arc::new(SpareSlabs::new(64 << 20));
         for bytes in [0, 100, MAP_BYTES_MIN, MAP_BYTES_MIN + 1, MAP_BYTES_MIN] {
             let frozen = filled(&spare, bytes);
             assert_eq!((frozen.len(), frozen.last().copied()), (bytes, (bytes > 0).then_some(7)));
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn spare_maps_are_bounded_and_the_oldest_go_first() {
-        let spare = Arc::new(SpareBlocks::new(3 * MAP_BYTES_STEP));
+        let spare = Arc::new(SpareSlabs::new(3 * MAP_BYTES_STEP));
         let held: Vec<Buffer> = (1..=3).map(|steps| filled(&spare, steps * MAP_BYTES_STEP)).collect();
-        assert!(spare.maps.lock().is_empty(), "held blocks are not spare");
+        assert!(spare.maps.lock().is_empty(), "held slabs are not spare");
         let part = held[1].slice(5);
         drop(held);
         assert_eq!(spare.maps.lock().iter().map(|map| map.len()).collect::<Vec<_>>(), [3 * MAP_BYTES_STEP]);
-        assert_eq!(part[0], 7, "a part holds the block");
+        assert_eq!(part[0], 7, "a part holds the slab");
         drop(part);
         assert_eq!(spare.maps.lock().iter().map(|map| map.len()).collect::<Vec<_>>(), [2 * MAP_BYTES_STEP]);
         let small = filled(&spare, MAP_BYTES_MIN);

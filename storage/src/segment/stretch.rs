@@ -56,15 +56,15 @@ fn describe(data: &ArrayData, words: &mut Vec<u64>, buffers: &mut Vec<Buffer>) {
 /// The array of `len` values of `data_type` in `bytes`, or what is wrong with them.
 pub(crate) fn decode(bytes: &Buffer, data_type: &DataType, len: usize) -> Result<ArrayRef, String> {
     let count = bytes.get(..8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-    let count = count.filter(|&count| count <= bytes.len() as u64 / 8).ok_or("a window is too short")?;
-    let described = bytes.get(8..8 + count as usize * 8).ok_or("a window is too short")?;
+    let count = count.filter(|&count| count <= bytes.len() as u64 / 8).ok_or("a stretch is too short")?;
+    let described = bytes.get(8..8 + count as usize * 8).ok_or("a stretch is too short")?;
     let words = described.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes)).collect();
     let described_end = 8 + count as usize * 8;
     let at = described_end + padding(described_end as u64);
     let mut reader = Reader { words, word: 0, bytes, at };
     let data = reader.array(data_type)?;
     if data.len() != len {
-        return Err(format!("a window has {} values instead of {len}", data.len()));
+        return Err(format!("a stretch has {} values instead of {len}", data.len()));
     }
     Ok(make_array(data))
 }
@@ -78,14 +78,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn next(&mut self) -> Result<usize, String> {
-        let word = self.words.get(self.word).ok_or("a window's description is too short")?;
+        let word = self.words.get(self.word).ok_or("a stretch's description is too short")?;
         self.word += 1;
         usize::try_from(*word).map_err(|error| error.to_string())
     }
 
     fn buffer(&mut self, length: usize) -> Result<Buffer, String> {
         let end = self.at.checked_add(length).filter(|&end| end <= self.bytes.len());
-        let end = end.ok_or("a buffer lies outside of its window")?;
+        let end = end.ok_or("a buffer lies outside of its stretch")?;
         let buffer = self.bytes.slice_with_length(self.at, length);
         self.at = end.saturating_add(padding(end as u64));
         Ok(buffer)
@@ -96,7 +96,7 @@ impl Reader<'_> {
         let valid_bytes = self.next()?;
         let buffers = self.next()?;
         if buffers > self.words.len() {
-            return Err("a window's description is too short".to_string());
+            return Err("a stretch's description is too short".to_string());
         }
         let lengths: Vec<usize> = (0..buffers).map(|_| self.next()).collect::<Result<_, _>>()?;
         // Arrow takes for granted that a buffer holds whole elements.
@@ -111,7 +111,7 @@ impl Reader<'_> {
         let buffers: Vec<Buffer> = lengths.into_iter().map(|length| self.buffer(length)).collect::<Result<_, _>>()?;
         let types = child_types(data_type);
         if self.next()? != types.len() {
-            return Err(format!("a window does not hold values of type {data_type}"));
+            return Err(format!("a stretch does not hold values of type {data_type}"));
         }
         let children: Vec<ArrayData> = types.into_iter().map(|child| self.array(child)).collect::<Result<_, _>>()?;
         ArrayData::try_new(data_type.clone(), len, valid, 0, buffers, children).map_err(|error| error.to_string())
