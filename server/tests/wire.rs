@@ -20,6 +20,9 @@ use firn_client::wire::{Acknowledgement, Answer, ProducerStep};
 use firn_server::Server;
 use firn_server::config::Config;
 use firn_server::framing::{Decoded, Decoder};
+use firn_storage::commit::Done;
+use firn_storage::database::Database;
+use firn_storage::model::prove::{Verb, WriteRequest};
 use firn_storage::time::ManualClock;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -49,14 +52,29 @@ impl Harness {
 
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = Config::new(directory.path());
-        config.listen = "127.0.0.1:0".parse().unwrap();
-        config.metrics = Some("127.0.0.1:0".parse().unwrap());
-        config.storage.background = false;
+        let mut config = Self::config(&directory);
         change(&mut config);
         let server = Server::start(config).await.unwrap();
         let client = connect(&server).await.max_decoding_message_size(usize::MAX);
         Self { server, client, _directory: directory }
+    }
+
+    fn config(directory: &tempfile::TempDir) -> Config {
+        let mut config = Config::new(directory.path());
+        config.listen = "127.0.0.1:0".parse().unwrap();
+        config.metrics = Some("127.0.0.1:0".parse().unwrap());
+        config.storage.background = false;
+        config
+    }
+
+    /// What the port of metrics and health answers.
+    async fn monitor(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.server.metrics_address().unwrap()).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     async fn act(&self, name: &str, body: Value) -> Result<Value, Status> {
@@ -667,29 +685,103 @@ async fn headers_above_the_limit_are_refused() {
     ask(100).await.unwrap();
 }
 
+/// A connection of HTTP/2 by hand, for what no client does.
+struct Bare(tokio::net::TcpStream);
+
+impl Bare {
+    async fn open(server: &Server) -> Self {
+        use tokio::io::AsyncWriteExt;
+        let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        // The greeting and empty settings.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        Self(stream)
+    }
+
+    /// A frame on `stream`.
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// `count` calls, each followed by a frame that ends it.
+    async fn begin(&mut self, count: u32, end: impl Fn(u32) -> Vec<u8>) {
+        use tokio::io::AsyncWriteExt;
+        // POST, http, / and a content of one byte, by the numbers in the table that every side knows.
+        let headers = |stream: u32| Self::frame(1, 4, stream, &[0x83, 0x86, 0x84, 0x0f, 0x0d, 1, b'1']);
+        let calls = (0..count).map(|call| 2 * call + 1).flat_map(|stream| [headers(stream), end(stream)]);
+        let bytes = calls.collect::<Vec<_>>().concat();
+        // A server that has had enough may close while this is sent.
+        let _ = self.0.write_all(&bytes).await;
+    }
+
+    /// The code with which the server goes away.
+    async fn goes_away(mut self) -> u32 {
+        use tokio::io::AsyncReadExt;
+        const GOAWAY: u8 = 7;
+        let frames = async {
+            loop {
+                let mut head = [0; 9];
+                self.0.read_exact(&mut head).await.unwrap();
+                let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+                self.0.read_exact(&mut payload).await.unwrap();
+                if head[3] == GOAWAY {
+                    return u32::from_be_bytes(payload[4..8].try_into().unwrap());
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), frames).await.expect("the server says that it goes away")
+    }
+}
+
+/// HTTP/2's code for a client that asks too much.
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_back_its_calls_too_fast_is_closed() {
+    let harness = Harness::with(|config| config.limits.stream_resets_max = 10).await;
+    harness.weather().await;
+    let mut bare = Bare::open(&harness.server).await;
+    bare.begin(1000, |stream| Bare::frame(3, 0, stream, &8u32.to_be_bytes())).await;
+    assert_eq!(bare.goes_away().await, ENHANCE_YOUR_CALM);
+    harness.act("status", json!({})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_streams_break_the_protocol_too_often_is_closed() {
+    let harness = Harness::with(|config| config.limits.stream_errors_max = 10).await;
+    harness.weather().await;
+    let mut bare = Bare::open(&harness.server).await;
+    // More content than was said.
+    bare.begin(1000, |stream| Bare::frame(0, 0, stream, b"twice")).await;
+    assert_eq!(bare.goes_away().await, ENHANCE_YOUR_CALM);
+    harness.act("status", json!({})).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_old_takes_no_new_calls_and_clients_do_not_notice() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    const GOAWAY: u8 = 7;
     let harness = Harness::with(|config| config.limits.connection_age_max = Duration::from_millis(20)).await;
     harness.weather().await;
-    let mut stream = tokio::net::TcpStream::connect(harness.server.address()).await.unwrap();
-    // The greeting of HTTP/2 and empty settings.
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let frames = async {
-        loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).await.unwrap();
-            if head[3] == GOAWAY {
-                break;
-            }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), frames).await.expect("the server says that it goes away");
+    Bare::open(&harness.server).await.goes_away().await;
     // The client's first connection is as old.
     harness.act("status", json!({})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_command_is_read_beside_the_connection_and_answered_as_a_short_one() {
+    let harness = Harness::start().await;
+    harness.weather().await;
+    harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
+    let features = ["weather.temp", "weather.note"];
+    let short = json!({"lookup":{"features":features,"entities":{"origin":["EWR"]}}});
+    let long = json!({"lookup":{"features":features,"entities":{"origin":vec!["EWR"; 10_000]}}});
+    assert!(long.to_string().len() > 32 << 10);
+    let (short, _) = harness.get(&short).await.unwrap();
+    let (long, _) = harness.get(&long).await.unwrap();
+    assert_eq!(long.iter().map(RecordBatch::num_rows).sum::<usize>(), 10_000);
+    assert_eq!(long[0].slice(0, 1), short[0]);
+    let wrong = json!({"lookup":{"features":vec!["weather.tmep"; 4000]}});
+    let error = harness.exchange(messages(&wrong, &[keys(&["EWR"])]).await).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -747,7 +839,6 @@ async fn stopping_finishes_what_was_asked_and_the_data_is_there_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_health_are_served_over_http() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let harness = Harness::with(|config| config.limits.answer_chunk_bytes = 1 << 16).await;
     harness.weather().await;
     harness.write(&[rows(&["EWR"], &[1], &[Some(1.0)])]).await;
@@ -762,10 +853,41 @@ async fn metrics_and_health_are_served_over_http() {
         ("/ready", "ready"),
         ("/else", "404"),
     ] {
-        let mut stream = tokio::net::TcpStream::connect(harness.server.metrics_address().unwrap()).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = harness.monitor(path).await;
         assert!(answer.contains(part), "{path}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_engine_lost_a_thread_says_so_and_reads_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Harness::config(&directory);
+    let database = Database::open(config.storage.clone()).unwrap();
+    let server = Server::serve(config, database.clone()).await.unwrap();
+    let client = connect(&server).await;
+    let harness = Harness { server, client, _directory: directory };
+    harness.weather().await;
+    let row = rows(&["EWR"], &[1], &[Some(1.0)]);
+    harness.write(std::slice::from_ref(&row)).await;
+    assert!(harness.monitor("/ready").await.contains("200 OK"));
+    let request = WriteRequest {
+        table: "weather".to_owned(),
+        verb: Verb::Write,
+        nulls_absent: false,
+        ingest_time: None,
+        report_bad_rows: false,
+    };
+    let proven = database.prove(&database.catalog(), &request, &row).unwrap();
+    database.submit(proven.batch, Done::new(|_| panic!("a test's panic on the thread of the log")));
+    let not_ready = async {
+        while !harness.monitor("/ready").await.contains("503") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), not_ready).await.expect("the server says that it is not ready");
+    assert!(harness.monitor("/metrics").await.contains("firn_engine_poisoned 1"));
+    let (_, refused) = harness.put(messages(&json!({"write":{"table":"weather"}}), &[row]).await).await;
+    assert_eq!(refused.unwrap().code(), Code::Unavailable);
+    let latest = json!({"lookup":{"features":["weather.temp"],"entities":{"origin":["EWR"]},"clock":HOUR}});
+    assert_eq!(temps(&harness.get(&latest).await.unwrap().0[0]), [Some(1.0)]);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::commit::{Queue, spawn};
+use crate::commit::{Queue, closed, spawn};
 use crate::compaction;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -31,6 +31,21 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
         })?);
     }
     Ok(threads)
+}
+
+/// Does `work`, which somebody asked for and waits for, as compaction is done: on a thread of its own, after all that
+/// serves.
+pub(crate) fn aside<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    queue: &Arc<Queue>,
+    work: impl FnOnce(&Arc<Engine>, &Queue) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let thread = spawn("firn-aside", engine, queue, |engine, queue| {
+        lower_priority(COMPACTION_NICENESS);
+        work(engine, queue)
+    })?;
+    // Its guard says what a panic was.
+    thread.join().unwrap_or_else(|_| Err(engine.poison.get().cloned().unwrap_or_else(closed)))
 }
 
 /// How long background work pauses after an error, and at most after many in a row.

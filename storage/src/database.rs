@@ -213,7 +213,8 @@ impl Database {
         let state = self.engine().entity_state(entity)?;
         let erase = state.look_up(ErasePrefixes::new(entity.id, columns, &prefixes, request.block))?;
         let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(erase), done))?;
-        let purged = purge(self.engine(), &self.inner.queue, &state, sequence)?;
+        let purging = Arc::clone(&state);
+        let purged = self.aside(move |engine, queue| purge(engine, queue, &purging, sequence))?;
         let erasures = state.erasures.load();
         let receipt = erasures.receipt(sequence);
         Ok(json!({
@@ -235,8 +236,18 @@ impl Database {
     /// Flushes, then merges the segments of one table, or of all of `catalog`, and builds fresh latest packs.
     pub fn compact(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
         let tables = named_tables(self.engine(), catalog, table)?;
-        flush(self.engine(), &self.inner.queue, &tables)?;
-        compaction::compact_all(self.engine(), &tables)
+        self.aside(move |engine, queue| {
+            flush(engine, queue, &tables)?;
+            compaction::compact_all(engine, &tables)
+        })
+    }
+
+    /// Does `work` after all that serves, and waits for it.
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Engine>, &Queue) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        background::aside(self.engine(), &self.inner.queue, work)
     }
 
     /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the

@@ -157,6 +157,17 @@ fn an_answer_that_panics_on_the_logs_thread_is_seen() {
 }
 
 #[test]
+fn a_panic_of_work_that_was_asked_for_poisons_and_is_its_answer() {
+    let world = busy(panic_in("firn-aside"));
+    world.database().write(proven(&world, &row(1, 1, 1))).unwrap();
+    let waiting = world.database().clone();
+    let compacted = ends("what was asked for", move || waiting.compact(&waiting.catalog(), None));
+    refused(compacted, Kind::Poisoned, &["firn-aside"]);
+    assert_poisoned(world.database());
+    assert_nothing_lost(world, &BTreeSet::from([1]));
+}
+
+#[test]
 fn a_database_whose_thread_panicked_is_dropped_without_a_panic() {
     let world = busy(panic_in("firn-flush"));
     write_until_poisoned(&world);
