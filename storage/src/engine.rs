@@ -12,6 +12,7 @@ use crate::erase::Secret;
 use crate::error::{Error, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
+use crate::leaving::Leaving;
 use crate::manifest::{LogFiles, Manifest, ManifestState, Subject};
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
@@ -49,6 +50,8 @@ pub struct Engine {
     pub poison: Arc<Poison>,
     /// Files that nothing needs any more and that are still there.
     pub retired: Retired,
+    /// What readers may still hold.
+    pub leaving: Leaving,
     /// The clock of the log.
     pub clock: IngestClock,
     /// What reads see of the log.

@@ -98,7 +98,7 @@ impl FlushedTable {
             }
             for bucket in &mut view.buckets {
                 if !bucket.frozen.is_empty() {
-                    Arc::make_mut(bucket).frozen.clear();
+                    engine.leaving.keep(Arc::make_mut(bucket).frozen.drain(..));
                 }
             }
         });

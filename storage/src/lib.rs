@@ -22,6 +22,7 @@ mod gather;
 pub mod horizon;
 pub mod ingest_clock;
 pub mod io;
+pub mod leaving;
 pub mod manifest;
 pub mod memtable;
 mod merging;

@@ -21,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
+use crate::leaving::Leaving;
 use crate::manifest::{Contents, EntityManifest, LogFiles, Manifest, ManifestState, NamedFile, Subject, TableManifest};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
@@ -71,6 +72,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         published,
         poison,
         retired: Retired::new(Arc::clone(&files)),
+        leaving: Leaving::default(),
         versions: ArcSwap::from_pointee(versions),
         registry: ArcSwap::from_pointee(registry),
         next_number: AtomicU64::new(next_number(&files, &state)?),

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 7] = [
     &["annex", "block_list", "blocks", "budget", "config", "ingest_clock", "io", "poison", "position", "published"],
     &["column", "gather", "horizon", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
-    &["edit", "engine", "erase", "manifest", "merging", "read", "retired", "versions", "view"],
+    &["edit", "engine", "erase", "leaving", "manifest", "merging", "read", "retired", "versions", "view"],
     &["commit", "compaction", "flush", "purge", "scrub"],
     &["background", "database", "recovery", "repair", "status", "verify"],
 ];

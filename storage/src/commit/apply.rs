@@ -80,6 +80,7 @@ pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) 
     engine.registry.store(Arc::new(registry));
     engine.versions.store(Arc::new(versions));
     dropped.iter().for_each(|table| engine.memtables_shrank(table.take_bytes()));
+    engine.leaving.keep(dropped);
     Ok(())
 }
 

@@ -28,6 +28,7 @@ use throttle::Throttle;
 /// Does the most urgent piece of compaction of any table; whether there was one.
 pub(crate) fn compact_once(engine: &Arc<Engine>) -> Result<bool> {
     let _guard = engine.compacting.lock();
+    engine.leaving.sweep();
     let now = engine.clock.monotonic();
     let looks: Vec<Look> = engine.tables().into_iter().filter_map(|table| Look::due(engine, table, now)).collect();
     let buckets = looks.iter().flat_map(|look| buckets_of(&look.table).map(move |bucket| (&look.table, bucket)));
@@ -182,6 +183,7 @@ pub(crate) fn merge_segments(engine: &Arc<Engine>, table: &TableState, bucket: u
         bucket.segments.retain(|run| run.segment.is_none_or(|number| !numbers.contains(&number)));
         bucket.segments.extend(merged.runs);
     });
+    engine.leaving.keep(runs);
     engine.statistics.compactions.add(1);
     engine.statistics.compaction_bytes.add(bytes);
     engine.room.ring();

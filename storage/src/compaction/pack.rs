@@ -149,7 +149,8 @@ impl Building<'_> {
         })?;
         table.edit_view(|view| {
             let latest = LatestPack::new(pack, Arc::clone(&self.dirty), shape);
-            Arc::make_mut(&mut view.buckets[bucket as usize]).pack = Some(Arc::new(latest));
+            let older = Arc::make_mut(&mut view.buckets[bucket as usize]).pack.replace(Arc::new(latest));
+            self.engine.leaving.keep(older);
             table.pending.lock().remove(&bucket);
         });
         Ok(())

@@ -293,7 +293,10 @@ impl Dictionary {
         state.frozen.retain(|part| part.first_ordinal() >= end);
         let next = state.frozen.first().map_or(state.fresh.first_ordinal(), |part| part.first_ordinal());
         assert_eq!(next, end, "adopted files end where a part in memory starts");
-        state.mapped = mapped;
+        let older = std::mem::replace(&mut state.mapped, mapped);
+        drop(state);
+        // Unmapping takes its time, and readers wait for the lock.
+        drop(older);
     }
 
     /// Checks every byte of every file.
