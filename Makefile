@@ -22,9 +22,11 @@ test-python: $(VENV)/ready
 	cargo build --release --workspace
 	cd client/python && FIRN_BINARY=$(FIRN) $(VENV)/bin/python -m pytest -q tests
 
-test-clients:  ## The wire by a client in Go that knows only Arrow Flight; it needs Go.
+test-clients:  ## The wire by clients in Go and Java that know only Arrow Flight; it needs Go, and Java with Maven.
 	cargo build --release --workspace
 	cd server/tests/clients/go && FIRN_BINARY=$(FIRN) go test -count=1 ./...
+	cd server/tests/clients/java && FIRN_BINARY=$(FIRN) mvn --quiet --batch-mode test \
+		-Dfirn.build=$(abspath $(CARGO_TARGET_DIR))/clients-java
 
 # What is needed beside the compiler, kept out of the checkout.
 TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools
