@@ -207,7 +207,7 @@ impl Database {
                     key.name
                 )));
             }
-            arrays.push(key_values(values, key, &|| format!("key column {name:?} of the erase"))?);
+            arrays.push(key_values(values, &entity.name, key, &|| format!("column {name:?} of the erase"))?);
         }
         let prefixes = key::encode(&entity.key[..columns], &arrays)?;
         let state = self.engine().entity_state(entity)?;

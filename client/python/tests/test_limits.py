@@ -159,15 +159,16 @@ def test_a_scan_whose_snapshot_is_too_old_ends(fresh: Start) -> None:
     with firndb.connect(server.url) as client, alone(server) as plain:
         client.create_entity("e", {"k": "int64"})
         client.create_table("t", entity="e", event_time="at", features={"v": "fixed_size_list<float32>[1024]"})
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(numpy.ones(1024 * 8192, numpy.float32)), 1024)
-        client.write("t", rows(8192, v=vectors), batch_rows=2048)
+        # Far more than the server reads ahead and the connection holds.
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(numpy.ones(1024 * 32768, numpy.float32)), 1024)
+        client.write("t", rows(32768, v=vectors), batch_rows=2048)
         client.flush()
         reader = plain.do_get(flight.Ticket(json.dumps({"scan": {"table": "t", "history": True}}).encode()))
         assert reader.read_chunk().data.num_rows > 0
         time.sleep(1.5)
         with refused(firndb.Unavailable, "snapshot-age-max"):
             raw.messages(reader)
-        assert client.scan("t").num_rows == 8192
+        assert client.scan("t").num_rows == 32768
 
 
 def test_writes_beyond_the_memory_for_rows(fresh: Start) -> None:

@@ -60,12 +60,16 @@ impl Cast {
     }
 }
 
-/// The values of the key column `key`, each of which names an entity, in its type. `what` says what they are, for
-/// errors: `column "user" of the request`.
-pub fn key_values(given: &ArrayRef, key: &KeyColumn, what: &dyn Fn() -> String) -> Result<ArrayRef> {
+/// The values of the key column `key` of `entity`, each of which names an entity, in its type. `what` says what they are, for
+/// errors: `column "user"`.
+pub fn key_values(given: &ArrayRef, entity: &str, key: &KeyColumn, what: &dyn Fn() -> String) -> Result<ArrayRef> {
     if let Some(nulls) = given.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
         let row = nulls.iter().position(|valid| !valid).expect("a null was counted");
-        return Err(Error::invalid(format!("row {row}: {} is null; every row needs a key", what())));
+        return Err(Error::invalid(format!(
+            "row {row}: {}, the key column {} of entity {entity}, is null; every row needs a key",
+            what(),
+            key.name
+        )));
     }
     let cast = door_cast(given, &key.data_type).and_then(|cast| cast.into_whole(given.as_ref(), &key.data_type));
     cast.map_err(|error| error.at(what()))

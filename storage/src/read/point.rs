@@ -111,9 +111,8 @@ fn key_columns(keyed: &KeyedTables, batch: &RecordBatch) -> Result<Vec<ArrayRef>
     let mut arrays = Vec::with_capacity(keyed.columns.len());
     for (key, &index) in keyed.entity.key.iter().zip(&keyed.columns) {
         let column = batch.column(index);
-        let name = || batch.schema_ref().field(index).name();
-        let what = || format!("column {:?}, the key column {} of entity {},", name(), key.name, keyed.entity.name);
-        arrays.push(key_values(column, key, &what)?);
+        let what = || format!("column {:?}", batch.schema_ref().field(index).name());
+        arrays.push(key_values(column, &keyed.entity.name, key, &what)?);
     }
     Ok(arrays)
 }

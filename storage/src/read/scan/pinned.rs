@@ -199,7 +199,7 @@ fn chosen(entity: &Entity, state: &EntityState, keys: &[ArrayRef]) -> Result<Vec
         )));
     }
     let cast = |(key, values): (&KeyColumn, &ArrayRef)| {
-        key_values(values, key, &|| format!("key column {:?} of the scan", key.name))
+        key_values(values, &entity.name, key, &|| format!("column {:?} of the scan", key.name))
     };
     let arrays = entity.key.iter().zip(keys).map(cast).collect::<Result<Vec<_>>>()?;
     let ordinals = |items: Vec<Item>| {
