@@ -89,19 +89,28 @@ impl State {
         search.find_in(&self.fresh, pending, out)
     }
 
-    /// The part that holds `ordinal`.
-    fn part_of(&self, ordinal: u32) -> Option<&dyn Part> {
+    /// Visits the first of `ordinals` and those after it that lie in the same part, as [`Dictionary::keys`] does; how
+    /// many they are.
+    fn visit_together(
+        &self,
+        ordinals: &[u32],
+        visit: &mut impl FnMut(usize, Option<&[u8]>) -> Result<()>,
+    ) -> Result<usize> {
+        let (erased, ordinal) = (self.erased(), ordinals[0]);
+        if ordinal >= self.fresh.end() {
+            return visit(0, None).map(|()| 1);
+        }
         if ordinal >= self.fresh.first_ordinal() {
-            return (ordinal < self.fresh.end()).then_some(&self.fresh as &dyn Part);
+            return visit_chosen(&self.fresh, ordinals, erased, visit);
         }
         let in_files = self.mapped.partition_point(|part| part.first_ordinal() <= ordinal);
         if let Some(part) = in_files.checked_sub(1).map(|at| &self.mapped[at])
             && ordinal - part.first_ordinal() < part.count()
         {
-            return Some(part.as_ref());
+            return visit_chosen(part.as_ref(), ordinals, erased, visit);
         }
         let in_memory = self.frozen.partition_point(|part| part.first_ordinal() <= ordinal);
-        Some(self.frozen[in_memory.checked_sub(1)?].as_ref())
+        visit_chosen(self.frozen[in_memory - 1].as_ref(), ordinals, erased, visit)
     }
 }
 
@@ -190,20 +199,21 @@ impl Dictionary {
     /// The key of `ordinal`; `None` if it is erased or not yet given.
     pub fn key(&self, ordinal: u32) -> Result<Option<Vec<u8>>> {
         let mut found = None;
-        self.keys(&[ordinal], &mut |_, key| found = key.map(<[u8]>::to_vec))?;
+        self.keys(&[ordinal], |_, key| {
+            found = key.map(<[u8]>::to_vec);
+            Ok(())
+        })?;
         Ok(found)
     }
 
     /// Calls `visit` with the index of each of `ordinals` and its key; `None` if it is erased or not yet given. The
     /// dictionary is locked against the writer meanwhile: pass some thousands at a time.
-    pub fn keys(&self, ordinals: &[u32], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+    pub fn keys(&self, ordinals: &[u32], mut visit: impl FnMut(usize, Option<&[u8]>) -> Result<()>) -> Result<()> {
         let state = self.state.read();
-        let erased = state.erased();
-        for (index, &ordinal) in ordinals.iter().enumerate() {
-            match state.part_of(ordinal).filter(|_| erased.is_none_or(|erased| !erased.contains(ordinal))) {
-                Some(part) => visit(index, Some(part.key(ordinal - part.first_ordinal())?)),
-                None => visit(index, None),
-            }
+        let mut visited = 0;
+        while visited < ordinals.len() {
+            let mut visit = |index: usize, key: Option<&[u8]>| visit(visited + index, key);
+            visited += state.visit_together(&ordinals[visited..], &mut visit)?;
         }
         Ok(())
     }
@@ -231,7 +241,10 @@ impl Dictionary {
         let (mut next, end) = (from.max(fresh.start), fresh.end);
         while next < end {
             let ordinals: Vec<u32> = (next..end.min(next.saturating_add(INSERT_KEYS as u32))).collect();
-            self.keys(&ordinals, &mut |index, key| key.into_iter().for_each(|key| visit(ordinals[index], key)))?;
+            self.keys(&ordinals, |index, key| {
+                key.into_iter().for_each(|key| visit(ordinals[index], key));
+                Ok(())
+            })?;
             next += ordinals.len() as u32;
         }
         Ok(end)
@@ -368,6 +381,25 @@ fn visit_part<P: Part>(part: &P, from: u32, erased: &RoaringBitmap, visit: &mut 
         }
     }
     Ok(())
+}
+
+/// [`State::visit_together`] in `part`, which holds the first of `ordinals`.
+fn visit_chosen<P: Part>(
+    part: &P,
+    ordinals: &[u32],
+    erased: Option<&RoaringBitmap>,
+    visit: &mut impl FnMut(usize, Option<&[u8]>) -> Result<()>,
+) -> Result<usize> {
+    let (first, count) = (part.first_ordinal(), part.count());
+    for (index, &ordinal) in ordinals.iter().enumerate() {
+        let relative = ordinal.wrapping_sub(first);
+        if relative >= count {
+            return Ok(index);
+        }
+        let live = erased.is_none_or(|erased| !erased.contains(ordinal));
+        visit(index, if live { Some(part.key(relative)?) } else { None })?;
+    }
+    Ok(ordinals.len())
 }
 
 /// Whether a file has bytes of erased keys: the purged ones are among the erased.

@@ -33,6 +33,13 @@ struct PackRows<'a> {
     rows: Vec<(u32, u32)>,
 }
 
+impl PackRows<'_> {
+    /// Place and bytes of each row.
+    fn rows(&self) -> impl Iterator<Item = Result<(u32, &[u8])>> {
+        self.rows.iter().map(|&(place, ordinal)| Ok((place, self.pack.row(ordinal)?)))
+    }
+}
+
 impl Packed<'_> {
     /// The places of all rows.
     pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
@@ -50,7 +57,7 @@ impl Packed<'_> {
 
     /// Place and bytes of each row.
     fn rows(&self) -> impl Iterator<Item = Result<(u32, &[u8])>> {
-        self.packs.iter().flat_map(|of| of.rows.iter().map(|&(place, ordinal)| Ok((place, of.pack.row(ordinal)?))))
+        self.packs.iter().flat_map(PackRows::rows)
     }
 }
 
@@ -118,9 +125,11 @@ pub(crate) fn fill(packed: &Packed<'_>, table: &mut AnswerTable<'_>) -> Result<(
         let pairs = shares.into_iter().zip(&mut aside).zip(columns.iter());
         let mut cells: Vec<&mut [u8]> =
             pairs.map(|((share, aside), column)| if column.is_slab() { share } else { aside.as_slice_mut() }).collect();
-        gather(packed.rows(), &wanted, &mut cells, |index, place, status| {
-            columns[index].set_status(base, place, status_of_pack(status));
-        })?;
+        let differ = |index: usize, place, status| columns[index].set_status(base, place, status_of_pack(status));
+        match &packed.packs[..] {
+            [of] => gather(of.rows(), &wanted, &mut cells, differ)?,
+            _ => gather(packed.rows(), &wanted, &mut cells, differ)?,
+        }
     }
     let (columns, shares, _) = table.split();
     for (((column, share), &index), aside) in columns.iter_mut().zip(shares).zip(&packed.indexes).zip(aside) {

@@ -9,19 +9,47 @@ use super::column::{ESCAPE, ESCAPED_ZERO, KeyColumn, KeyType, shared};
 use crate::error::{Error, Kind, Result};
 
 /// The columns, of the declared types, whose rows encode to `keys`.
-pub fn decode(columns: &[KeyColumn], keys: &mut dyn Iterator<Item = &[u8]>) -> Result<Vec<ArrayRef>> {
-    let mut parts =
-        columns.iter().map(|column| Ok(Part::new(column.key_type()?, column.flip()))).collect::<Result<Vec<_>>>()?;
+pub fn decode<'a>(columns: &[KeyColumn], keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+    let mut decoder = Decoder::new(columns)?;
     for key in keys {
+        decoder.push(key)?;
+    }
+    decoder.finish()
+}
+
+/// Keys on their way to columns, taken one by one.
+pub struct Decoder<'a> {
+    columns: &'a [KeyColumn],
+    parts: Vec<Part>,
+}
+
+impl std::fmt::Debug for Decoder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Decoder of {} columns", self.columns.len())
+    }
+}
+
+impl<'a> Decoder<'a> {
+    /// Of keys that have the declared `columns`.
+    pub fn new(columns: &'a [KeyColumn]) -> Result<Self> {
+        let part = |column: &KeyColumn| Ok(Part::new(column.key_type()?, column.flip()));
+        Ok(Self { columns, parts: columns.iter().map(part).collect::<Result<_>>()? })
+    }
+
+    /// Takes the next key.
+    #[inline]
+    pub fn push(&mut self, key: &[u8]) -> Result<()> {
         let mut rest = key;
-        for part in &mut parts {
+        for part in &mut self.parts {
             rest = part.take_from(rest)?;
         }
-        if !rest.is_empty() {
-            return Err(damaged("has bytes after its last column"));
-        }
+        if rest.is_empty() { Ok(()) } else { Err(damaged("has bytes after its last column")) }
     }
-    columns.iter().zip(parts).map(|(column, part)| part.finish(&column.data_type)).collect()
+
+    /// The columns, a row for each key.
+    pub fn finish(self) -> Result<Vec<ArrayRef>> {
+        self.columns.iter().zip(self.parts).map(|(column, part)| part.finish(&column.data_type)).collect()
+    }
 }
 
 fn damaged(what: &str) -> Error {
@@ -61,6 +89,7 @@ impl Part {
         }
     }
 
+    #[inline]
     fn take_from<'a>(&mut self, key: &'a [u8]) -> Result<&'a [u8]> {
         let short = || damaged("ends inside a column");
         match self {

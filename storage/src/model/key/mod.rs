@@ -19,7 +19,7 @@ mod decode;
 mod encode;
 
 pub use column::{KeyColumn, KeyType};
-pub use decode::decode;
+pub use decode::{Decoder, decode};
 pub use encode::encode;
 pub(crate) use encode::encode_row_ids;
 

@@ -69,7 +69,7 @@ fn a_uint64_of_before_keeps_its_bytes_and_a_new_one_is_in_order() {
     let encoded = |column: KeyColumn| encode(&[column], std::slice::from_ref(&numbers)).expect("encodes");
     let before = encoded(declared_before("k"));
     assert_eq!(before.get(1), [0x80, 0, 0, 0, 0, 0, 0, 1]);
-    let decoded = decode(&[declared_before("k")], &mut before.iter()).expect("decodes");
+    let decoded = decode(&[declared_before("k")], before.iter()).expect("decodes");
     assert_eq!(decoded[0].as_ref(), numbers.as_ref());
     let new = encoded(column("k", DataType::UInt64));
     assert_eq!((new.get(1), new.get(3)), (&[0, 0, 0, 0, 0, 0, 0, 1][..], &[0x80, 0, 0, 0, 0, 0, 0, 0][..]));
@@ -95,12 +95,12 @@ fn damaged_keys_are_errors() {
         b"\xFF\0\0\x80\0\0\0\0\0\0\0",
     ];
     for key in wrong {
-        let error = decode(&columns, &mut std::iter::once(key)).expect_err("damaged");
+        let error = decode(&columns, std::iter::once(key)).expect_err("damaged");
         assert_eq!(error.kind(), Kind::Corrupt, "{key:?}");
     }
     let too_wide = b"abc\0\0\x90\0\0\0\0\0\0\0";
     assert_eq!(
-        decode(&columns, &mut std::iter::once(too_wide.as_slice())).expect_err("too wide").kind(),
+        decode(&columns, std::iter::once(too_wide.as_slice())).expect_err("too wide").kind(),
         Kind::Corrupt
     );
 }
@@ -162,7 +162,7 @@ proptest! {
         let (columns, arrays) = (columns(), arrays(&rows));
         for width in 1..=columns.len() {
             let keys = encode(&columns[..width], &arrays[..width]).expect("encodes");
-            let decoded = decode(&columns[..width], &mut keys.iter()).expect("decodes");
+            let decoded = decode(&columns[..width], keys.iter()).expect("decodes");
             prop_assert_eq!(&decoded[..], &arrays[..width]);
         }
         let keys = encode(&columns, &arrays).expect("encodes");
@@ -205,7 +205,7 @@ proptest! {
 
     #[test]
     fn any_bytes_decode_or_are_an_error(key in proptest::collection::vec(any::<u8>(), 0..40)) {
-        if let Ok(arrays) = decode(&columns(), &mut std::iter::once(key.as_slice())) {
+        if let Ok(arrays) = decode(&columns(), std::iter::once(key.as_slice())) {
             let again = encode(&columns(), &arrays).expect("encodes");
             // A flag is any byte but zero; all else has one encoding.
             prop_assert_eq!(again.get(0).len(), key.len());

@@ -588,7 +588,7 @@ fn a_uint64_is_a_key_and_a_row_id_up_to_its_greatest() {
     let columns = with(trips(), "user", user.clone());
     let batch = written(&request("trips"), &columns);
     let entity = catalog().entity("user").expect("declared").key.clone();
-    let decoded = crate::model::key::decode(&entity, &mut batch.keys.iter()).expect("decodes");
+    let decoded = crate::model::key::decode(&entity, batch.keys.iter()).expect("decodes");
     assert_eq!(decoded[0].as_ref(), user.as_ref());
     // A table of before, whose row ids have their highest bit flipped, would put the larger ones first.
     let declared = json!({"table": "calls", "entity": "user", "event_time": "at", "features": [],

@@ -145,7 +145,7 @@ fn batch(scan: &Scan, bucket: u32, run: &Run, rows: &[HistoryRow]) -> Result<Rec
             kept.push(*row);
         }
     }
-    let mut columns = key::decode(&scan.entity.key, &mut keys.iter().map(Vec::as_slice))?;
+    let mut columns = key::decode(&scan.entity.key, keys.iter().map(Vec::as_slice))?;
     let times = |of: &dyn Fn(u32) -> Micros| -> ArrayRef {
         let times: Vec<i64> = kept.iter().map(|row| of(row.row)).collect();
         Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
@@ -176,7 +176,7 @@ fn kind_name(kind: RowKind) -> &'static str {
 /// The row id columns; null for the null row id of a tombstone.
 fn row_id_columns(scan: &Scan, run: &Run, rows: &[HistoryRow]) -> Result<Vec<ArrayRef>> {
     let with_id: Vec<&HistoryRow> = rows.iter().filter(|row| !run.rows.row_id(row.row).is_empty()).collect();
-    let decoded = key::decode(&scan.asked.table.row_id, &mut with_id.iter().map(|row| run.rows.row_id(row.row)))?;
+    let decoded = key::decode(&scan.asked.table.row_id, with_id.iter().map(|row| run.rows.row_id(row.row)))?;
     let mut next = 0;
     let picks: Vec<(usize, usize)> = rows
         .iter()

@@ -11,7 +11,7 @@ use arrow_select::filter::FilterBuilder;
 
 use super::pinned::{Batches, Piece, Scan};
 use crate::error::Result;
-use crate::model::key;
+use crate::model::key::Decoder;
 use crate::read::fill::{Filling, fill};
 use crate::read::resolve::{Item, Wanted, resolve};
 use crate::read::walk::{Standing, bound_runs, walk};
@@ -32,12 +32,11 @@ fn read_piece(scan: &Scan, bucket: u32, piece: &Piece) -> Result<Option<RecordBa
     let items = ordinals.iter().zip(0..).map(|(&ordinal, place)| Item { place, ordinal });
     let items: Vec<Item> = items.collect();
     let (mut stand, features) = answer(scan, bucket, &items)?;
-    let keys = keys_of(scan, bucket, &ordinals, &mut stand)?;
-    if keys.ends.is_empty() {
+    let mut columns = keys_of(scan, bucket, &ordinals, &mut stand)?;
+    let mask = BooleanArray::from_iter(stand.iter().map(|stands| Some(stands.is_some())));
+    if mask.true_count() == 0 {
         return Ok(None);
     }
-    let mut columns = key::decode(&scan.entity.key, &mut keys.iter())?;
-    let mask = BooleanArray::from_iter(stand.iter().map(|stands| Some(stands.is_some())));
     let filter = FilterBuilder::new(&mask).optimize().build();
     if scan.event_time {
         let times: Vec<Micros> = stand.iter().copied().flatten().collect();
@@ -109,32 +108,16 @@ fn walk_each(scan: &Scan, bucket: u32, items: &[Item], stand: &mut [Option<Micro
     Ok(())
 }
 
-/// Encoded keys, one after another.
-#[derive(Default)]
-struct EncodedKeys {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl EncodedKeys {
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
-    }
-}
-
-/// The keys of those of `ordinals` that stand. One that was erased meanwhile has none, and stands no more.
-fn keys_of(scan: &Scan, bucket: u32, ordinals: &[u32], stand: &mut [Option<Micros>]) -> Result<EncodedKeys> {
-    let standing = ordinals.iter().zip(stand.iter()).zip(0usize..).filter(|((_, stands), _)| stands.is_some());
-    let (standing, places): (Vec<u32>, Vec<usize>) = standing.map(|((&ordinal, _), place)| (ordinal, place)).unzip();
-    let mut keys =
-        EncodedKeys { bytes: Vec::with_capacity(standing.len() * 8), ends: Vec::with_capacity(standing.len()) };
-    scan.state.dictionaries[bucket as usize].keys(&standing, &mut |index, key| match key {
-        Some(key) => {
-            keys.bytes.extend_from_slice(key);
-            keys.ends.push(keys.bytes.len());
+/// The key columns of those of `ordinals` that stand. One that was erased meanwhile has no key, and stands no more.
+fn keys_of(scan: &Scan, bucket: u32, ordinals: &[u32], stand: &mut [Option<Micros>]) -> Result<Vec<ArrayRef>> {
+    let mut keys = Decoder::new(&scan.entity.key)?;
+    scan.state.dictionaries[bucket as usize].keys(ordinals, |index, key| match key {
+        Some(key) if stand[index].is_some() => keys.push(key),
+        Some(_) => Ok(()),
+        None => {
+            stand[index] = None;
+            Ok(())
         }
-        None => stand[places[index]] = None,
     })?;
-    Ok(keys)
+    keys.finish()
 }
