@@ -8,7 +8,7 @@ UNSAFE_MODULES := io:: prefetch::
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-asan test-python test-clients test-dependencies soak fuzz asan bench bench-full docs check
+.PHONY: demo test test-rust test-asan test-python test-clients test-dependencies test-advisories soak fuzz asan bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
@@ -31,12 +31,21 @@ test-clients:  ## The wire by clients in Go and Java that know only Arrow Flight
 # What is needed beside the compiler, kept out of the checkout.
 TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools
 MACHETE_VERSION := 0.9.2
+DENY_VERSION := 0.20.2
 
-test-dependencies: $(TOOLS)/machete-$(MACHETE_VERSION)  ## No crate names a dependency that it does not use.
+test-dependencies: $(TOOLS)/cargo-machete-$(MACHETE_VERSION) $(TOOLS)/cargo-deny-$(DENY_VERSION)  ## No crate names a dependency that it does not use; all have a licence and a source that `deny.toml` allows.
 	$(TOOLS)/bin/cargo-machete .
+	$(TOOLS)/bin/cargo-deny --log-level warn check licenses bans sources
 
-$(TOOLS)/machete-$(MACHETE_VERSION):
-	CARGO_TARGET_DIR=$(TOOLS)/build cargo install --quiet --locked --debug --root $(TOOLS) --version $(MACHETE_VERSION) cargo-machete
+test-advisories: $(TOOLS)/cargo-deny-$(DENY_VERSION)  ## No dependency has a known weakness; it fetches the list of RustSec.
+	$(TOOLS)/bin/cargo-deny check advisories
+
+$(TOOLS)/cargo-machete-%:
+	CARGO_TARGET_DIR=$(TOOLS)/build cargo install --quiet --locked --debug --root $(TOOLS) --version $* cargo-machete
+	touch $@
+
+$(TOOLS)/cargo-deny-%:
+	CARGO_TARGET_DIR=$(TOOLS)/build cargo install --quiet --locked --debug --root $(TOOLS) --version $* cargo-deny
 	touch $@
 
 $(VENV)/ready: client/python/requirements-test.txt client/python/pyproject.toml
