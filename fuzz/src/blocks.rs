@@ -115,6 +115,8 @@ fn latest(database: &Database) -> Result<Vec<RecordBatch>> {
             clock: Some(NOW),
             status: true,
             event_times: true,
+            keep_null_keys: false,
+            max_age: None,
         };
         let plan = database.plan(&database.catalog(), &request, &rows.schema())?;
         let snapshot = database.snapshot(&plan, &rows)?;

@@ -92,6 +92,7 @@ class Client:
         keep_events: Duration | None = None,
         keep_knowledge: Duration | None = None,
         event_time_rounding: str | None = None,
+        float_rounding: str | None = None,
         owner: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
@@ -117,6 +118,7 @@ class Client:
         body |= given(
             row_id=None if row_id is None else named_types_json(row_id),
             event_time_rounding=event_time_rounding,
+            float_rounding=float_rounding,
             owner=owner,
             description=description,
             tags=None if tags is None else list(tags),

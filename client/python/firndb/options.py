@@ -19,6 +19,8 @@ _READ_OPTIONS = (
     "at_least",
     "wait",
     "digest",
+    "null_keys",
+    "max_age",
     "max_message_bytes",
 )
 
@@ -34,8 +36,9 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise Invalid(f"unknown option `{unknown[0]}`; the options of a read are {', '.join(_READ_OPTIONS)}")
     spelled = given(**options)
-    if "wait" in spelled:
-        spelled["wait"] = duration_text(spelled["wait"])
+    for duration in ("wait", "max_age"):
+        if duration in spelled:
+            spelled[duration] = duration_text(spelled[duration])
     return spelled
 
 

@@ -275,3 +275,34 @@ def test_everything_but_other_kinds_of_data_works_with_pyarrow_alone(client: fir
 def test_the_declared_dependencies_are_pyarrow_alone() -> None:
     text = (pathlib.Path(firndb.__file__).parents[1] / "pyproject.toml").read_text()
     assert 'dependencies = ["pyarrow>=14"]' in text
+
+
+def test_rows_without_an_optional_key_keep_their_place(client: firndb.Client, name: str) -> None:
+    create(client, name)
+    client.create_entity(f"{name}_pair", {"k": "int64", "part": "utf8"})
+    client.create_table(f"{name}_pair", entity=f"{name}_pair", event_time="at", features={"y": "int64"})
+    client.write(name, {"k": [1, 2], "at": [MOMENT, MOMENT], "x": [10, 20]})
+    client.write(f"{name}_pair", {"k": [1], "part": ["a"], "at": [MOMENT], "y": [30]})
+    spine = pa.table({"k": pa.array([1, None, 2, None]), "part": ["a", "a", None, None], "at": [MOMENT] * 4})
+    features = [f"{name}.x", f"{name}_pair.y"]
+    with pytest.raises(firndb.Invalid, match="row 1: column \"k\", the key column k of entity"):
+        client.join(spine, features, as_of="at")
+    kept = client.join(spine, features, as_of="at", null_keys="keep", status=True)
+    assert kept["x"].to_pylist() == [10, None, 20, None]
+    assert kept["x__status"].to_pylist() == ["value", "never", "value", "never"]
+    assert kept["y"].to_pylist() == [30, None, None, None]
+    assert kept["k"].to_pylist() == [1, None, 2, None], "the spine comes back as it was"
+    many = pa.table({"k": pa.array([None if row % 3 else row % 2 + 1 for row in range(30_000)]), "at": [MOMENT] * 30_000})
+    wide = client.join(many, f"{name}.x", as_of="at", null_keys="keep")["x"].to_pylist()
+    assert wide == [None if row % 3 else (row % 2 + 1) * 10 for row in range(30_000)]
+    none = client.lookup(f"{name}.x", pa.table({"k": pa.array([None], pa.int64())}), null_keys="keep")
+    assert none["x"].to_pylist() == [None]
+
+
+def test_a_read_may_have_another_max_age(client: firndb.Client, name: str) -> None:
+    client.create_entity(name, {"k": "int64"})
+    client.create_table(name, entity=name, event_time="at", features={"x": "int64"}, max_age="1h")
+    client.write(name, {"k": [1], "at": [MOMENT], "x": [10]})
+    later = MOMENT + datetime.timedelta(hours=2)
+    read = lambda **options: client.lookup(f"{name}.x", {"k": [1]}, as_of=later, **options)["x"]  # noqa: E731
+    assert (read(), read(max_age="3h"), read(max_age="none"), read(max_age=datetime.timedelta(minutes=1))) == ([None], [10], [10], [None])

@@ -3,7 +3,7 @@
 //! ```text
 //! {"lookup":{"features":["weather.temp"],"as_of":"latest","known_at":"latest","status":false,"event_times":false,
 //!            "position":"…","schema_version":7,"clock":µs,"at_least":"…","wait":"100ms","digest":false,
-//!            "max_message_bytes":4194304,"errors":"in_band","entities":{"origin":["EWR"]}}}
+//!            "null_keys":"refuse","max_age":"3h","max_message_bytes":4194304,"errors":"in_band","entities":{"origin":["EWR"]}}}
 //! ```
 //! `entities` belongs to a DoGet ticket; in DoExchange the entities come as record batches.
 
@@ -48,6 +48,10 @@ pub struct ReadOptions {
     pub wait: Option<String>,
     /// Puts a hash of each answer on its last message.
     pub digest: bool,
+    /// Rows whose key is null are answered as those of an unknown entity, instead of refused.
+    pub keep_null_keys: bool,
+    /// Counts instead of the max ages that the features declare: a duration (`"3h"`), or `"none"`.
+    pub max_age: Option<String>,
     /// The greatest size of one message of an answer.
     pub max_message_bytes: Option<u64>,
     /// Answers errors that depend on rows or state in band instead of ending the stream.
@@ -65,6 +69,8 @@ impl ReadOptions {
             at_least: fields.text("at_least")?,
             wait: fields.text("wait")?,
             digest: fields.flag("digest")?,
+            keep_null_keys: fields.choice("null_keys", "refuse", "keep")?,
+            max_age: fields.text("max_age")?,
             max_message_bytes: fields.count("max_message_bytes")?,
             errors_in_band: fields.choice("errors", "status", "in_band")?,
         };
@@ -75,7 +81,7 @@ impl ReadOptions {
     }
 
     /// The given options as fields of a command.
-    pub(super) fn encode(&self) -> [(&'static str, Option<Value>); 10] {
+    pub(super) fn encode(&self) -> [(&'static str, Option<Value>); 12] {
         [
             ("status", flag(self.status)),
             ("event_times", flag(self.event_times)),
@@ -85,6 +91,8 @@ impl ReadOptions {
             ("at_least", self.at_least.as_deref().map(Value::from)),
             ("wait", self.wait.as_deref().map(Value::from)),
             ("digest", flag(self.digest)),
+            ("null_keys", self.keep_null_keys.then(|| Value::from("keep"))),
+            ("max_age", self.max_age.as_deref().map(Value::from)),
             ("max_message_bytes", self.max_message_bytes.map(Value::from)),
             ("errors", self.errors_in_band.then(|| Value::from("in_band"))),
         ]

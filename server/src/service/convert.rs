@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use firn_client::wire;
 use firn_storage::database::Database;
-use firn_storage::model::catalog::Catalog;
+use firn_storage::model::catalog::{Catalog, MaxAge};
 use firn_storage::model::prove::{Verb, WriteRequest};
 use firn_storage::model::value::{from_json, parse_duration, parse_time_text};
 use firn_storage::position::Position;
@@ -29,6 +29,11 @@ pub(super) fn point_request(
     known_at: &wire::Bound,
     options: &wire::ReadOptions,
 ) -> Result<PointRequest, Status> {
+    let max_age = match options.max_age.as_deref() {
+        None => None,
+        Some("none") => Some(MaxAge::Unlimited),
+        Some(text) => Some(MaxAge::Micros(parse_duration(text).map_err(|error| from_error(&error.at("max_age")))?)),
+    };
     Ok(PointRequest {
         features: features.iter().map(feature).collect(),
         as_of: bound("as_of", as_of)?,
@@ -38,6 +43,8 @@ pub(super) fn point_request(
         clock: options.clock,
         status: options.status,
         event_times: options.event_times,
+        keep_null_keys: options.keep_null_keys,
+        max_age,
     })
 }
 

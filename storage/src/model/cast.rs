@@ -1,29 +1,35 @@
 //! Casts at the door: a client's column as the type that its feature is stored in, where every value fits.
 //!
-//! A cast never changes a value. Within a family (integers, floats, strings, binaries, decimals, dates, times,
-//! timestamps, durations, lists, structs, maps) any type is accepted for any other as long as each value survives the
-//! way there and back; the rows whose value does not are reported one by one. A dictionary counts as its values and a
-//! column of type `null` as nulls of any type. Everything else is refused as a whole. A column that already has the
-//! type is passed on without a copy. Whatever the way, a value beyond the type that it ends in does not fit
-//! (`beyond.rs`).
+//! A cast never changes a value: any type is accepted for any other of its kind (numbers, that is booleans, integers,
+//! floats and decimals; dates and timestamps; times of day; durations; text; bytes; lists; structs; maps) as long as each
+//! value survives the way there and back; the rows whose value does not are reported one by one. The one exception is a
+//! float for a narrower float, which is rounded to the nearest unless the table says that it is not ([`Floats`]). Text is
+//! also taken for dates, times of day and timestamps, in every spelling of ISO 8601. A dictionary counts as its values, a
+//! column of type `null` as nulls of any type, a field that a struct lacks as null. Everything else is refused as a whole.
+//! A column that already has the type is passed on without a copy. Whatever the way, a value beyond the type that it ends
+//! in does not fit (`beyond.rs`).
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, LargeListArray, ListArray, MapArray, StructArray, new_null_array,
+    Array, ArrayRef, Date32Array, FixedSizeListArray, Int64Array, LargeListArray, ListArray, MapArray, StructArray,
+    new_null_array,
 };
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, OffsetBuffer};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_cast::{CastOptions, cast_with_options};
+use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
 use arrow_schema::{
     DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
-    FieldRef,
+    FieldRef, TimeUnit,
 };
 
 use super::beyond::{beyond, either, of_lists, within_valid};
+use super::catalog::listed;
 use super::key::KeyColumn;
 use super::types::{integer, map_fields, print_type};
+use super::value::time_number;
 use crate::error::{Error, Result};
 
 /// A column as cast at the door.
@@ -71,7 +77,8 @@ pub fn key_values(given: &ArrayRef, entity: &str, key: &KeyColumn, what: &dyn Fn
             key.name
         )));
     }
-    let cast = door_cast(given, &key.data_type).and_then(|cast| cast.into_whole(given.as_ref(), &key.data_type));
+    let cast = door_cast(given, &key.data_type, Floats::Exact)
+        .and_then(|cast| cast.into_whole(given.as_ref(), &key.data_type));
     cast.map_err(|error| error.at(what()))
 }
 
@@ -112,9 +119,19 @@ fn text(given: &dyn Array, row: usize) -> String {
 /// How a value is called that is wrong in a part of it.
 const INSIDE: &str = "a value inside it";
 
+/// What becomes of a float that a narrower type does not hold exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Floats {
+    /// It is rounded to the nearest, but never to infinity.
+    Nearest,
+    /// It does not fit.
+    Exact,
+}
+
 /// `given` as `to`, the stored type of a feature or the type of a key column; an error if no value of its type could
 /// ever fit.
-pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
+pub fn door_cast(given: &ArrayRef, to: &DataType, floats: Floats) -> Result<Cast> {
+    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView};
     let from = given.data_type();
     if from == to {
         return Ok(Cast { values: given.clone(), misfits: beyond(given) });
@@ -124,25 +141,25 @@ pub fn door_cast(given: &ArrayRef, to: &DataType) -> Result<Cast> {
         (DataType::Dictionary(..), _) => {
             let dictionary = given.as_any_dictionary();
             let values = arrow_select::take::take(dictionary.values(), dictionary.keys(), None)?;
-            door_cast(&values, to)
+            door_cast(&values, to, floats)
         }
-        (DataType::Timestamp(from_unit, _), DataType::Timestamp(to_unit, _)) => {
-            let plain = relabel(given, &DataType::Timestamp(*from_unit, None))?;
-            let cast = there_and_back(&plain, &DataType::Timestamp(*to_unit, None))?;
-            Ok(Cast { values: relabel(&cast.values, to)?, misfits: cast.misfits }.within_type())
-        }
-        (DataType::Struct(_), DataType::Struct(fields)) => cast_struct(given, fields),
-        (DataType::Map(..), DataType::Map(..)) => cast_map(given, to),
+        (DataType::Struct(_), DataType::Struct(fields)) => cast_struct(given, fields, floats),
+        (DataType::Map(..), DataType::Map(..)) => cast_map(given, to, floats),
         (
-            DataType::List(_)
-            | DataType::LargeList(_)
-            | DataType::ListView(_)
-            | DataType::LargeListView(_)
-            | DataType::FixedSizeList(..),
-            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _),
-        ) => cast_list(given, to, item),
-        _ if same_family(from, to) => there_and_back(given, to).map(Cast::within_type),
-        _ => Err(refused(from, to)),
+            List(_) | LargeList(_) | ListView(_) | LargeListView(_) | FixedSizeList(..),
+            List(item) | LargeList(item) | FixedSizeList(item, _),
+        ) => cast_list(given, to, item, floats),
+        _ => match (Kind::of(from), Kind::of(to)) {
+            (Some(Kind::Text), Some(Kind::Moment | Kind::TimeOfDay)) => text_as_times(given, to).map(Cast::within_type),
+            (Some(Kind::Moment), Some(Kind::Moment)) => cast_moments(given, to).map(Cast::within_type),
+            (Some(Kind::Number), Some(Kind::Number)) if floats == Floats::Nearest && narrows(from, to) => {
+                nearest(given, to)
+            }
+            (Some(from_kind), Some(to_kind)) if from_kind == to_kind && can_cast_types(from, to) => {
+                there_and_back(given, to).map(Cast::within_type)
+            }
+            _ => Err(refused(from, to)),
+        },
     }
 }
 
@@ -154,22 +171,112 @@ fn refused(from: &DataType, to: &DataType) -> Error {
     ))
 }
 
-/// Whether values of one plain type may fit another.
-fn same_family(from: &DataType, to: &DataType) -> bool {
-    let family = |data_type: &DataType| match data_type {
-        _ if integer(data_type).is_some() => Some(0),
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => Some(1),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(2),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Some(3),
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            Some(4)
+/// Plain types of which a value of one may be a value of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Moment,
+    TimeOfDay,
+    Duration,
+    Text,
+    Bytes,
+}
+
+impl Kind {
+    fn of(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            _ if integer(data_type).is_some() => Some(Self::Number),
+            DataType::Boolean
+            | DataType::Float16
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..) => Some(Self::Number),
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Some(Self::Moment),
+            DataType::Time32(_) | DataType::Time64(_) => Some(Self::TimeOfDay),
+            DataType::Duration(_) => Some(Self::Duration),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::Text),
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                Some(Self::Bytes)
+            }
+            _ => None,
         }
-        DataType::Date32 | DataType::Date64 => Some(5),
-        DataType::Time32(_) | DataType::Time64(_) => Some(6),
-        DataType::Duration(_) => Some(7),
-        _ => None,
+    }
+}
+
+/// Whether both are floats, and `to` holds less.
+fn narrows(from: &DataType, to: &DataType) -> bool {
+    match (from.is_floating(), to.is_floating()) {
+        (true, true) => to.primitive_width() < from.primitive_width(),
+        _ => false,
+    }
+}
+
+/// Floats as narrower ones, each as the nearest; one that is finite does not fit where it would no longer be.
+fn nearest(given: &ArrayRef, to: &DataType) -> Result<Cast> {
+    let values = arrow_cast::cast(given, to)?;
+    let wide = [given, &values].map(|array| arrow_cast::cast(array, &DataType::Float64));
+    let [before, after] = wide;
+    let (before, after) = (before?, after?);
+    let (before, after) = (before.as_primitive::<Float64Type>(), after.as_primitive::<Float64Type>());
+    let lost = |row: usize| before.is_valid(row) && before.value(row).is_finite() && !after.value(row).is_finite();
+    let misfits = BooleanBuffer::collect_bool(given.len(), lost);
+    Ok(Cast::checked(values, misfits))
+}
+
+/// Dates and timestamps as each other: a date is its midnight, and a time without a zone is UTC.
+fn cast_moments(given: &ArrayRef, to: &DataType) -> Result<Cast> {
+    let plain = match given.data_type() {
+        DataType::Timestamp(unit, _) => relabel(given, &DataType::Timestamp(*unit, None))?,
+        // In seconds no date is too far away.
+        DataType::Date32 if !matches!(to, DataType::Date64) => {
+            arrow_cast::cast(given, &DataType::Timestamp(TimeUnit::Second, None))?
+        }
+        DataType::Date64 if !matches!(to, DataType::Date32) => {
+            relabel(given, &DataType::Timestamp(TimeUnit::Millisecond, None))?
+        }
+        _ => return there_and_back(given, to),
     };
-    family(from).is_some() && family(from) == family(to)
+    match to {
+        DataType::Timestamp(unit, _) => {
+            let cast = there_and_back(&plain, &DataType::Timestamp(*unit, None))?;
+            Ok(Cast { values: relabel(&cast.values, to)?, misfits: cast.misfits })
+        }
+        _ => whole_days(&plain, to),
+    }
+}
+
+/// Timestamps without a zone as dates: those that are a midnight.
+fn whole_days(plain: &ArrayRef, to: &DataType) -> Result<Cast> {
+    let DataType::Timestamp(unit, _) = plain.data_type() else { return Err(refused(plain.data_type(), to)) };
+    let day = match unit {
+        TimeUnit::Second => 86_400,
+        TimeUnit::Millisecond => 86_400_000,
+        TimeUnit::Microsecond => 86_400_000_000,
+        TimeUnit::Nanosecond => 86_400_000_000_000,
+    };
+    let days = |time: i64| if time % day == 0 { i32::try_from(time / day).ok() } else { None };
+    let times = relabel(plain, &DataType::Int64)?;
+    let times = times.as_primitive::<Int64Type>();
+    let misfits =
+        BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && days(times.value(row)).is_none());
+    let dates: Date32Array = times.iter().map(|time| time.and_then(days)).collect();
+    Ok(Cast::checked(arrow_cast::cast(&dates, to)?, misfits))
+}
+
+/// Text as dates, times of day or timestamps; what is not such a text, or does not fit exactly, is a misfit.
+fn text_as_times(given: &ArrayRef, to: &DataType) -> Result<Cast> {
+    let text = arrow_cast::cast(given, &DataType::LargeUtf8)?;
+    let numbers: Int64Array =
+        text.as_string::<i64>().iter().map(|text| text.and_then(|text| time_number(text.trim(), to))).collect();
+    let misfits = BooleanBuffer::collect_bool(given.len(), |row| given.is_valid(row) && numbers.is_null(row));
+    let numbers: ArrayRef = match to {
+        DataType::Date32 | DataType::Time32(_) => arrow_cast::cast(&numbers, &DataType::Int32)?,
+        _ => Arc::new(numbers),
+    };
+    Ok(Cast::checked(relabel(&numbers, to)?, misfits))
 }
 
 /// Casts to `to` and back; the rows that do not come back as they were are misfits.
@@ -222,23 +329,29 @@ pub(super) fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     Ok(arrow_array::make_array(data))
 }
 
-fn cast_struct(given: &ArrayRef, fields: &arrow_schema::Fields) -> Result<Cast> {
+fn cast_struct(given: &ArrayRef, fields: &arrow_schema::Fields, floats: Floats) -> Result<Cast> {
     let given = given.as_struct();
     let mut misfits: Option<BooleanBuffer> = None;
     let mut columns = Vec::with_capacity(fields.len());
-    if let Some(unknown) = given.fields().iter().find(|field| fields.find(field.name()).is_none()) {
-        return Err(Error::invalid(format!("has a struct field `{}` that is not declared", unknown.name())));
-    }
-    if given.num_columns() != fields.len() {
-        let missing = fields.iter().find(|field| given.column_by_name(field.name()).is_none());
-        let missing = missing.map_or("each once", |field| field.name());
-        return Err(Error::invalid(format!("does not have the struct fields as declared: {missing}")));
+    let unknown = given.fields().iter().filter(|field| fields.find(field.name()).is_none());
+    let unknown: Vec<String> = unknown.map(|field| format!("`{}`", field.name())).collect();
+    if !unknown.is_empty() {
+        let declared = listed(fields.iter().map(|field| field.name().as_str()));
+        let unknown = unknown.join(", ");
+        return Err(Error::invalid(format!(
+            "has the struct fields {unknown}, which are not declared; those are {declared}"
+        )));
     }
     for field in fields {
+        let named = given.fields().iter().filter(|given| given.name() == field.name()).count();
+        if named > 1 {
+            return Err(Error::invalid(format!("has the struct field `{}` twice", field.name())));
+        }
         let Some(column) = given.column_by_name(field.name()) else {
-            return Err(Error::invalid(format!("lacks the struct field `{}`", field.name())));
+            columns.push(new_null_array(field.data_type(), given.len()));
+            continue;
         };
-        let cast = door_cast(column, field.data_type())
+        let cast = door_cast(column, field.data_type(), floats)
             .map_err(|error| error.at(format!("struct field `{}`", field.name())))?;
         columns.push(cast.values);
         misfits = either(misfits, cast.misfits);
@@ -248,18 +361,17 @@ fn cast_struct(given: &ArrayRef, fields: &arrow_schema::Fields) -> Result<Cast> 
     Ok(Cast { values: Arc::new(values), misfits })
 }
 
-fn cast_list(given: &ArrayRef, to: &DataType, item: &FieldRef) -> Result<Cast> {
+fn cast_list(given: &ArrayRef, to: &DataType, item: &FieldRef, floats: Floats) -> Result<Cast> {
     let in_items = |error: Error| error.at("list item");
     // Views come as lists first, so that there is one way from here on.
     if let DataType::ListView(field) | DataType::LargeListView(field) = given.data_type() {
         let plain = arrow_cast::cast(given, &DataType::LargeList(field.clone()))?;
-        return cast_list(&plain, to, item);
+        return cast_list(&plain, to, item, floats);
     }
-    if let (Some(given), DataType::FixedSizeList(_, length)) = (given.as_fixed_size_list_opt(), to) {
-        if given.value_length() != *length {
-            return Err(refused(given.data_type(), to));
-        }
-        let cast = door_cast(given.values(), item.data_type()).map_err(in_items)?;
+    if let (Some(given), DataType::FixedSizeList(_, length)) = (given.as_fixed_size_list_opt(), to)
+        && given.value_length() == *length
+    {
+        let cast = door_cast(given.values(), item.data_type(), floats).map_err(in_items)?;
         let length = *length as usize;
         let misfits = of_lists(cast.misfits, given.len(), |row| row * length..(row + 1) * length);
         let values = FixedSizeListArray::try_new(item.clone(), length as i32, cast.values, given.nulls().cloned())?;
@@ -274,7 +386,7 @@ fn cast_list(given: &ArrayRef, to: &DataType, item: &FieldRef) -> Result<Cast> {
     };
     let large: &LargeListArray = large.as_list();
     let (offsets, nulls) = (large.offsets(), large.nulls().cloned());
-    let cast = door_cast(large.values(), item.data_type()).map_err(in_items)?;
+    let cast = door_cast(large.values(), item.data_type(), floats).map_err(in_items)?;
     let range = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
     let misfits = within_valid(of_lists(cast.misfits, large.len(), range), nulls.as_ref());
     let values: ArrayRef = match to {
@@ -317,15 +429,15 @@ fn fixed_list(
     Ok(Cast { values: Arc::new(values), misfits })
 }
 
-fn cast_map(given: &ArrayRef, to: &DataType) -> Result<Cast> {
+fn cast_map(given: &ArrayRef, to: &DataType, floats: Floats) -> Result<Cast> {
     let DataType::Map(entries, sorted) = to else { return Err(refused(given.data_type(), to)) };
     let Some((key, value)) = map_fields(entries) else { return Err(refused(given.data_type(), to)) };
     let given = given.as_map();
     if *sorted && !matches!(given.data_type(), DataType::Map(_, true)) {
         return Err(refused(given.data_type(), to));
     }
-    let keys = door_cast(given.keys(), key.data_type()).map_err(|error| error.at("map key"))?;
-    let values = door_cast(given.values(), value.data_type()).map_err(|error| error.at("map value"))?;
+    let keys = door_cast(given.keys(), key.data_type(), floats).map_err(|error| error.at("map key"))?;
+    let values = door_cast(given.values(), value.data_type(), floats).map_err(|error| error.at("map value"))?;
     let offsets = given.offsets();
     let range = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
     // A key is never null: neither as it was sent, nor as what a misfit becomes.

@@ -14,9 +14,10 @@ use serde_json::Value;
 use super::key::KeyColumn;
 use super::listed::{Listed, Named};
 use super::names::BUCKETS_MAX;
+use super::problems::{Unknown, meant};
 use super::types::{as_text, stored_type};
 use super::value::one_from_json;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Everything that is declared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,18 +37,24 @@ impl Catalog {
     /// The entity called `name`.
     pub fn entity(&self, name: &str) -> Result<&Arc<Entity>> {
         self.entities.named(name).ok_or_else(|| {
+            let name = meant(name, self.entities.iter().map(|entity| entity.name.as_str()));
             Error::not_found(format!(
-                "there is no entity `{name}`; list_entities names those there are, create_entity declares one"
+                "there is no entity {name}; list_entities names those there are, create_entity declares one"
             ))
         })
     }
 
     /// The table called `name`.
     pub fn table(&self, name: &str) -> Result<&Arc<Table>> {
+        Ok(self.find_table(name)?)
+    }
+
+    /// [`Catalog::table`], to be said together with what else is wrong.
+    pub(crate) fn find_table(&self, name: &str) -> Result<&Arc<Table>, Unknown> {
         self.tables.named(name).ok_or_else(|| {
-            Error::not_found(format!(
-                "there is no table `{name}`; list_tables names those there are, create_table declares one"
-            ))
+            let name = meant(name, self.tables.iter().map(|table| table.name.as_str()));
+            let hint = "list_tables names those there are, create_table declares one";
+            Unknown::new(Kind::NotFound, format!("there is no table {name}"), hint.to_owned())
         })
     }
 
@@ -172,6 +179,9 @@ pub struct Table {
     pub keep_knowledge: Option<i64>,
     /// Whether nanosecond event times are rounded down to microseconds.
     pub rounding_floor: bool,
+    /// Whether a float that a narrower type does not hold exactly is refused instead of rounded to the nearest.
+    #[serde(default)]
+    pub floats_exact: bool,
     /// Who answers for it.
     pub owner: String,
     /// What it is.
@@ -201,13 +211,16 @@ impl Table {
 
     /// The live feature called `name`.
     pub fn feature(&self, name: &str) -> Result<&Arc<Feature>> {
+        Ok(self.find_feature(name)?)
+    }
+
+    /// [`Table::feature`], to be said together with what else is wrong.
+    pub(crate) fn find_feature(&self, name: &str) -> Result<&Arc<Feature>, Unknown> {
         let found = self.features.iter().find(|feature| feature.name == name);
         found.ok_or_else(|| {
-            Error::not_found(format!(
-                "table `{}` has no feature `{name}`; its features are {}",
-                self.name,
-                self.feature_names()
-            ))
+            let name = meant(name, self.features.iter().map(|feature| feature.name.as_str()));
+            let said = format!("table `{}` has no feature {name}", self.name);
+            Unknown::new(Kind::NotFound, said, format!("the features of `{}` are {}", self.name, self.feature_names()))
         })
     }
 

@@ -1,12 +1,15 @@
-//! Timestamps of any unit and zone as microseconds UTC: the one place where units of stored times and bounds meet.
+//! Times as microseconds UTC: timestamps of any unit and zone, dates, which are their midnights, and text in ISO 8601. The
+//! one place where units of stored times and bounds meet.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow_cast::cast;
 use arrow_schema::{DataType, TimeUnit};
 
 use super::cast::relabel;
+use super::duration::nanos_of;
 use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::time::Micros;
@@ -22,6 +25,18 @@ pub(crate) enum Rounding {
     Up,
 }
 
+impl Rounding {
+    fn micros(self, nanos: i128) -> Option<Micros> {
+        let rest = nanos.rem_euclid(1_000);
+        let micros = i64::try_from(nanos.div_euclid(1_000)).ok()?;
+        match self {
+            Self::Refused if rest != 0 => None,
+            Self::Up if rest != 0 => micros.checked_add(1),
+            _ => Some(micros),
+        }
+    }
+}
+
 /// A column of times.
 #[derive(Debug)]
 pub(crate) struct Times {
@@ -33,26 +48,29 @@ pub(crate) struct Times {
     pub(crate) misfits: Option<BooleanBuffer>,
 }
 
-/// The times in `given`; an error if it has another type. Microseconds are not copied.
+/// The times in `given`; an error if no value of its type is one. Microseconds are not copied.
 pub(crate) fn to_micros(given: &ArrayRef, rounding: Rounding) -> Result<Times> {
-    let DataType::Timestamp(unit, _) = given.data_type() else {
-        let expected = "needs a timestamp type; any unit, with or without a time zone (none means UTC)";
-        return Err(Error::invalid(format!("has type {}; it {expected}", print_type(given.data_type()))));
+    let unit = match given.data_type() {
+        DataType::Timestamp(unit, _) => *unit,
+        DataType::Date32 => return to_micros(&cast(given, &DataType::Timestamp(TimeUnit::Second, None))?, rounding),
+        DataType::Date64 => {
+            return to_micros(&relabel(given, &DataType::Timestamp(TimeUnit::Millisecond, None))?, rounding);
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => return of_text(given, rounding),
+        DataType::Dictionary(_, values) => return to_micros(&cast(given, values)?, rounding),
+        DataType::Null => return to_micros(&cast(given, &DataType::Timestamp(TimeUnit::Microsecond, None))?, rounding),
+        other => return Err(no_times(other)),
     };
     let raw = relabel(given, &DataType::Int64)?;
     let raw = raw.as_primitive::<Int64Type>();
     let (times, nulls) = (raw.values(), raw.nulls().cloned());
-    let up = |time: i64| i64::from(rounding == Rounding::Up && time.rem_euclid(1_000) != 0);
     let convert = |time: i64| match unit {
         TimeUnit::Second => time.checked_mul(1_000_000),
         TimeUnit::Millisecond => time.checked_mul(1_000),
         TimeUnit::Microsecond => Some(time),
-        TimeUnit::Nanosecond if rounding != Rounding::Refused || time % 1_000 == 0 => {
-            Some(time.div_euclid(1_000) + up(time))
-        }
-        TimeUnit::Nanosecond => None,
+        TimeUnit::Nanosecond => rounding.micros(time.into()),
     };
-    if *unit == TimeUnit::Microsecond {
+    if unit == TimeUnit::Microsecond {
         return Ok(Times { micros: times.clone(), nulls, misfits: None });
     }
     let micros: Vec<i64> = times.iter().map(|&time| convert(time).unwrap_or(0)).collect();
@@ -61,6 +79,36 @@ pub(crate) fn to_micros(given: &ArrayRef, rounding: Rounding) -> Result<Times> {
     });
     let misfits = (misfits.count_set_bits() > 0).then_some(misfits);
     Ok(Times { micros: micros.into(), nulls, misfits })
+}
+
+/// Refuses a type of which no value is a time.
+pub(crate) fn check_times(given: &DataType) -> Result<()> {
+    match given {
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Null => Ok(()),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(()),
+        DataType::Dictionary(_, values) => check_times(values),
+        other => Err(no_times(other)),
+    }
+}
+
+fn no_times(given: &DataType) -> Error {
+    let expected = "needs timestamps of any unit, with or without a time zone (none means UTC), dates, or text";
+    Error::invalid(format!("has type {}; it {expected}", print_type(given)))
+}
+
+fn of_text(given: &ArrayRef, rounding: Rounding) -> Result<Times> {
+    let text = cast(given, &DataType::LargeUtf8)?;
+    let times = text.as_string::<i64>().iter().map(|text| text.map(|text| text_micros(text, rounding)));
+    let times: Vec<Option<Option<Micros>>> = times.collect();
+    let misfits = BooleanBuffer::collect_bool(times.len(), |row| times[row] == Some(None));
+    let misfits = (misfits.count_set_bits() > 0).then_some(misfits);
+    let micros: Vec<Micros> = times.iter().map(|time| time.flatten().unwrap_or(0)).collect();
+    Ok(Times { micros: micros.into(), nulls: text.nulls().cloned(), misfits })
+}
+
+/// The microseconds that `text` spells; `None` if it is no time, or not one that fits.
+pub(crate) fn text_micros(text: &str, rounding: Rounding) -> Option<Micros> {
+    rounding.micros(nanos_of(text.trim())?)
 }
 
 #[cfg(test)]
@@ -86,6 +134,8 @@ mod tests {
         assert_eq!((micros[2], nulls.map(|nulls| nulls.null_count())), (-1_000_000, Some(1)));
         assert_eq!(misfits.expect("one is too far").set_indices().collect::<Vec<_>>(), [0]);
         let number: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
-        assert!(to_micros(&number, Rounding::Down).expect_err("no time").message().contains("needs a timestamp type"));
+        assert!(
+            to_micros(&number, Rounding::Down).expect_err("no time").message().contains("needs timestamps of any unit")
+        );
     }
 }

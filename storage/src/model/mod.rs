@@ -18,6 +18,7 @@ pub mod key;
 pub mod listed;
 pub(crate) mod micros;
 pub mod names;
+pub(crate) mod problems;
 pub mod prove;
 pub mod setting;
 #[cfg(test)]

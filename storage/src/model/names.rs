@@ -34,6 +34,11 @@ pub const MAX_FUTURE_SKEW_DEFAULT: i64 = 300_000_000;
 /// Names that the columns of every history answer have.
 pub const TAKEN_NAMES: [&str; 5] = ["ingest_time", "sequence", "kind", "row", "features"];
 
+/// As much of a name as a message shows.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 /// Refuses a name that does not keep the rule; `what` it names goes into the message.
 pub fn check_name(what: &str, name: &str) -> Result<()> {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
@@ -41,7 +46,7 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
     if starts && follows && name.len() <= NAME_BYTES_MAX && !name.contains("__") {
         return Ok(());
     }
-    let shown: String = name.chars().take(80).collect();
+    let shown = shown(name);
     Err(Error::invalid(format!(
         "`{shown}` is no {what} name: a name is 1 to {NAME_BYTES_MAX} lower-case letters, digits and `_`, begins with a letter \
          and has no `__`"
@@ -66,7 +71,7 @@ fn check_not_the_systems(what: &str, name: &str) -> Result<()> {
     if !name.starts_with(SYSTEM_PREFIX) {
         return Ok(());
     }
-    let shown: String = name.chars().take(80).collect();
+    let shown = shown(name);
     Err(Error::invalid(format!(
         "`{shown}` is no {what} name: those that start with `{SYSTEM_PREFIX}` are kept for the database's own; choose another"
     )))

@@ -62,6 +62,7 @@ impl Table {
             keep_events: None,
             keep_knowledge: None,
             rounding_floor: false,
+            floats_exact: false,
             owner: String::new(),
             description: String::new(),
             tags: Vec::new(),

@@ -5,11 +5,10 @@
 
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::ScalarBuffer;
-use arrow_schema::{DataType, Schema};
+use arrow_schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::model::micros::{Rounding, to_micros};
-use crate::model::types::print_type;
+use crate::model::micros::{Rounding, check_times, to_micros};
 use crate::time::{Micros, Sequence};
 
 /// An event or knowledge bound as it was asked.
@@ -56,12 +55,7 @@ impl PlannedBound {
             ))
         })?;
         let given = schema.field(index).data_type();
-        if !matches!(given, DataType::Timestamp(..)) {
-            return Err(Error::invalid(format!(
-                "column {name:?}, which \"{which}\" names, has type {}; cast it to a timestamp",
-                print_type(given)
-            )));
-        }
+        check_times(given).map_err(|error| error.at(format!("column {name:?}, which \"{which}\" names")))?;
         Ok(Self::Column { index, name: name.clone(), exclusive })
     }
 
@@ -75,7 +69,7 @@ impl PlannedBound {
             Self::Column { index, name, exclusive } => (*index, name, *exclusive),
         };
         let column = batch.column(index);
-        if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        if let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
             let row = nulls.iter().position(|valid| !valid).expect("a null was counted");
             return Err(Error::invalid(format!(
                 "row {row}: column {name:?}, the \"{which}\" bound, is null; every row needs a time"
@@ -85,9 +79,8 @@ impl PlannedBound {
         let rounding = if exclusive { Rounding::Up } else { Rounding::Down };
         let times = to_micros(column, rounding)?;
         if let Some(row) = times.misfits.and_then(|misfits| misfits.set_indices().next()) {
-            return Err(Error::invalid(format!(
-                "row {row}: column {name:?}, the \"{which}\" bound, has a time out of range"
-            )));
+            let wrong = if column.data_type().is_temporal() { "a time out of range" } else { "text that is no time" };
+            return Err(Error::invalid(format!("row {row}: column {name:?}, the \"{which}\" bound, has {wrong}")));
         }
         Ok(RowBounds::PerRow { stated: times.micros, exclusive })
     }

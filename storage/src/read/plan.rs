@@ -3,6 +3,7 @@
 //! A plan names no rows and no moment, so that an unknown feature or a missing column is refused before the first
 //! row, and one plan serves any number of batches and snapshots.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -12,8 +13,9 @@ use super::bounds::{Bound, PlannedBound, RowBounds};
 use super::estimate;
 use super::moment::{KnownAt, Moment};
 use super::states::States;
-use crate::error::{Error, Result};
-use crate::model::catalog::{Catalog, Entity, Feature, Table};
+use crate::error::{Error, Kind, Result};
+use crate::model::catalog::{Catalog, Entity, Feature, MaxAge, Table};
+use crate::model::problems::{Problems, Unknown};
 use crate::position::Position;
 use crate::time::Micros;
 use crate::view::{EntityState, TableState};
@@ -52,6 +54,10 @@ pub struct PointRequest {
     pub status: bool,
     /// Whether each feature is followed by its winner's event time.
     pub event_times: bool,
+    /// Whether rows whose key is null are answered as those of an unknown entity, instead of refused.
+    pub keep_null_keys: bool,
+    /// Counts instead of the max ages that the features declare.
+    pub max_age: Option<MaxAge>,
 }
 
 /// One feature of the answer.
@@ -120,6 +126,7 @@ pub struct Plan {
     pub(crate) clock: Option<Micros>,
     pub(crate) status: bool,
     pub(crate) event_times: bool,
+    pub(crate) keep_null_keys: bool,
     pub(crate) request: Schema,
     pub(crate) output: SchemaRef,
     pub(crate) features: usize,
@@ -172,12 +179,9 @@ pub(crate) fn plan(
     let mut keyed: Vec<KeyedTables> = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut features = 0;
-    for reference in &request.features {
-        let table = Arc::clone(catalog.table(&reference.table)?);
-        let entity = entity_of(&catalog, &table)?;
-        let columns = key_columns(&entity, reference, schema)?;
+    for Reference { table, entity, columns, named, reference } in references(&catalog, request, schema)? {
         let asked = asked_table(&mut keyed, states, &entity, &table, columns)?;
-        for feature in asked_features(&table, reference)? {
+        for feature in named {
             let name = output_name(&feature, reference);
             fields.push(Field::new(&name, feature.data_type.clone(), true));
             if request.status {
@@ -188,7 +192,13 @@ pub(crate) fn plan(
                 let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
                 fields.push(Field::new(format!("{name}__event_time"), time, true));
             }
-            asked.features.push(AskedFeature::new(&table, feature, features));
+            let mut feature = AskedFeature::new(&table, feature, features);
+            match request.max_age {
+                Some(MaxAge::Micros(micros)) => feature.max_age = Some(micros),
+                Some(MaxAge::Unlimited) => feature.max_age = None,
+                Some(MaxAge::Table) | None => {}
+            }
+            asked.features.push(feature);
             features += 1;
         }
     }
@@ -206,6 +216,7 @@ pub(crate) fn plan(
         clock: request.clock,
         status: request.status,
         event_times: request.event_times,
+        keep_null_keys: request.keep_null_keys,
         request: schema.clone(),
         output: Arc::new(Schema::new(fields)),
         features,
@@ -213,6 +224,34 @@ pub(crate) fn plan(
         catalog,
         keyed,
     })
+}
+
+/// A reference whose names are all there.
+struct Reference<'a> {
+    table: Arc<Table>,
+    entity: Arc<Entity>,
+    /// Index of the request column of each key column.
+    columns: Vec<usize>,
+    /// The features that it names.
+    named: Vec<Arc<Feature>>,
+    reference: &'a FeatureReference,
+}
+
+/// The references of `request`; an error that says every name that is wrong.
+fn references<'a>(catalog: &Catalog, request: &'a PointRequest, schema: &Schema) -> Result<Vec<Reference<'a>>> {
+    let (mut problems, mut lacking) = (Problems::default(), HashSet::new());
+    let mut references = Vec::with_capacity(request.features.len());
+    for reference in &request.features {
+        let Some(table) = problems.found(catalog.find_table(&reference.table)) else { continue };
+        let entity = entity_of(catalog, table)?;
+        let columns = key_columns(&entity, reference, schema, &mut problems, &mut lacking);
+        let named = problems.found(named_features(table, reference));
+        if let (Some(columns), Some(named)) = (columns, named) {
+            references.push(Reference { table: Arc::clone(table), entity, columns, named, reference });
+        }
+    }
+    problems.check()?;
+    Ok(references)
 }
 
 pub(crate) fn entity_of(catalog: &Catalog, table: &Table) -> Result<Arc<Entity>> {
@@ -248,49 +287,60 @@ fn asked_table<'a>(
     Ok(&mut tables[index])
 }
 
-fn key_columns(entity: &Entity, reference: &FeatureReference, schema: &Schema) -> Result<Vec<usize>> {
-    for (key, _) in &reference.entity {
-        if !entity.key.iter().any(|column| column.name == *key) {
-            let known: Vec<_> = entity.key.iter().map(|column| column.name.as_str()).collect();
-            return Err(Error::invalid(format!(
-                "feature {}.{} maps the key column {key:?}, which entity {} does not have; its key columns are {}",
-                reference.table,
-                reference.feature,
-                entity.name,
-                known.join(", ")
-            )));
-        }
+/// Index of the request column of each key column of `entity`; none if one is a problem. One that is `lacking` is said once.
+fn key_columns(
+    entity: &Entity,
+    reference: &FeatureReference,
+    schema: &Schema,
+    problems: &mut Problems,
+    lacking: &mut HashSet<String>,
+) -> Option<Vec<usize>> {
+    let invalid = |said: String, hint: String| Unknown::new(Kind::Invalid, said, hint);
+    let known = || entity.key.iter().map(|column| column.name.as_str());
+    for (key, _) in reference.entity.iter().filter(|(key, _)| !known().any(|known| known == key)) {
+        let (table, feature) = (&reference.table, &reference.feature);
+        problems.add(invalid(
+            format!(
+                "feature {table}.{feature} maps the key column {key:?}, which entity {} does not have",
+                entity.name
+            ),
+            format!("its key columns are {}", known().collect::<Vec<_>>().join(", ")),
+        ));
     }
     let mut columns = Vec::with_capacity(entity.key.len());
     for key in &entity.key {
         let mapped = reference.entity.iter().find(|(name, _)| *name == key.name);
         let name = mapped.map_or(&key.name, |(_, column)| column);
-        columns.push(request_column(schema, name).ok_or_else(|| {
-            Error::invalid(format!(
-                "the request has no column {name:?}, the key column {} of entity {} that {}.{} needs; send it, or map \
-                 another column with \"entity\":{{\"{}\":\"your_column\"}}",
-                key.name, entity.name, reference.table, reference.feature, key.name
-            ))
-        })?);
+        if let Some(column) = request_column(schema, name) {
+            columns.push(column);
+        } else if lacking.insert(name.clone()) {
+            let needs = format!("that {}.{} needs", reference.table, reference.feature);
+            problems.add(invalid(
+                format!(
+                    "the request has no column {name:?}, the key column {} of entity {} {needs}",
+                    key.name, entity.name
+                ),
+                format!("send it, or map another column with \"entity\":{{\"{}\":\"your_column\"}}", key.name),
+            ));
+        }
     }
-    Ok(columns)
+    (columns.len() == entity.key.len()).then_some(columns)
 }
 
 fn request_column(schema: &Schema, name: &str) -> Option<usize> {
     schema.fields().iter().position(|field| field.name() == name)
 }
 
-fn asked_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Arc<Feature>>> {
-    if reference.feature == "*" {
-        if reference.rename.is_some() {
-            return Err(Error::invalid(format!(
-                "{}.* cannot be renamed with \"as\": it is many columns; use \"prefix\"",
-                reference.table
-            )));
-        }
-        return Ok(table.features.clone());
+fn named_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Arc<Feature>>, Unknown> {
+    match (reference.feature.as_str(), &reference.rename) {
+        ("*", None) => Ok(table.features.clone()),
+        ("*", Some(_)) => Err(Unknown::new(
+            Kind::Invalid,
+            format!("{}.* cannot be renamed with \"as\": it is many columns", reference.table),
+            "use \"prefix\"".to_owned(),
+        )),
+        (name, _) => Ok(vec![Arc::clone(table.find_feature(name)?)]),
     }
-    Ok(vec![Arc::clone(table.feature(&reference.feature)?)])
 }
 
 fn output_name(feature: &Feature, reference: &FeatureReference) -> String {
@@ -299,7 +349,7 @@ fn output_name(feature: &Feature, reference: &FeatureReference) -> String {
 }
 
 fn refuse_collisions(fields: &[Field]) -> Result<()> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     match fields.iter().find(|field| !seen.insert(field.name())) {
         None => Ok(()),
         Some(twice) => Err(Error::invalid(format!(

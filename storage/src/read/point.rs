@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_buffer::NullBuffer;
+use arrow_select::take::take;
 
 use super::bounds::{Bounds, RowBounds};
 use super::fill::{Filling, fill};
@@ -37,7 +39,7 @@ pub(crate) fn read(
     let mut answers: Vec<(&AskedTable, TableAnswer)> = Vec::new();
     let mut bytes = 0;
     for keyed in &plan.keyed {
-        let items = keyed_items(keyed, batch, threads)?;
+        let items = keyed_items(plan, keyed, batch, threads)?;
         for asked in &keyed.tables {
             let horizon = &snapshot.view(&asked.table)?.horizon;
             let forgotten = forgotten_rows(plan, asked, horizon, &bounds, batch.num_rows())?;
@@ -106,15 +108,34 @@ fn refuse_unknown(known_at: &RowBounds, snapshot: &Snapshot, rows: usize) -> Res
     }
 }
 
-/// The key columns of `batch` in the types of the entity's key.
-fn key_columns(keyed: &KeyedTables, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    let mut arrays = Vec::with_capacity(keyed.columns.len());
-    for (key, &index) in keyed.entity.key.iter().zip(&keyed.columns) {
-        let column = batch.column(index);
-        let what = || format!("column {:?}", batch.schema_ref().field(index).name());
-        arrays.push(key_values(column, &keyed.entity.name, key, &what)?);
+/// The keys of a request's rows.
+struct RequestKeys {
+    /// The key columns, in the types of the entity's key.
+    columns: Vec<ArrayRef>,
+    /// The row of each key, where some rows have none.
+    rows: Option<Vec<u32>>,
+}
+
+/// The keys of the rows of `batch`; without those that are null, if such rows are kept.
+fn request_keys(plan: &Plan, keyed: &KeyedTables, batch: &RecordBatch) -> Result<RequestKeys> {
+    let mut given: Vec<ArrayRef> = keyed.columns.iter().map(|&index| Arc::clone(batch.column(index))).collect();
+    let mut rows = None;
+    if plan.keep_null_keys {
+        let nulls = given.iter().map(|column| column.logical_nulls());
+        let nulls = nulls.fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls.as_ref()));
+        if let Some(present) = nulls.filter(|nulls| nulls.null_count() > 0) {
+            let with_key: Vec<u32> = present.valid_indices().map(|row| row as u32).collect();
+            let indices = UInt32Array::from(with_key.clone());
+            given = given.iter().map(|column| take(column, &indices, None)).collect::<Result<_, _>>()?;
+            rows = Some(with_key);
+        }
     }
-    Ok(arrays)
+    let mut columns = Vec::with_capacity(given.len());
+    for ((key, given), &index) in keyed.entity.key.iter().zip(&given).zip(&keyed.columns) {
+        let what = || format!("column {:?}", batch.schema_ref().field(index).name());
+        columns.push(key_values(given, &keyed.entity.name, key, &what)?);
+    }
+    Ok(RequestKeys { columns, rows })
 }
 
 /// The newest commit, at or after `first`, that erased an entity which `batch` asks for.
@@ -125,7 +146,7 @@ pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> 
         if erasures.is_empty() {
             continue;
         }
-        let keys = key::encode(&keyed.entity.key, &key_columns(keyed, batch)?)?;
+        let keys = key::encode(&keyed.entity.key, &request_keys(plan, keyed, batch)?.columns)?;
         let erased = (0..keys.len()).filter_map(|row| erasures.erased_at(keys.get(row)));
         newest = newest.max(erased.filter(|&sequence| sequence >= first).max());
     }
@@ -133,12 +154,13 @@ pub(crate) fn erased_from(plan: &Plan, first: Sequence, batch: &RecordBatch) -> 
 }
 
 /// The rows of `batch` whose entity is known, per bucket.
-fn keyed_items(keyed: &KeyedTables, batch: &RecordBatch, threads: usize) -> Result<Vec<Vec<Item>>> {
-    let columns = key_columns(keyed, batch)?;
-    let share = batch.num_rows().div_ceil(threads).max(1);
-    let starts: Vec<usize> = (0..batch.num_rows()).step_by(share).collect();
+fn keyed_items(plan: &Plan, keyed: &KeyedTables, batch: &RecordBatch, threads: usize) -> Result<Vec<Vec<Item>>> {
+    let RequestKeys { columns, rows: with_key } = request_keys(plan, keyed, batch)?;
+    let count = with_key.as_ref().map_or(batch.num_rows(), Vec::len);
+    let share = count.div_ceil(threads).max(1);
+    let starts: Vec<usize> = (0..count).step_by(share).collect();
     let found = parallel::map(starts, threads, |start| {
-        let rows = share.min(batch.num_rows() - start);
+        let rows = share.min(count - start);
         let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, rows)).collect();
         find(&keyed.entity, &keyed.state, &columns, start as u32)
     })?;
@@ -146,6 +168,9 @@ fn keyed_items(keyed: &KeyedTables, batch: &RecordBatch, threads: usize) -> Resu
     let mut items = parts.next().unwrap_or_else(|| vec![Vec::new(); keyed.entity.buckets as usize]);
     for part in parts {
         items.iter_mut().zip(part).for_each(|(items, more)| items.extend(more));
+    }
+    if let Some(with_key) = with_key {
+        items.iter_mut().flatten().for_each(|item| item.place = with_key[item.place as usize]);
     }
     Ok(items)
 }

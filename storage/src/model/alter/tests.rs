@@ -134,7 +134,7 @@ fn a_wrong_alteration_is_refused() {
         (
             json!({"rename": {"x": "y"}}),
             Kind::NotFound,
-            "table `weather` has no feature `x`; its features are `temp`, `wind`, `code`",
+            "table `weather` has no feature `x`; the features of `weather` are `temp`, `wind`, `code`",
         ),
         (
             json!({"widen": [{"name": "wind", "type": "int16"}]}),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow_array::builder::{Int64Builder, MapBuilder, StringBuilder};
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{
-    BinaryArray, Date64Array, Decimal128Array, DictionaryArray, DurationMillisecondArray, Float32Array, Float64Array,
-    Int32Array, Int64Array, LargeStringArray, NullArray, StringArray, StringViewArray, Time32SecondArray,
+    BinaryArray, Date32Array, Date64Array, Decimal128Array, DictionaryArray, DurationMillisecondArray, Float32Array,
+    Float64Array, Int32Array, Int64Array, LargeStringArray, NullArray, StringArray, StringViewArray, Time32SecondArray,
     TimestampMillisecondArray, UInt64Array,
 };
 use serde_json::{Value, json};
@@ -21,8 +21,12 @@ fn array(array: impl Array + 'static) -> ArrayRef {
 
 /// The rows after the cast as JSON, `"misfit"` where one does not fit.
 fn cast(given: &ArrayRef, to: &str) -> Vec<Value> {
+    cast_with(given, to, Floats::Nearest)
+}
+
+fn cast_with(given: &ArrayRef, to: &str, floats: Floats) -> Vec<Value> {
     let to = parse_type(to).expect(to);
-    let cast = door_cast(given, &to).unwrap_or_else(|error| panic!("{error}"));
+    let cast = door_cast(given, &to, floats).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(cast.values.data_type(), &to);
     assert_eq!(cast.values.len(), given.len());
     let row = |row: usize| match &cast.misfits {
@@ -52,7 +56,7 @@ fn values_that_fit_are_taken_and_others_named() {
         (
             array(Float64Array::from(vec![0.5, 0.1, f64::NAN, 1e300, -0.0])),
             "float32",
-            json!([0.5, "misfit", "NaN", "misfit", -0.0]),
+            json!([0.5, 0.1, "NaN", "misfit", -0.0]),
         ),
         (array(LargeStringArray::from(vec![Some("a"), None])), "utf8", json!(["a", null])),
         (
@@ -100,12 +104,30 @@ fn nested_values_fit_item_by_item() {
     assert_eq!(cast(&longs.slice(2, 2), "list<int8>"), [json!("misfit"), json!([])]);
     assert_eq!(cast(&longs.slice(1, 2), "fixed_size_list<int8>[2]"), [json!(null), json!("misfit")]);
     let fixed = lists("fixed_size_list<float64>[2]", &json!([[0.5, 1], [0.1, 1], null]));
-    assert_eq!(cast(&fixed, "fixed_size_list<float32>[2]"), [json!([0.5, 1.0]), json!("misfit"), json!(null)]);
-    assert_eq!(cast(&fixed.slice(1, 2), "list<float32>"), [json!("misfit"), json!(null)]);
+    assert_eq!(cast(&fixed, "fixed_size_list<float32>[2]"), [json!([0.5, 1.0]), json!([0.1, 1.0]), json!(null)]);
+    assert_eq!(
+        cast_with(&fixed.slice(1, 2), "list<float32>", Floats::Exact),
+        [json!("misfit"), json!(null)],
+        "a table may say that floats are not rounded"
+    );
+    let large = lists("list<float64>", &json!([[1e39], [1, 2]]));
+    assert_eq!(cast(&large, "list<float32>"), [json!("misfit"), json!([1.0, 2.0])], "never infinity, inside lists too");
+    let vectors = lists("fixed_size_list<float32>[2]", &json!([[1, 2], null]));
+    assert_eq!(
+        cast(&vectors, "fixed_size_list<float32>[3]"),
+        [json!("misfit"), json!(null)],
+        "a vector of another length is a bad row"
+    );
     let structs = lists("struct<b: int64, a: utf8>", &json!([{"a": "x", "b": 1}, null, {"a": "y", "b": 300}]));
     assert_eq!(
         cast(&structs, "struct<a: large_utf8, b: int8>"),
         [json!({"a": "x", "b": 1}), json!(null), json!("misfit")]
+    );
+    let partial = lists("struct<b: int64>", &json!([{"b": 1}, null]));
+    assert_eq!(
+        cast(&partial, "struct<a: utf8, b: float64>"),
+        [json!({"a": null, "b": 1.0}), json!(null)],
+        "a field that is not there is null"
     );
     let maps = lists("map<utf8, int64>", &json!([{"x": 1}, null, {"y": 300}]));
     assert_eq!(cast(&maps, "map<large_utf8, int8>"), [json!({"x": 1}), json!(null), json!("misfit")]);
@@ -125,53 +147,128 @@ fn nested_values_fit_item_by_item() {
 }
 
 #[test]
-fn another_family_is_refused_with_both_types() {
+fn numbers_fit_each_other_where_each_value_survives() {
+    let ints = array(Int64Array::from(vec![Some(12), Some((1 << 53) + 1), Some(-1), None]));
+    assert_eq!(cast(&ints, "float64"), [json!(12.0), json!("misfit"), json!(-1.0), json!(null)]);
+    assert_eq!(
+        cast(&ints, "decimal128(10, 2)"),
+        [json!("12.00"), json!("misfit"), json!("-1.00"), json!(null)],
+        "whole amounts are amounts"
+    );
+    assert_eq!(cast(&array(Int64Array::from(vec![0, 1, 2])), "bool"), [json!(false), json!(true), json!("misfit")]);
+    let flags = array(arrow_array::BooleanArray::from(vec![Some(true), None]));
+    assert_eq!(cast(&flags, "int8"), [json!(1), json!(null)]);
+    let halves = vec![Some(3.0), Some(0.5), Some(f64::NAN), Some(1e19), Some(f64::INFINITY), None, Some(-0.0)];
+    let floats = array(Float64Array::from(halves));
+    let misfit = || json!("misfit");
+    assert_eq!(
+        cast(&floats, "int64"),
+        [json!(3), misfit(), misfit(), misfit(), misfit(), json!(null), misfit()],
+        "nothing is cut, and NaN is no integer"
+    );
+    assert_eq!(cast(&floats, "uint64")[3], json!("10000000000000000000"));
+    let cents = array(Float64Array::from(vec![1.5, 1.505, 0.1, 1e9, f64::NAN]));
+    assert_eq!(
+        cast(&cents, "decimal128(10, 2)"),
+        [json!("1.50"), misfit(), json!("0.10"), misfit(), misfit()],
+        "a float that comes back as it was is that amount"
+    );
+    let amounts = array(Decimal128Array::from(vec![100, 150]).with_precision_and_scale(10, 2).expect("fits"));
+    assert_eq!(cast(&amounts, "int64"), [json!(1), misfit()]);
+    assert_eq!(cast(&amounts, "float64"), [json!(1.0), json!(1.5)]);
+    let wide = array(Int64Array::from(vec![(1 << 24) + 1]));
+    assert_eq!(cast(&wide, "float32"), [misfit()], "an integer is never rounded");
+}
+
+#[test]
+fn dates_timestamps_and_their_texts_are_moments() {
+    let misfit = || json!("misfit");
+    let dates = array(Date32Array::from(vec![Some(1), None, Some(i32::MAX)]));
+    assert_eq!(cast(&dates, "timestamp[us, UTC]"), [json!("1970-01-02T00:00:00Z"), json!(null), misfit()]);
+    let millis = array(TimestampMillisecondArray::from(vec![86_400_000, 1, -86_400_000]).with_timezone("Asia/Tokyo"));
+    assert_eq!(cast(&millis, "date32"), [json!("1970-01-02"), misfit(), json!("1969-12-31")]);
+    assert_eq!(cast(&millis, "date64"), [json!("1970-01-02"), misfit(), json!("1969-12-31")]);
+    let days = array(Date64Array::from(vec![86_400_000]));
+    assert_eq!(cast(&days, "timestamp[ns]"), [json!("1970-01-02T00:00:00Z")]);
+    let spelled = [
+        "2025-06-02",
+        "2025-06-02T00:00:00",
+        "2025-06-02 00:00:00",
+        "2025-06-02 00:00:00Z",
+        "2025-06-02T02:00:00+0200",
+        "2025-06-02T02:00+02:00",
+        "2025-06-01T22:00:00.000-02",
+        "2025-06-02 00:00:00.000000000000",
+    ];
+    let texts = array(StringArray::from_iter_values(spelled));
+    for to in ["timestamp[us, UTC]", "timestamp[s]", "timestamp[ns, Europe/Berlin]"] {
+        assert_eq!(cast(&texts, to), vec![json!("2025-06-02T00:00:00Z"); spelled.len()], "{to}");
+    }
+    assert_eq!(cast(&texts, "date32"), vec![json!("2025-06-02"); spelled.len()]);
+    let wrong = [
+        "",
+        "2025",
+        "2025-02-30",
+        "2025-06-02T24:00:00",
+        "2025-06-02T12:00:00.1234567Z",
+        "2025-06-02T12:00:00.0000000001Z",
+        "2025-06-02x",
+        "2025-06-02T12:00:00+2",
+        "2025-06-02T12:00:00+02:60",
+        "2025-06-02T1200",
+        "1700000000",
+        "2025-06-02T",
+    ];
+    let texts = array(StringViewArray::from_iter_values(wrong));
+    assert_eq!(cast(&texts, "timestamp[us, UTC]"), vec![misfit(); wrong.len()]);
+    assert_eq!(
+        cast(&array(StringArray::from(vec![Some("12:30"), Some("12:30:00.5"), None])), "time64[us]"),
+        [json!("12:30:00"), json!("12:30:00.500"), json!(null)]
+    );
+}
+
+#[test]
+fn another_kind_is_refused_with_both_types() {
     let cases = [
         (
-            array(Int32Array::from(vec![1])),
-            "float64",
-            "has type int32, but is declared as float64; cast it before sending",
+            array(StringArray::from(vec!["1"])),
+            "int64",
+            "has type utf8, but is declared as int64; cast it before sending",
         ),
-        (array(Float64Array::from(vec![1.0])), "int64", "has type float64, but is declared as int64"),
-        (array(StringArray::from(vec!["1"])), "int64", "has type utf8, but is declared as int64"),
+        (array(Int64Array::from(vec![1])), "utf8", "has type int64, but is declared as utf8"),
         (array(StringArray::from(vec!["1"])), "binary", "has type utf8, but is declared as binary"),
         (
             array(Int64Array::from(vec![1])),
             "timestamp[us, UTC]",
             "has type int64, but is declared as timestamp[us, UTC]",
         ),
-        (array(Int64Array::from(vec![1])), "bool", "has type int64, but is declared as bool"),
-        (array(Int64Array::from(vec![1])), "decimal128(10, 2)", "has type int64, but is declared as decimal128(10, 2)"),
-        (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: has type utf8, but is declared as int64"),
+        (array(Int64Array::from(vec![1])), "duration[s]", "has type int64, but is declared as duration[s]"),
         (
-            lists("fixed_size_list<float32>[2]", &json!([[1, 2]])),
-            "fixed_size_list<float32>[3]",
-            "has type fixed_size_list<float32>[2], but is declared as fixed_size_list<float32>[3]",
+            array(arrow_array::BooleanArray::from(vec![true])),
+            "decimal128(10, 2)",
+            "has type bool, but is declared as decimal128(10, 2)",
         ),
+        (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: has type utf8, but is declared as int64"),
         (lists("struct<a: utf8>", &json!([{}])), "struct<a: int64>", "struct field `a`: has type utf8"),
         (
-            lists("struct<a: utf8>", &json!([{}])),
-            "struct<a: utf8, b: utf8>",
-            "does not have the struct fields as declared: b",
-        ),
-        (
-            lists("struct<a: utf8, b: utf8>", &json!([{}])),
+            lists("struct<a: utf8, b: utf8, c: utf8>", &json!([{}])),
             "struct<a: utf8>",
-            "has a struct field `b` that is not declared",
+            "has the struct fields `b`, `c`, which are not declared; those are `a`",
         ),
     ];
     for (given, to, expected) in cases {
-        let error = door_cast(&given, &parse_type(to).expect(to)).expect_err(to);
+        let error = door_cast(&given, &parse_type(to).expect(to), Floats::Nearest).expect_err(to);
         assert!(error.message().contains(expected), "{error}");
     }
     let given = array(Int64Array::from(vec![1, 300]));
-    let whole = door_cast(&given, &DataType::Int8).expect("a family").into_whole(&given, &DataType::Int8);
+    let whole =
+        door_cast(&given, &DataType::Int8, Floats::Nearest).expect("numbers").into_whole(&given, &DataType::Int8);
     assert_eq!(whole.expect_err("300").message(), "row 1: 300 does not fit int8");
 }
 
 #[test]
 fn a_column_of_the_type_is_not_copied() {
     let given = array(Float64Array::from(vec![1.0, 2.0]));
-    let cast = door_cast(&given, &DataType::Float64).expect("the same");
+    let cast = door_cast(&given, &DataType::Float64, Floats::Exact).expect("the same");
     assert!(Arc::ptr_eq(&cast.values, &given) && cast.misfits.is_none());
 }

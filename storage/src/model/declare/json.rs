@@ -23,7 +23,7 @@ const SETTINGS: [&str; 6] = ["max_age", "max_future_skew", "retention", "owner",
 static TABLE_FIELDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let mut fields = vec!["table", "entity", "event_time", "row_id", "features"];
     fields.extend(&SETTINGS[..3]);
-    fields.push("event_time_rounding");
+    fields.extend(["event_time_rounding", "float_rounding"]);
     fields.extend(&SETTINGS[3..]);
     fields.push("if_not_exists");
     fields
@@ -66,23 +66,27 @@ fn entity(body: &Value) -> Result<EntityDeclaration> {
 
 fn table(body: &Value) -> Result<TableDeclaration> {
     let body = Body::new("create_table", body, &TABLE_FIELDS)?;
-    let rounding_floor = match body.get("event_time_rounding").map(|value| (value.as_str(), value)) {
-        None | Some((Some("none"), _)) => false,
-        Some((Some("floor"), _)) => true,
-        Some((_, value)) => {
-            return Err(Error::invalid(format!("event_time_rounding is \"floor\" or \"none\", not {value}")));
-        }
-    };
     Ok(TableDeclaration {
         name: body.text("table")?.to_owned(),
         entity: body.text("entity")?.to_owned(),
         event_time: body.text("event_time")?.to_owned(),
         row_id: key_columns(&body, "row_id", "row id column")?,
         features: body.list("features")?.iter().map(feature).collect::<Result<_>>()?,
-        rounding_floor,
+        rounding_floor: either(&body, "event_time_rounding", ("none", "floor"))?,
+        floats_exact: either(&body, "float_rounding", ("nearest", "none"))?,
         settings: settings(&body)?,
         if_not_exists: body.flag("if_not_exists")?,
     })
+}
+
+/// Whether `field` says the second of two words; the first is its default.
+fn either(body: &Body<'_>, field: &str, (first, second): (&str, &str)) -> Result<bool> {
+    match body.get(field) {
+        None => Ok(false),
+        Some(value) if value == first => Ok(false),
+        Some(value) if value == second => Ok(true),
+        Some(value) => Err(Error::invalid(format!("{field} is \"{second}\" or \"{first}\", not {value}"))),
+    }
 }
 
 fn alteration(body: &Value) -> Result<Alteration> {

@@ -80,6 +80,8 @@ pub struct TableDeclaration {
     pub features: Vec<FeatureDeclaration>,
     /// Whether nanosecond event times are rounded down to microseconds.
     pub rounding_floor: bool,
+    /// Whether a float that a narrower type does not hold exactly is refused instead of rounded to the nearest.
+    pub floats_exact: bool,
     /// What else it says of itself.
     pub settings: Vec<Setting>,
     /// Whether an equal table may already be there.
@@ -262,6 +264,7 @@ impl TableDeclaration {
             next_feature: features.len() as u32 + 1,
             features,
             rounding_floor: self.rounding_floor,
+            floats_exact: self.floats_exact,
             ..Table::unnamed()
         };
         self.settings.iter().try_for_each(|setting| setting.set_on(&mut table))?;

@@ -64,7 +64,7 @@ fn a_declaration_is_answered_in_full() {
                 {"name": "code", "type": "utf8", "max_age": "none", "default": null, "description": "", "tags": []},
             ],
             "max_age": "6h", "max_future_skew": "10m", "retention": {"keep_events": "30d", "keep_knowledge": "none"},
-            "event_time_rounding": "none", "owner": "ops", "description": "", "tags": [],
+            "event_time_rounding": "none", "float_rounding": "nearest", "owner": "ops", "description": "", "tags": [],
             "schema_version": 2, "sealed": false,
         })
     );
@@ -258,6 +258,7 @@ fn a_wrong_table_is_refused() {
         ),
         (table("retention", json!({"keep_events": "0s"})), "keep_events of 0 would keep nothing"),
         (table("event_time_rounding", json!("up")), "event_time_rounding is \"floor\" or \"none\""),
+        (table("float_rounding", json!(true)), "float_rounding is \"none\" or \"nearest\", not true"),
         (table("owner", json!("a".repeat(300))), "the owner of table `weather` has 300 bytes"),
         (table("description", json!("a".repeat(5000))), "the description of table `weather` has 5000 bytes"),
         (table("tags", json!("pii")), "`tags` of create_table is an array, not a string"),
@@ -388,6 +389,7 @@ fn a_declaration_that_is_built_is_the_one_that_is_written() {
         row_id: Vec::new(),
         features: vec![temp, feature("wind", DataType::Int32), code],
         rounding_floor: false,
+        floats_exact: false,
         settings: vec![
             Setting::MaxAge(Some(21_600_000_000)),
             Setting::MaxFutureSkew(Some(2 * MAX_FUTURE_SKEW_DEFAULT)),

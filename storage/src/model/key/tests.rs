@@ -99,10 +99,7 @@ fn damaged_keys_are_errors() {
         assert_eq!(error.kind(), Kind::Corrupt, "{key:?}");
     }
     let too_wide = b"abc\0\0\x90\0\0\0\0\0\0\0";
-    assert_eq!(
-        decode(&columns, std::iter::once(too_wide.as_slice())).expect_err("too wide").kind(),
-        Kind::Corrupt
-    );
+    assert_eq!(decode(&columns, std::iter::once(too_wide.as_slice())).expect_err("too wide").kind(), Kind::Corrupt);
 }
 
 #[test]

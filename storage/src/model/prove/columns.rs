@@ -8,10 +8,11 @@ use arrow_schema::DataType;
 
 use super::bad_rows::BadRows;
 use super::request::{Verb, WriteRequest};
-use crate::error::{Error, Result};
-use crate::model::cast::{door_cast, misfit_reason};
+use crate::error::{Error, Kind, Result};
+use crate::model::cast::{Floats, door_cast, misfit_reason};
 use crate::model::catalog::{Entity, Feature, Table, listed};
 use crate::model::key::{KEY_BYTES_MAX, KeyColumn};
+use crate::model::problems::{Problems, Unknown, meant};
 
 /// A column as it was sent.
 pub(super) struct Given<'a> {
@@ -46,18 +47,18 @@ impl<'a> Roles<'a> {
                 return Err(Error::invalid(format!("the batch has two columns called `{}`", field.name())));
             }
         }
-        let need = |name: &'a str, what: &str| match given.get(name) {
-            Some(array) => Ok(Given { name, array }),
-            None => Err(Error::invalid(format!("the batch lacks the column `{name}`, {what}"))),
+        let mut problems = Problems::default();
+        let mut need = |name: &'a str, what: &str| {
+            let lacking = || invalid(format!("the batch lacks the column `{name}`, {what}"));
+            let array = problems.found(given.get(name).ok_or_else(lacking))?;
+            Some(Given { name, array })
         };
-        let keys = entity.key.iter().map(|column| need(&column.name, "a key column")).collect::<Result<Vec<_>>>()?;
-        let event_time = need(&table.event_time, "the event time")?;
-        let ingest_time = match &request.ingest_time {
-            Some(name) => Some(need(name, "which the request names as the ingest time")?),
-            None => None,
-        };
-        let row_ids = Self::row_ids(table, request, &given)?;
-        let mut features = Vec::new();
+        let keys = entity.key.iter().filter_map(|column| need(&column.name, "a key column")).collect();
+        let event_time = need(&table.event_time, "the event time");
+        let ingest_time = request.ingest_time.as_deref();
+        let ingest_time = ingest_time.and_then(|name| need(name, "which the request names as the ingest time"));
+        let row_ids = problems.found(Self::row_ids(table, request, &given)).unwrap_or_default();
+        let (mut features, mut unknown) = (Vec::new(), Vec::new());
         let mut live = Live { table, next: 0, by_name: None };
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let name = field.name().as_str();
@@ -68,11 +69,16 @@ impl<'a> Roles<'a> {
                 Some(feature) if request.verb == Verb::Write => {
                     features.push((feature, Given { name: &feature.name, array }));
                 }
-                Some(_) => return Err(cell_in_tombstone(name, request)),
+                Some(_) => problems.add(cell_in_tombstone(name, request)),
                 None if request.ingest_time.as_deref() == Some(name) => {}
-                None => return Err(unknown(table, entity, name)),
+                None => unknown.push(name),
             }
         }
+        if !unknown.is_empty() {
+            problems.add(unknown_columns(table, entity, &unknown));
+        }
+        problems.check()?;
+        let event_time = event_time.expect("a missing one is a problem");
         let mut retracted = match &request.verb {
             Verb::Retract { features } => {
                 features.iter().map(|name| retracted(table, name)).collect::<Result<Vec<_>>>()?
@@ -88,7 +94,7 @@ impl<'a> Roles<'a> {
         table: &'a Table,
         request: &WriteRequest,
         given: &hashbrown::HashMap<&str, &'a ArrayRef>,
-    ) -> Result<Vec<Given<'a>>> {
+    ) -> Result<Vec<Given<'a>>, Unknown> {
         let found = table
             .row_id
             .iter()
@@ -96,11 +102,14 @@ impl<'a> Roles<'a> {
         let found: Vec<Given<'_>> = found.collect();
         match request.verb {
             Verb::Delete => match found.first() {
-                Some(column) => Err(Error::invalid(format!(
-                    "a delete carries no row id, so leave out the column `{}`: it ends the entity from its event time on; to \
-                     take back one identity, send a retract",
-                    column.name
-                ))),
+                Some(column) => Err(Unknown::new(
+                    Kind::Invalid,
+                    format!(
+                        "a delete carries no row id, so leave out the column `{}`: it ends the entity from its event time on",
+                        column.name
+                    ),
+                    "to take back one identity, send a retract".to_owned(),
+                )),
                 None => Ok(Vec::new()),
             },
             _ if found.len() == table.row_id.len() => Ok(found),
@@ -109,12 +118,13 @@ impl<'a> Roles<'a> {
                 let missing = missing.map_or("", |column| column.name.as_str());
                 let mend = match &request.verb {
                     Verb::Retract { features } if features.is_empty() => {
-                        "; where it is null a retract takes back a delete"
+                        "where it is null a retract takes back a delete"
                     }
-                    Verb::Retract { .. } => "; a retract that names features takes back cells of one identity",
+                    Verb::Retract { .. } => "a retract that names features takes back cells of one identity",
                     _ => "",
                 };
-                Err(Error::invalid(format!("the batch lacks the column `{missing}`, a row id column{mend}")))
+                let missing = format!("the batch lacks the column `{missing}`, a row id column");
+                Err(Unknown::new(Kind::Invalid, missing, mend.to_owned()))
             }
         }
     }
@@ -148,15 +158,17 @@ impl<'a> Live<'a> {
     }
 }
 
-fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Error {
-    if request.verb == Verb::Delete {
-        return Error::invalid(format!(
-            "a delete carries no cells, so leave out the column `{name}`; it takes keys and event time"
-        ));
-    }
-    Error::invalid(format!(
-        "a retract carries no cells, so leave out the column `{name}`; to take back only some cells, name them in `features`"
-    ))
+fn invalid(said: String) -> Unknown {
+    Unknown::new(Kind::Invalid, said, String::new())
+}
+
+fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Unknown {
+    let (verb, hint) = match request.verb {
+        Verb::Delete => ("delete", "it takes keys and event time"),
+        _ => ("retract", "to take back only some cells, name them in `features`"),
+    };
+    let said = format!("a {verb} carries no cells, so leave out the column `{name}`");
+    Unknown::new(Kind::Invalid, said, hint.to_owned())
 }
 
 /// The columns of a table that are no features.
@@ -175,19 +187,22 @@ fn retracted(table: &Table, name: &str) -> Result<u32> {
     found.map(|feature| feature.id).ok_or_else(missing)
 }
 
-fn unknown(table: &Table, entity: &Entity, name: &str) -> Error {
+fn unknown_columns(table: &Table, entity: &Entity, names: &[&str]) -> Unknown {
     let columns: Vec<&str> = columns_by_role(table, entity).collect();
-    Error::invalid(format!(
-        "there is no column `{}`; the columns are {} and the features {}",
-        name.chars().take(80).collect::<String>(),
-        listed(columns.into_iter()),
-        table.feature_names()
-    ))
+    let known = || columns.iter().copied().chain(table.features.iter().map(|feature| feature.name.as_str()));
+    let named: Vec<String> = names.iter().take(NAMED_MAX).map(|name| meant(name, known())).collect();
+    let more = if names.len() > NAMED_MAX { format!(" and {} more", names.len() - NAMED_MAX) } else { String::new() };
+    let said = format!("there is no column {}{more}", named.join(", "));
+    let (columns, features) = (listed(columns.iter().copied()), table.feature_names());
+    Unknown::new(Kind::Invalid, said, format!("the columns are {columns} and the features {features}"))
 }
 
+/// Unknown columns that an error names.
+const NAMED_MAX: usize = 20;
+
 /// Casts `given`, marking the rows that do not fit.
-pub(super) fn cells(given: &Given<'_>, to: &DataType, bad: &mut BadRows) -> Result<ArrayRef> {
-    let cast = door_cast(given.array, to).map_err(|error| error.at(format!("column `{}`", given.name)))?;
+pub(super) fn cells(given: &Given<'_>, to: &DataType, floats: Floats, bad: &mut BadRows) -> Result<ArrayRef> {
+    let cast = door_cast(given.array, to, floats).map_err(|error| error.at(format!("column `{}`", given.name)))?;
     if let Some(misfits) = &cast.misfits {
         bad.add(given.name, misfits.set_indices(), |row| misfit_reason(given.array, row, to));
     }
@@ -196,7 +211,7 @@ pub(super) fn cells(given: &Given<'_>, to: &DataType, bad: &mut BadRows) -> Resu
 
 /// Casts a key column, marking nulls and what does not fit.
 pub(super) fn key(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
-    let array = cells(given, &column.data_type, bad)?;
+    let array = cells(given, &column.data_type, Floats::Exact, bad)?;
     let misfit = |row: &usize| given.array.is_null(*row);
     if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
         // A misfit is a null after the cast; it has been marked with its own reason.
@@ -249,7 +264,7 @@ fn encoded_length(arrays: &[ArrayRef], row: usize) -> usize {
 
 /// Casts a row id column, marking what does not fit and what would not be in order.
 fn row_id(given: &Given<'_>, column: &KeyColumn, bad: &mut BadRows) -> Result<ArrayRef> {
-    let array = cells(given, &column.data_type, bad)?;
+    let array = cells(given, &column.data_type, Floats::Exact, bad)?;
     if column.data_type == DataType::UInt64 && !column.unsigned {
         let values = array.as_primitive::<UInt64Type>();
         let large = (0..values.len()).filter(|&row| values.is_valid(row) && values.value(row) > i64::MAX as u64);

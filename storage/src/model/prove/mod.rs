@@ -10,6 +10,7 @@ use arrow_buffer::{BooleanBuffer, ScalarBuffer};
 use arrow_select::filter::{FilterBuilder, FilterPredicate};
 
 use super::batch::WriteBatch;
+use super::cast::Floats;
 use super::catalog::{Catalog, Entity, Table};
 use super::key::{encode, encode_row_ids};
 use crate::column::Column;
@@ -92,11 +93,12 @@ impl Checked {
             let known = roles.ingest_time.as_ref().zip(ingest_times.as_deref());
             times::check_future_skew(&roles.event_time, &event_times, known, now, table.max_future_skew, bad);
         }
+        let floats = if table.floats_exact { Floats::Exact } else { Floats::Nearest };
         let (row_ids, row_ids_present) = columns::row_ids(table, request, roles, bad)?;
         let cells = roles
             .features
             .iter()
-            .map(|(feature, given)| Ok((feature.id, columns::cells(given, &feature.stored_type(), bad)?)));
+            .map(|(feature, given)| Ok((feature.id, columns::cells(given, &feature.stored_type(), floats, bad)?)));
         let mut cells = cells.collect::<Result<Vec<_>>>()?;
         cells.sort_by_key(|(feature, _)| *feature);
         Ok(Self {

@@ -249,7 +249,7 @@ fn wrong_columns_refuse_the_batch() {
         (
             write("weather"),
             with(weather(2), "tmp", temp()),
-            "table `weather`: there is no column `tmp`; the columns are `origin`, `observed` and the features `temp`, `wind`",
+            "table `weather`: there is no column `tmp` (did you mean `temp`?); the columns are `origin`, `observed` and the features `temp`, `wind`",
         ),
         (write("weather"), twice, "table `weather`: the batch has two columns called `origin`"),
         (write("weather"), without(weather(2), "origin"), "the batch lacks the column `origin`, a key column"),
@@ -266,7 +266,11 @@ fn wrong_columns_refuse_the_batch() {
             weather(2),
             "the batch lacks the column `landed`, which the request names as the ingest time",
         ),
-        (history, with(weather(2), "landed", temp()), "column `landed`: has type float64; it needs a timestamp type"),
+        (
+            history,
+            with(weather(2), "landed", temp()),
+            "column `landed`: has type float64; it needs timestamps of any unit",
+        ),
         (delete("trips"), trips(), "a delete carries no row id, so leave out the column `trip`"),
         (
             delete("weather"),
@@ -292,7 +296,7 @@ fn wrong_columns_refuse_the_batch() {
         (
             write("weather"),
             with(weather(2), "observed", array(Int64Array::from(vec![1, 2]))),
-            "column `observed`: has type int64; it needs a timestamp type",
+            "column `observed`: has type int64; it needs timestamps of any unit",
         ),
         (
             write("weather"),
@@ -310,6 +314,64 @@ fn wrong_columns_refuse_the_batch() {
         let error = refused(&request, &columns);
         assert!(error.message().contains(expected), "{expected}: {error}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_with_the_columns_is_said_at_once() {
+    let columns = without(
+        without(with(with(weather(2), "tmp", texts(&["a", "b"])), "town", texts(&["a", "b"])), "origin"),
+        "observed",
+    );
+    assert_eq!(
+        refused(&request("weather"), &columns).message(),
+        "table `weather`: the batch lacks the column `origin`, a key column; the batch lacks the column `observed`, the event \
+         time; there is no column `tmp` (did you mean `temp`?), `town`; the columns are `origin`, `observed` and the features \
+         `temp`, `wind`"
+    );
+}
+
+#[test]
+fn event_times_are_timestamps_dates_or_text() {
+    let dates = array(arrow_array::Date32Array::from(vec![1, 2]));
+    let day = 86_400_000_000;
+    assert_eq!(written(&request("weather"), &with(weather(2), "observed", dates)).event_times[..], [day, 2 * day]);
+    let spelled = texts(&["1970-01-02", "1970-01-03 02:00:00+02:00"]);
+    assert_eq!(written(&request("weather"), &with(weather(2), "observed", spelled)).event_times[..], [day, 2 * day]);
+    let words: arrow_array::DictionaryArray<arrow_array::types::Int8Type> =
+        vec!["1970-01-02", "1970-01-02"].into_iter().collect();
+    assert_eq!(written(&request("weather"), &with(weather(2), "observed", array(words))).event_times[..], [day, day]);
+    let report = WriteRequest { report_bad_rows: true, ..request("weather") };
+    let wrong = with(weather(3), "observed", texts(&["yesterday", "1970-01-02T00:00:00.0000001Z", "1970-01-02"]));
+    let reasons: Vec<String> = proven(&report, &wrong).bad_rows.into_iter().map(|bad| bad.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            "`yesterday` is no time; write ISO 8601, such as 2026-01-31T12:00:00Z",
+            "1970-01-02T00:00:00.0000001Z is not whole microseconds; round it, or declare the table with \"event_time_rounding\": \"floor\"",
+        ]
+    );
+    let floored = with(weather(1), "observed", texts(&["1970-01-02T00:00:00.0000019Z"]));
+    assert_eq!(written(&request("floored"), &floored).event_times[..], [day + 1]);
+}
+
+#[test]
+fn floats_are_rounded_unless_the_table_says_otherwise() {
+    let mut catalog = catalog();
+    let feature = json!([{"name": "score", "type": "float32"}, {"name": "parts", "type": "list<float32>"}]);
+    for (table, rounding) in [("nearly", "nearest"), ("exactly", "none")] {
+        let body = json!({"table": table, "entity": "airport", "event_time": "observed", "features": feature, "float_rounding": rounding});
+        catalog = apply(&catalog, "create_table", &body);
+    }
+    let score = array(Float64Array::from(vec![0.1, 0.5, 1e39]));
+    let columns = with(weather(3), "score", score);
+    let bad = |table: &str| {
+        let request = WriteRequest { report_bad_rows: true, ..request(table) };
+        let proven = prove(&catalog, &request, &batch(&columns), NOW).expect("good rows are taken");
+        proven.bad_rows.into_iter().map(|bad| (bad.row, bad.reason)).collect::<Vec<_>>()
+    };
+    let infinite = || (2, "1e39 does not fit float32".to_owned());
+    assert_eq!(bad("nearly"), [infinite()]);
+    assert_eq!(bad("exactly"), [(0, "0.1 does not fit float32".to_owned()), infinite()]);
 }
 
 /// One bad row each: the request, the columns, and the row, column and reason that are reported.

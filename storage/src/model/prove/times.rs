@@ -9,7 +9,7 @@ use super::columns::Given;
 use crate::error::Result;
 use crate::model::catalog::Table;
 use crate::model::duration::{print_duration, time_text};
-use crate::model::micros::{Rounding, Times, to_micros};
+use crate::model::micros::{Rounding, Times, text_micros, to_micros};
 use crate::time::Micros;
 
 /// The earliest event time and ingest time: the year 1.
@@ -72,9 +72,17 @@ fn checked(
     }
     if let Some(misfits) = &misfits {
         let nanoseconds = matches!(given.array.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _));
+        let is_text = !given.array.data_type().is_temporal();
         bad.add(given.name, misfits.set_indices(), |row| {
             let text = arrow_cast::display::array_value_to_string(given.array, row).unwrap_or_default();
-            if nanoseconds { format!("{text} {inexact}") } else { "is outside the years 1 to 9999".to_owned() }
+            match is_text {
+                true if text_micros(&text, Rounding::Down).is_none() => {
+                    let text: String = text.chars().take(60).collect();
+                    format!("`{text}` is no time; write ISO 8601, such as 2026-01-31T12:00:00Z")
+                }
+                _ if nanoseconds || is_text => format!("{text} {inexact}"),
+                _ => "is outside the years 1 to 9999".to_owned(),
+            }
         });
     }
     let inside = |time: i64| (EVENT_TIME_MIN..=EVENT_TIME_MAX).contains(&time);

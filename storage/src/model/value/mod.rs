@@ -19,7 +19,7 @@ mod print;
 
 pub(crate) use super::duration::time_text;
 pub use super::duration::{parse_duration, parse_time, parse_time_text, print_duration, print_time};
-pub use parse::from_json;
+pub use parse::{from_json, time_number};
 pub use print::to_json;
 
 /// The one-row array of `data_type` that holds `value`.

@@ -16,12 +16,12 @@ use arrow_buffer::{NullBuffer, OffsetBuffer, i256};
 use arrow_schema::{DataType, FieldRef, TimeUnit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{NaiveDate, NaiveTime, Timelike};
+use chrono::NaiveDate;
 use serde_json::Value;
 
 use super::misfit;
 use crate::error::{Error, Result};
-use crate::model::duration::{parse_nanos, parse_span};
+use crate::model::duration::{DAY_NANOS, nanos_of, parse_nanos, parse_span, time_of_day};
 use crate::model::types::{as_declared, map_fields, stored_type};
 
 /// The array of `data_type` that holds `values`, a null for each JSON null.
@@ -44,13 +44,15 @@ pub fn from_json(values: &[&Value], data_type: &DataType) -> Result<ArrayRef> {
         DataType::Decimal256(precision, scale) => primitive::<Decimal256Type>(values, data_type, |value| {
             i256::from_string(&unscaled(value, *precision, *scale)?)
         }),
-        DataType::Date32 => primitive::<Date32Type>(values, data_type, |value| days(value)?.try_into().ok()),
-        DataType::Date64 => primitive::<Date64Type>(values, data_type, |value| days(value)?.checked_mul(86_400_000)),
-        DataType::Time32(unit) => primitive::<Time32SecondType>(values, data_type, |value| {
-            in_unit(time_of_day(value)?, *unit)?.try_into().ok()
+        DataType::Date32 => {
+            primitive::<Date32Type>(values, data_type, |value| time_number(value.as_str()?, data_type)?.try_into().ok())
+        }
+        DataType::Date64 => primitive::<Date64Type>(values, data_type, |value| time_number(value.as_str()?, data_type)),
+        DataType::Time32(_) => primitive::<Time32SecondType>(values, data_type, |value| {
+            time_number(value.as_str()?, data_type)?.try_into().ok()
         }),
-        DataType::Time64(unit) => {
-            primitive::<Time64MicrosecondType>(values, data_type, |value| in_unit(time_of_day(value)?, *unit))
+        DataType::Time64(_) => {
+            primitive::<Time64MicrosecondType>(values, data_type, |value| time_number(value.as_str()?, data_type))
         }
         DataType::Timestamp(unit, _) => {
             primitive::<TimestampMicrosecondType>(values, data_type, |value| in_unit(parse_nanos(value).ok()?, *unit))
@@ -184,14 +186,15 @@ fn unscaled(value: &Value, precision: u8, scale: i8) -> Option<String> {
     Some(if significant.is_empty() { "0".to_owned() } else { format!("{sign}{significant}") })
 }
 
-fn days(value: &Value) -> Option<i64> {
-    let date: NaiveDate = value.as_str()?.parse().ok()?;
-    Some(date.signed_duration_since(NaiveDate::default()).num_days())
-}
-
-fn time_of_day(value: &Value) -> Option<i128> {
-    let time: NaiveTime = value.as_str()?.parse().ok()?;
-    Some(i128::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i128::from(time.nanosecond()))
+/// The number of `data_type`, a type of dates, times of day or timestamps, that `text` spells exactly in ISO 8601.
+pub fn time_number(text: &str, data_type: &DataType) -> Option<i64> {
+    match data_type {
+        DataType::Date32 => days(text),
+        DataType::Date64 => days(text)?.checked_mul(86_400_000),
+        DataType::Time32(unit) | DataType::Time64(unit) => in_unit(time_of_day(text)?, *unit),
+        DataType::Timestamp(unit, _) => in_unit(nanos_of(text)?, *unit),
+        _ => None,
+    }
 }
 
 fn span(value: &Value) -> Option<i128> {
@@ -199,6 +202,14 @@ fn span(value: &Value) -> Option<i128> {
         Value::String(text) => parse_span(text),
         Value::Object(_) => parse_nanos(value).ok(),
         _ => None,
+    }
+}
+
+/// The days since 1970 of a date, of any year, or of the midnight that `text` spells.
+fn days(text: &str) -> Option<i64> {
+    match text.parse::<NaiveDate>() {
+        Ok(date) => Some(date.signed_duration_since(NaiveDate::default()).num_days()),
+        Err(_) => in_units(nanos_of(text)?, DAY_NANOS),
     }
 }
 
@@ -210,6 +221,11 @@ fn in_unit(nanos: i128, unit: TimeUnit) -> Option<i64> {
         TimeUnit::Microsecond => 1_000,
         TimeUnit::Nanosecond => 1,
     };
+    in_units(nanos, size)
+}
+
+/// Nanoseconds in units of `size`, if they are whole.
+fn in_units(nanos: i128, size: i128) -> Option<i64> {
     if nanos % size == 0 { i64::try_from(nanos / size).ok() } else { None }
 }
 

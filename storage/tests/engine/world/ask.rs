@@ -156,6 +156,8 @@ impl World {
             clock: ask.clock,
             status: true,
             event_times: true,
+            keep_null_keys: false,
+            max_age: None,
         };
         Some(Request { point, rows })
     }
