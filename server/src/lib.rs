@@ -10,6 +10,7 @@ pub mod connection;
 pub mod delivery;
 pub mod demo;
 pub mod framing;
+mod guard;
 pub mod listener;
 pub mod logging;
 pub mod metrics;

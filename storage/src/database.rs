@@ -17,15 +17,15 @@ use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, c
 use crate::compaction;
 use crate::config::Options;
 use crate::engine::Engine;
-use crate::erase::ErasePrefixes;
+use crate::erase::{BLOCKED, ErasePrefixes};
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
 use crate::model::batch::WriteBatch;
 use crate::model::cast::key_values;
 use crate::model::catalog::Catalog;
 use crate::model::declare::Change;
-use crate::model::key;
-use crate::model::prove::{Proven, WriteRequest, prove};
+use crate::model::key::{self, Keys};
+use crate::model::prove::{Proven, Unwanted, WriteRequest, prove, prove_without};
 use crate::position::Position;
 use crate::purge::purge;
 use crate::read::plan::entity_of;
@@ -120,9 +120,18 @@ impl Database {
         Ok(after)
     }
 
-    /// Proves `batch` against `catalog`.
+    /// Proves `batch` against `catalog`. Where bad rows are reported, those of blocked entities are.
     pub fn prove(&self, catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch) -> Result<Proven> {
-        prove(catalog, request, batch, self.engine().clock.now())
+        let now = self.engine().clock.now();
+        let table = catalog.table(&request.table).ok().and_then(|table| self.engine().table(table.id));
+        let erasures = table.filter(|_| request.report_bad_rows).map(|table| table.entity.erasures.load_full());
+        match erasures.filter(|erasures| erasures.block()) {
+            None => prove(catalog, request, batch, now),
+            Some(erasures) => {
+                let places = |keys: &Keys| erasures.blocked_rows(keys).collect();
+                prove_without(catalog, request, batch, now, Some(Unwanted { places: &places, reason: BLOCKED }))
+            }
+        }
     }
 
     /// Refuses a batch with rows of entities that take no more. The log does so too, but whole batches only.

@@ -8,23 +8,26 @@ mod runtime;
 mod serve;
 mod show;
 
+use std::process::ExitCode;
+
 use clap::{ArgMatches, Command};
 
 use crate::demo;
 use runtime::block_on;
 
 /// Parses the arguments of the process and does what they say.
-pub fn run() -> Result<(), String> {
+pub fn run() -> Result<ExitCode, String> {
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("serve", matches)) => serve::run(matches),
-        Some(("demo", matches)) => run_demo(matches),
-        Some(("import", matches)) => block_on(import::run(matches))?,
-        Some(("export", matches)) => block_on(export::run(matches))?,
-        Some((name @ ("verify" | "repair"), matches)) => mend::run(name, matches),
-        Some((name, matches)) => block_on(remote::run(name, matches))?,
+        Some(("serve", matches)) => serve::run(matches)?,
+        Some(("demo", matches)) => run_demo(matches)?,
+        Some(("import", matches)) => return block_on(import::run(matches))?,
+        Some(("export", matches)) => block_on(export::run(matches))??,
+        Some((name @ ("verify" | "repair"), matches)) => mend::run(name, matches)?,
+        Some((name, matches)) => block_on(remote::run(name, matches))??,
         None => unreachable!("clap asks for a subcommand"),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The whole command line.

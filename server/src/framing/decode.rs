@@ -5,7 +5,6 @@
 //! only misaligned ones are copied.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -19,6 +18,7 @@ use tonic::Status;
 use super::plain::Plain;
 use super::{check, expansion};
 use crate::config::Limits;
+use crate::guard::{CONTRADICTS, caught};
 use crate::refusal::{exhausted, invalid};
 
 /// What a message held.
@@ -127,8 +127,7 @@ fn misread(error: ArrowError) -> Status {
 /// Runs `decode`, turning a panic of the IPC reader into a bad request.
 fn guarded<T>(decode: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
     // A message changes the state once it is read whole, if at all.
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(invalid("the Arrow data contradicts its own header and cannot be read")))
+    caught(decode).unwrap_or_else(|| Err(invalid(CONTRADICTS)))
 }
 
 /// The error of a message above the limit; the transport words it by itself and with another code.

@@ -80,7 +80,7 @@ pub(super) fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanReques
 }
 
 /// A write stream as the engine asks for it.
-pub(super) fn write_request(put: &wire::Put) -> WriteRequest {
+pub(crate) fn write_request(put: &wire::Put) -> WriteRequest {
     WriteRequest {
         table: put.table.clone(),
         verb: match &put.verb {

@@ -16,7 +16,7 @@ mod acknowledge;
 mod actions;
 mod answers;
 mod chunks;
-mod convert;
+pub(crate) mod convert;
 mod decoding;
 mod exchange;
 mod get;

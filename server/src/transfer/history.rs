@@ -18,7 +18,7 @@ use firn_client::wire::{Put, Verb};
 
 use super::shape::{Shape, time};
 use super::source::Source;
-use super::stage::{Mapping, Stager, Unread, is_history_export};
+use super::stage::{Mapping, ORIGIN, Stager, Unread, is_history_export, unpack};
 use super::{Piece, Result};
 
 /// A batch of more bytes is sent in pieces; a server takes messages of 64 MiB unless told otherwise.
@@ -62,26 +62,29 @@ impl Reading {
     /// The columns of the files that are not used.
     pub(crate) fn unused(&self) -> Result<Vec<String>> {
         let mut unused = Vec::new();
-        for source in &self.sources {
-            unused.extend(self.stager(source)?.unused);
+        for file in 0..self.sources.len() {
+            unused.extend(self.stager(file)?.unused);
         }
         unused.sort();
         unused.dedup();
         Ok(unused)
     }
 
-    fn stager(&self, source: &Source) -> Result<Stager> {
+    /// How the `file`-th file is staged.
+    fn stager(&self, file: usize) -> Result<Stager> {
+        let source = &self.sources[file];
         let schema = source.open(1, None)?.schema;
-        Stager::new(&self.shape, &self.mapping, &schema, source.format).map_err(|error| source.failed(&error))
+        let stager = Stager::new(&self.shape, &self.mapping, &schema, source.format, file);
+        stager.map_err(|error| source.failed(&error))
     }
 
     /// Calls `each` with every staged batch, until it says false.
     fn each_batch(&self, each: &mut dyn FnMut(RecordBatch, Vec<Unread>) -> Result<bool>) -> Result<()> {
-        for source in &self.sources {
-            let stager = self.stager(source)?;
-            for batch in source.open(self.batch_rows, None)? {
-                let batch = batch.map_err(|error| source.failed(&error))?;
-                let (staged, unread) = stager.stage(&batch).map_err(|error| source.failed(&error))?;
+        for (file, source) in self.sources.iter().enumerate() {
+            let stager = self.stager(file)?;
+            for given in source.open(self.batch_rows, None)? {
+                let given = given.map_err(|error| source.failed(&error))?;
+                let (staged, unread) = stager.stage(&given).map_err(|error| source.failed(&error))?;
                 if !each(staged, unread)? {
                     return Ok(());
                 }
@@ -103,8 +106,8 @@ impl Reading {
         let step = rows.div_ceil(parts).clamp(1, self.batch_rows);
         let mut start = 0;
         loop {
-            let batch = batch.slice(start, step.min(rows - start));
-            if !emit((Piece { put: put.clone(), batch }, std::mem::take(&mut unread))) {
+            let (batch, origins) = unpack(&batch.slice(start, step.min(rows - start)));
+            if !emit((Piece { put: put.clone(), batch, origins }, std::mem::take(&mut unread))) {
                 return false;
             }
             start += step;
@@ -134,12 +137,12 @@ impl Reading {
     fn is_sorted(&self) -> Result<bool> {
         let column = self.mapping.source("ingest_time");
         let mut last = i64::MIN;
-        for source in &self.sources {
+        for (file, source) in self.sources.iter().enumerate() {
             // Which column is missing is said better by the stager.
-            self.stager(source)?;
-            for batch in source.open(self.batch_rows, Some(column))? {
-                let batch = batch.map_err(|error| source.failed(&error))?;
-                let times = micros(batch.column(0)).map_err(|error| source.failed(&error))?;
+            self.stager(file)?;
+            for given in source.open(self.batch_rows, Some(column))? {
+                let given = given.map_err(|error| source.failed(&error))?;
+                let times = micros(given.batch.column(0)).map_err(|error| source.failed(&error))?;
                 for at in times.as_primitive::<TimestampMicrosecondType>().iter().flatten() {
                     if at < last {
                         return Ok(false);
@@ -234,8 +237,7 @@ impl Deed {
     fn put(&self, put: &Put, shape: &Shape, batch: &RecordBatch) -> Result<(Put, Vec<usize>)> {
         let mut put = Put { ingest_time: Some("ingest_time".to_owned()), ..put.clone() };
         let mut names: Vec<&str> = shape.keys.iter().map(|column| column.name.as_str()).collect();
-        names.push(&shape.event_time.name);
-        names.push("ingest_time");
+        names.extend([shape.event_time.name.as_str(), "ingest_time", ORIGIN]);
         if *self != Self::Delete {
             names.extend(shape.row_id.iter().map(|column| column.name.as_str()));
         }

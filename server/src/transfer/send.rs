@@ -5,15 +5,18 @@
 
 use std::collections::VecDeque;
 
-use arrow_array::RecordBatch;
+use arrow_array::BooleanArray;
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::SchemaRef;
+use arrow_select::filter::filter_record_batch;
+use firn_client::wire;
 use firn_client::wire::{ProducerStep, Put};
 use firn_client::{Client, Error, Kind, Writer, Written};
+use firn_storage::model::prove::BadRow;
 use indicatif::ProgressBar;
 
 use super::bad_rows::BadRowsFile;
-use super::history::Staged;
-use super::stage::Unread;
+use super::check::{Checked, by_row};
 use super::{Piece, Result};
 
 /// What became of an import.
@@ -21,9 +24,9 @@ use super::{Piece, Result};
 pub(crate) struct Summary {
     /// Rows applied now.
     pub(crate) rows: u64,
-    /// Rows refused now.
+    /// Rows that the server refused now.
     pub(crate) bad_rows: u64,
-    /// Rows refused now that the server did not list.
+    /// Rows that the server refused now and did not list.
     pub(crate) unlisted: u64,
     /// Rows that an earlier attempt had sent.
     pub(crate) before: u64,
@@ -55,8 +58,8 @@ struct Stream {
 /// What of a stream is acknowledged and written down.
 #[derive(Debug, Default)]
 struct Noted {
-    /// Batches that are not acknowledged.
-    sent: VecDeque<RecordBatch>,
+    /// Pieces that are not acknowledged.
+    sent: VecDeque<Piece>,
     /// How many are.
     batches: u64,
     rows: u64,
@@ -65,28 +68,30 @@ struct Noted {
 }
 
 impl<'a> Upload<'a> {
-    /// An import that goes on after piece `applied` and reports to `bar`; bad rows go to the file, or end it if there is
-    /// none.
+    /// An import that goes on after piece `applied` and reports to `bar`. Rows that the server refuses go to the file, or end
+    /// the import if there is none.
     pub(crate) fn new(client: &'a Client, applied: u64, bad_rows: Option<BadRowsFile>, bar: ProgressBar) -> Self {
         Self { client, bad_rows, bar, last: 0, applied, stream: None, summary: Summary::default() }
     }
 
-    /// Sends the next piece.
-    pub(crate) async fn send(&mut self, (piece, unread): Staged) -> Result<()> {
+    /// Sends the rows of the next piece that `checked` found good.
+    pub(crate) async fn send(&mut self, piece: Piece, checked: &Checked) -> Result<()> {
         self.last += 1;
         if self.last <= self.applied {
             self.skip(&piece);
             return Ok(());
         }
-        self.refuse_unread(&unread)?;
-        self.note_unread(&unread)?;
+        let piece = match checked.good.get(&self.last) {
+            Some(good) => good_rows(&piece, good)?,
+            None => piece,
+        };
         if self.stream.as_ref().is_some_and(|stream| stream.put != piece.put || stream.schema != piece.batch.schema()) {
             self.end_stream().await?;
         }
         let step = ProducerStep { producer_seq: self.last, previous: (self.last > 1).then(|| self.last - 1) };
         let stream = self.stream.get_or_insert_with(|| Stream::open(self.client, &piece));
         let sent = stream.writer.send_step(&piece.batch, step).await;
-        stream.noted.sent.push_back(piece.batch);
+        stream.noted.sent.push_back(piece);
         if sent.is_err() {
             // The end of the stream says why.
             return self.end_stream().await;
@@ -114,25 +119,6 @@ impl<'a> Upload<'a> {
         let (written, end) = stream.writer.finish().await;
         noted.note(&written, self.bad_rows.as_mut(), &mut self.summary, &self.bar)?;
         end.map_err(|error| self.stopped(&error))
-    }
-
-    /// Ends the import before a batch of which rows do not read, if there is no file for them.
-    fn refuse_unread(&self, unread: &[Unread]) -> Result<()> {
-        match (unread.first(), &self.bad_rows) {
-            (Some(first), None) => Err(format!(
-                "{} rows do not read, the first for its column {}: {}; mend them, or give --bad-rows FILE to import the \
-                 others",
-                unread.len(),
-                first.column,
-                first.reason
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn note_unread(&mut self, unread: &[Unread]) -> Result<()> {
-        self.summary.bad_rows += unread.len() as u64;
-        self.bad_rows.as_mut().map_or(Ok(()), |file| file.unread(unread))
     }
 
     fn stopped(&self, error: &Error) -> String {
@@ -165,14 +151,19 @@ impl Noted {
     ) -> Result<()> {
         if let Some(file) = file {
             let news = &written.bad_rows[self.bad_rows..];
-            for (place, batch) in (self.batches..).zip(&self.sent) {
-                let of_batch: Vec<_> = news.iter().filter(|bad| bad.batch == place).collect();
-                file.refused(batch, &of_batch)?;
+            for (place, piece) in (self.batches..).zip(&self.sent) {
+                let of_piece: Vec<BadRow> = news.iter().filter(|bad| bad.batch == place).map(as_proven).collect();
+                for (row, bad) in by_row(&of_piece) {
+                    file.refused(piece, row, &bad, BadRowsFile::BY_SERVER)?;
+                }
+            }
+            if !news.is_empty() {
+                file.sync()?;
             }
         }
         let mut sent = 0;
         for _ in self.batches..written.batches {
-            sent += self.sent.pop_front().map_or(0, |batch| batch.num_rows() as u64);
+            sent += self.sent.pop_front().map_or(0, |piece| piece.batch.num_rows() as u64);
         }
         let applied = written.rows - self.rows;
         let listed = (written.bad_rows.len() - self.bad_rows) as u64;
@@ -184,4 +175,16 @@ impl Noted {
         (self.bad_rows, self.bad_row_count) = (written.bad_rows.len(), written.bad_row_count);
         Ok(())
     }
+}
+
+/// The rows of `piece` that are `good`.
+fn good_rows(piece: &Piece, good: &BooleanBuffer) -> Result<Piece> {
+    let batch =
+        filter_record_batch(&piece.batch, &BooleanArray::from(good.clone())).map_err(|error| error.to_string())?;
+    let origins = good.set_indices().map(|row| piece.origins[row]).collect();
+    Ok(Piece { put: piece.put.clone(), batch, origins })
+}
+
+fn as_proven(bad: &wire::BadRow) -> BadRow {
+    BadRow { row: bad.row as u32, column: bad.column.clone(), reason: bad.reason.clone() }
 }

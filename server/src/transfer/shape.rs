@@ -1,7 +1,11 @@
 //! The columns that a table takes, as the server declares them.
 
+use std::sync::Arc;
+
 use arrow_schema::DataType;
 use firn_client::Client;
+use firn_storage::model::catalog::Catalog;
+use firn_storage::model::declare::Change;
 use firn_storage::model::types::parse_type;
 use serde_json::Value;
 
@@ -31,6 +35,8 @@ pub(crate) struct Shape {
     pub(crate) features: Vec<Column>,
     /// Whether history can no longer be loaded.
     pub(crate) sealed: bool,
+    /// The table and its entity, for proving rows.
+    pub(crate) catalog: Arc<Catalog>,
 }
 
 impl Shape {
@@ -50,6 +56,7 @@ impl Shape {
             row_id: columns(&declared["row_id"])?,
             features: columns(&declared["features"])?,
             sealed: declared["sealed"].as_bool().unwrap_or_default(),
+            catalog: Arc::new(catalog(entity, &declared)?),
         })
     }
 
@@ -63,6 +70,22 @@ impl Shape {
 /// The type of times.
 pub(crate) fn time() -> DataType {
     DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The schema of one table, declared again from its description.
+fn catalog(entity: Option<&Value>, table: &Value) -> Result<Catalog> {
+    let mut table = table.clone();
+    for told in ["schema_version", "sealed"] {
+        table.as_object_mut().map(|fields| fields.remove(told));
+    }
+    let entity = entity.ok_or("the server describes a table without its entity")?;
+    let mut catalog = Catalog::default();
+    for (action, body) in [("create_entity", entity), ("create_table", &table)] {
+        let change = Change::parse(action, body).and_then(|change| change.apply(&catalog));
+        let next = change.map_err(|error| error.at("the server's description of the table").to_string())?;
+        catalog = next.unwrap_or(catalog);
+    }
+    Ok(catalog)
 }
 
 fn columns(declared: &Value) -> Result<Vec<Column>> {

@@ -10,10 +10,12 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::{can_cast_types, cast};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use firn_storage::model::types::print_type;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::text::is_readable;
 use super::{Format, Result};
 
 /// A file that is being written.
@@ -94,13 +96,14 @@ fn without_dictionary(field: &Arc<Field>) -> Field {
 /// The columns as CSV has them: without dictionaries, a list of names as text.
 fn csv_schema(schema: &Schema) -> Result<SchemaRef> {
     let field = |field: &Arc<Field>| {
-        let data_type = match field.name().as_str() {
-            "features" => DataType::Utf8,
-            _ => without_dictionary(field).data_type().clone(),
+        let data_type = match without_dictionary(field).data_type() {
+            _ if field.name() == "features" => DataType::Utf8,
+            // The offset of a zone has seconds before 1911, which no text of CSV has.
+            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
+            other => other.clone(),
         };
-        let binary = matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_));
-        if binary || data_type.is_nested() || !can_cast_types(&DataType::Utf8, &data_type) {
-            let (name, declared) = (field.name(), field.data_type());
+        if !is_readable(&data_type) || !can_cast_types(&DataType::Utf8, &data_type) {
+            let (name, declared) = (field.name(), print_type(field.data_type()));
             return Err(format!("column {name}: values of {declared} do not go into CSV; use Parquet or Arrow"));
         }
         Ok(Field::new(field.name(), data_type, true))

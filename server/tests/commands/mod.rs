@@ -129,6 +129,13 @@ impl Place {
         text(&output.stdout)
     }
 
+    /// The same, of an import that loads all rows but those that it sets aside.
+    fn partly(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
     /// The same, which must fail; what it said.
     fn refused(&self, arguments: &[&str]) -> String {
         let output = self.ask(arguments);

@@ -71,17 +71,19 @@ fn an_export_of_history_is_imported_as_the_same_table() {
     }
 }
 
+const BAD_HEADER: &str = "bad_file,bad_row,bad_by,bad_column,bad_reason,user_id,happened,event,clicks,score,note\n";
+
 #[test]
-fn an_import_that_stopped_goes_on_and_doubles_nothing() {
+fn what_cannot_be_stored_is_told_before_anything_is_sent_and_all_others_are_loaded() {
     let place = Place::serving(&[]);
     place.declare(&["events"]);
-    let mut text = lines(1000, 11);
-    // One row that does not read, one that the server refuses, and a batch of which it refuses all.
-    text = text.replacen(",e350,1050,", ",e350,many,", 1);
+    // One row that does not read, a line of another length, and many that the server would refuse.
+    let text = lines(1000, 11).replacen(",e350,1050,", ",e350,many,", 1);
     let far: Vec<String> = text
         .lines()
         .enumerate()
         .map(|(line, text)| match line {
+            450 => format!("{text},and,more"),
             451 | 601..=700 => text.replace("2024-03", "2999-03"),
             _ => text.to_owned(),
         })
@@ -89,45 +91,147 @@ fn an_import_that_stopped_goes_on_and_doubles_nothing() {
     let file = place.file("rows.csv", &(far.join("\n") + "\n"));
     let import = [&["import", "events", &file, "--batch-rows", "100"], &MAPPED[..]].concat();
     let stopped = place.refused(&import);
-    assert!(stopped.contains("\"many\" is no Int64") && stopped.contains("--bad-rows"), "{stopped}");
-    assert_eq!(place.history("events").len(), 300, "whole batches before the bad one were applied");
+    for words in [
+        "103 rows cannot be stored, so nothing was imported",
+        "rows.csv, line 352: column clicks: \"many\" is no int64",
+        "rows.csv, line 451: the line has 9 fields, the header has 7",
+        "rows.csv, line 452: column happened: the event time 2999-",
+        ", and 100 more like it",
+        "--bad-rows",
+    ] {
+        assert!(stopped.contains(words), "{words}: {stopped}");
+    }
+    assert_eq!(place.history("events").len(), 0, "what is mended has changed nothing");
     let bad = place.name("bad.csv");
     let with_file = [&import[..], &["--bad-rows", &bad]].concat();
-    let said = place.done(&with_file);
-    assert!(
-        said.contains("598 rows") && said.contains("300 had been sent before") && said.contains("102 refused"),
-        "{said}"
-    );
+    let said = place.partly(&with_file);
+    assert!(said.contains("897 rows") && said.contains("103 refused") && said.contains("that stays"), "{said}");
     let rows = place.history("events");
-    assert_eq!(rows.len(), 898);
+    assert_eq!(rows.len(), 897);
     let refused = std::fs::read_to_string(&bad).unwrap();
-    assert!(refused.starts_with("bad_column,bad_reason,user_id,happened,event,clicks,score,note\n"), "{refused}");
-    assert_eq!(refused.lines().count(), 103, "{refused}");
-    assert!(refused.contains("\"\"many\"\" is no Int64") && refused.contains(",many,350.5,"), "{refused}");
-    // Again: everything is there already.
-    let said = place.done(&with_file);
+    assert!(refused.starts_with(BAD_HEADER), "{refused}");
+    assert_eq!(refused.lines().count(), 104, "{refused}");
+    assert!(refused.contains(&format!("{file},352,check,clicks,\"\"\"many\"\" is no int64\",")), "{refused}");
+    // Again: everything is there already, and the file is the same.
+    let said = place.partly(&with_file);
     assert!(said.contains("events: 0 rows") && said.contains("had been sent before"), "{said}");
-    assert_eq!(place.history("events"), rows);
-    // The refused rows, mended, go in as they are.
-    let mended = place.file("mended.csv", &refused.replace("2999-03", "2024-04").replace(",many,", ",1050,"));
-    let said = place.done(&["import", "events", &mended]);
-    assert!(said.contains("102 rows") && said.contains("passed over: bad_column, bad_reason"), "{said}");
-    assert_eq!(place.history("events").len(), 1000);
+    assert!(place.history("events") == rows);
+    assert_eq!(std::fs::read_to_string(&bad).unwrap().lines().count(), 104);
+    // The refused rows, mended, go in as they are; the file of another import's rows stays.
+    let mended = refused.replace("2999-03", "2024-04").replace(",many,", ",1050,").replace(",1350,", ",x,");
+    let mended = place.file("mended.csv", &mended);
+    let said = place.partly(&["import", "events", &mended, "--bad-rows", &bad]);
+    assert!(said.contains("102 rows") && said.contains("1 refused") && said.contains("passed over: bad_by"), "{said}");
+    assert_eq!(place.history("events").len(), 999);
+    assert_eq!(std::fs::read_to_string(&bad).unwrap().lines().count(), 105, "one is of the mended file");
+    let other = place.file("other.csv", "a,b\n1,2\n");
+    let wrong = place.refused(&[&import[..], &["--bad-rows", &other]].concat());
+    assert!(wrong.contains("name another file"), "{wrong}");
 }
 
-/// The very first batch went out without the row that did not read, and nobody heard of it again.
+/// An acknowledgement lists a thousand rows, and those that nobody has read yet are merged.
 #[test]
-fn a_batch_with_a_row_that_does_not_read_is_not_sent_before_somebody_agrees() {
+fn every_refused_row_is_in_the_file_however_many_there_are() {
     let place = Place::serving(&[]);
     place.declare(&["events"]);
-    let file = place
-        .file("rows.csv", "user_id,happened,event,clicks\n1,2024-01-01T00:00:00Z,e,many\n2,2024-01-01T00:00:00Z,e,2\n");
-    assert!(place.refused(&["import", "events", &file]).contains("\"many\" is no Int64"));
-    assert_eq!(place.history("events").len(), 0);
+    let mut text = "user_id,happened,event\n".to_owned();
+    for row in 0..20_000 {
+        let user = if row % 2 == 0 { String::new() } else { row.to_string() };
+        writeln!(text, "{user},2024-01-01T00:00:00Z,e{row}").unwrap();
+    }
+    let (file, bad) = (place.file("rows.csv", &text), place.name("bad.csv"));
+    let said = place.partly(&["import", "events", &file, "--bad-rows", &bad, "--batch-rows", "50"]);
+    assert!(said.contains("events: 10,000 rows") && said.contains("10,000 refused"), "{said}");
+    assert!(said.contains("column user_id: a key is never null, and 9999 more like it"), "{said}");
+    assert_eq!(std::fs::read_to_string(&bad).unwrap().lines().count(), 10_001);
+}
+
+#[test]
+fn an_import_that_the_server_stopped_goes_on_and_doubles_nothing() {
+    let place = Place::serving(&[]);
+    place.declare(&["events"]);
+    let client = place.client();
+    let erase = json!({"entity": "user", "entities": {"user_id": [99]}, "block": true});
+    place.runtime.block_on(client.action("erase", &erase)).unwrap();
+    let text = lines(1000, 11).replacen("\n9,2024-03-15T14:00:00Z,", "\n99,2024-03-15T14:00:00Z,", 1);
+    assert!(text.contains("\n99,"), "one row is of a blocked user");
+    let file = place.file("rows.csv", &text);
+    let import = [&["import", "events", &file, "--batch-rows", "100"], &MAPPED[..]].concat();
+    let stopped = place.refused(&import);
+    assert!(
+        stopped.contains("was erased with \"block\":true") && stopped.contains("go on where it stopped"),
+        "{stopped}"
+    );
+    let before = place.history("events").len();
+    assert!(
+        before > 0 && before < 1000 && before.is_multiple_of(100),
+        "whole batches before it were applied: {before}"
+    );
     let bad = place.name("bad.csv");
-    let said = place.done(&["import", "events", &file, "--bad-rows", &bad]);
-    assert!(said.contains("1 rows") && said.contains("1 refused"), "{said}");
-    assert_eq!(std::fs::read_to_string(bad).unwrap().lines().count(), 2);
+    let with_file = [&import[..], &["--bad-rows", &bad]].concat();
+    let said = place.partly(&with_file);
+    let words = format!("{before} had been sent before, 1 refused");
+    assert!(said.contains(&format!("events: {} rows", 999 - before)) && said.contains(&words), "{said}");
+    assert_eq!(place.history("events").len(), 999);
+    let refused = std::fs::read_to_string(&bad).unwrap();
+    assert!(refused.lines().count() == 2 && refused.contains(",server,user_id,"), "{refused}");
+    // Nobody tells of that row again, so it must stay in the file.
+    place.done(&with_file);
+    assert_eq!((place.history("events").len(), std::fs::read_to_string(&bad).unwrap()), (999, refused));
+}
+
+#[test]
+fn csv_is_what_it_says_or_an_error_with_its_line() {
+    let place = Place::serving(&[]);
+    place.declare(&["events", "columns", "packed"]);
+    let header = "user_id,happened,event,note\n";
+    let row = |number: usize, note: &str| format!("{number},2024-01-01T00:00:00Z,e{number},{note}\n");
+    let many: String = (1..=3000).map(|number| row(number, if number == 2000 { "\"24 inch" } else { "a" })).collect();
+    let open = place.refused(&["import", "events", &place.file("open.csv", &(header.to_owned() + &many))]);
+    assert!(open.contains("open.csv: line 2001: the quote that opens there is never closed"), "{open}");
+    let twice = place.file("twice.csv", "user_id,happened,event,note,note\n1,2024-01-01T00:00:00Z,e,a,b\n");
+    let twice = place.refused(&["import", "events", &twice]);
+    assert!(twice.contains("two columns are called \"note\""), "{twice}");
+    let binary = place.path("binary.csv");
+    std::fs::write(&binary, [header.as_bytes(), b"1,2024-01-01T00:00:00Z,e,\xff\n"].concat()).unwrap();
+    let binary = place.refused(&["import", "events", binary.to_str().unwrap()]);
+    assert!(binary.contains("line 2: the line is not UTF-8"), "{binary}");
+    assert_eq!(place.history("events").len(), 0);
+    // Quotes, line ends and what stands inside of them.
+    let quoted = "1,2024-01-01T00:00:00Z,e1,\"a \"\"b\"\",\nc\"\r\n2,2024-01-01T00:00:00Z,e2,24\" x\r\n\n";
+    place.done(&["import", "events", &place.file("quoted.csv", &(header.replace('\n', "\r\n") + quoted))]);
+    let rows = place.history("events");
+    assert!(rows.len() == 2 && rows[0].contains("note=a \"b\",\nc") && rows[1].contains("note=24\" x"), "{rows:?}");
+    // Without a header, with a value for all rows, with whole numbers as times.
+    let bare = place.file("bare.csv", "1,1704067200,7\n2,1704067200,8.0\n");
+    let flags = ["--columns", "user_id,happened,clicks", "--set", "event=x", "--time-unit", "s"];
+    place.done(&[&["import", "columns", &bare], &flags[..]].concat());
+    let rows = place.history("columns");
+    assert!(
+        rows[0].contains("event=x") && rows[0].contains("2024-01-01T00:00:00") && rows[1].contains("clicks=8"),
+        "{rows:?}"
+    );
+    let unit = place.refused(&["import", "columns", &bare, "--columns", "user_id,happened,clicks", "--set", "event=x"]);
+    assert!(unit.contains("line 1: column happened: \"1704067200\" is no timestamp[us, UTC]"), "{unit}");
+    let both = place.refused(&[&["import", "columns", &bare], &flags[..], &["--set", "clicks=1"]].concat());
+    assert!(both.contains("the file has a column clicks"), "{both}");
+    // Packed.
+    let plain = header.to_owned() + &row(1, "a") + &row(2, "b");
+    for ending in ["csv.gz", "csv.zst"] {
+        let path = place.name(&format!("rows.{ending}"));
+        let packed = match ending {
+            "csv.gz" => {
+                let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                std::io::Write::write_all(&mut packer, plain.as_bytes()).unwrap();
+                packer.finish().unwrap()
+            }
+            _ => zstd::encode_all(plain.as_bytes(), 3).unwrap(),
+        };
+        std::fs::write(&path, &packed).unwrap();
+        assert!(place.done(&["import", "packed", &path]).contains("packed: 2 rows"));
+        std::fs::write(&path, &packed[..packed.len() - 5]).unwrap();
+        place.refused(&["import", "packed", &path]);
+    }
 }
 
 #[test]

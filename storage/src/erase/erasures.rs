@@ -219,23 +219,33 @@ impl Erasures {
 
     /// Refuses keys of blocked entities.
     pub fn check_blocked(&self, keys: &Keys) -> Result<()> {
-        if self.blocked.is_empty() {
-            return Ok(());
+        match self.blocked_rows(keys).next() {
+            None => Ok(()),
+            Some(row) => Err(Error::precondition(format!("row {row}: {BLOCKED}; leave the row out"))),
         }
-        for row in 0..keys.len() {
-            let bytes = keys.get(row);
-            for (&columns, hashes) in &self.blocked {
+    }
+
+    /// Whether any entity is blocked.
+    pub fn block(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
+    /// The keys of blocked entities, by place.
+    pub fn blocked_rows(&self, keys: &Keys) -> impl Iterator<Item = usize> {
+        let is_blocked = |row: &usize| {
+            let bytes = keys.get(*row);
+            self.blocked.iter().any(|(&columns, hashes)| {
                 let length = key::prefix_length(&self.key, bytes, columns);
-                if hashes.get(self.secret.hash(&bytes[..length])).is_some() {
-                    return Err(Error::precondition(format!(
-                        "row {row}: its entity was erased with \"block\":true and takes no more rows; leave the row out"
-                    )));
-                }
-            }
-        }
-        Ok(())
+                hashes.get(self.secret.hash(&bytes[..length])).is_some()
+            })
+        };
+        let rows = if self.block() { keys.len() } else { 0 };
+        (0..rows).filter(is_blocked)
     }
 }
+
+/// Why a row of a blocked entity is refused.
+pub const BLOCKED: &str = "its entity was erased with \"block\":true and takes no more rows";
 
 /// [`Erased`], shared by all that adding it may have to be tried with.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use crate::model::catalog::Entity;
 use crate::model::key;
 use crate::time::Sequence;
 
-pub use erasures::{Erasures, ErasuresEntry, Receipt};
+pub use erasures::{BLOCKED, Erasures, ErasuresEntry, Receipt};
 pub(crate) use file::block_list;
 pub use file::file_name;
 pub use prefixes::ErasePrefixes;

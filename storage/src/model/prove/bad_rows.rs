@@ -29,13 +29,14 @@ pub(super) struct BadRows {
     /// The columns in which rows are bad, in the order in which they were found, and the rows of each.
     columns: Vec<(String, BooleanBufferBuilder)>,
     listed: Vec<BadRow>,
+    listed_max: usize,
     count: u64,
 }
 
 impl BadRows {
-    /// No row of `rows` is bad.
-    pub(super) fn new(rows: usize) -> Self {
-        Self { rows, columns: Vec::new(), listed: Vec::new(), count: 0 }
+    /// No row of `rows` is bad; of those that will be, at most `listed_max` are listed.
+    pub(super) fn new(rows: usize, listed_max: usize) -> Self {
+        Self { rows, columns: Vec::new(), listed: Vec::new(), listed_max, count: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,7 +75,7 @@ impl BadRows {
             marks.set_bit(row, true);
             self.count += 1;
             // The first rows of every column are kept, so that the first rows of all columns are among them.
-            if listed < BAD_ROWS_REPORTED_MAX {
+            if listed < self.listed_max {
                 listed += 1;
                 self.listed.push(BadRow { row: row as u32, column: column.to_owned(), reason: reason(row) });
             }
@@ -94,7 +95,7 @@ impl BadRows {
     pub(super) fn report(mut self) -> (Vec<BadRow>, u64) {
         // The sort is stable: within a row the columns stay in the order in which they were checked.
         self.listed.sort_by_key(|bad| bad.row);
-        self.listed.truncate(BAD_ROWS_REPORTED_MAX);
+        self.listed.truncate(self.listed_max);
         (self.listed, self.count)
     }
 

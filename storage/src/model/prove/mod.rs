@@ -5,6 +5,8 @@
 //! report, is left out. What the door lets through is never refused later for what is in it; the state of the log
 //! (sealing, producers, order of ingest times across batches) is the committer's to check.
 
+use std::sync::Arc;
+
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, ScalarBuffer};
 use arrow_select::filter::{FilterBuilder, FilterPredicate};
@@ -12,7 +14,7 @@ use arrow_select::filter::{FilterBuilder, FilterPredicate};
 use super::batch::WriteBatch;
 use super::cast::Floats;
 use super::catalog::{Catalog, Entity, Table};
-use super::key::{encode, encode_row_ids};
+use super::key::{Keys, encode, encode_row_ids};
 use crate::column::Column;
 use crate::error::{Error, Result};
 use crate::rows::RowKind;
@@ -43,21 +45,82 @@ pub struct Proven {
 
 /// Proves `batch` against the catalog; `now` is the ingest time that rows without their own would get.
 pub fn prove(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now: Micros) -> Result<Proven> {
-    let table = catalog.table(&request.table)?;
-    let entity = catalog.entity_of(table);
-    let place = |error: Error| error.at(format!("table `{}`", table.name));
-    if u32::try_from(batch.num_rows()).is_err() {
-        return Err(place(Error::exhausted("a batch has at most 2^32 - 1 rows; send smaller batches")));
+    prove_without(catalog, request, batch, now, None)
+}
+
+/// Keys that are not wanted, and why.
+pub struct Unwanted<'a> {
+    /// Their places among some keys.
+    pub places: &'a dyn Fn(&Keys) -> Vec<usize>,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl std::fmt::Debug for Unwanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Unwanted({})", self.reason)
     }
-    let roles = Roles::find(table, entity, request, batch).map_err(place)?;
-    let mut bad = BadRows::new(batch.num_rows());
-    let checked = Checked::new(table, entity, request, &roles, now, &mut bad).map_err(place)?;
+}
+
+/// [`prove`], where rows of `unwanted` keys are bad too.
+pub fn prove_without(
+    catalog: &Catalog,
+    request: &WriteRequest,
+    batch: &RecordBatch,
+    now: Micros,
+    unwanted: Option<Unwanted<'_>>,
+) -> Result<Proven> {
+    let (table, entity) = named(catalog, request)?;
+    let mut bad = BadRows::new(batch.num_rows(), BAD_ROWS_REPORTED_MAX);
+    let checked = check(table, entity, request, batch, now, &mut bad)?;
+    if let Some(unwanted) = unwanted {
+        checked.refuse_keys(entity, &unwanted, &mut bad)?;
+    }
     if !bad.is_empty() && !request.report_bad_rows {
         return Err(bad.refusal(&table.name));
     }
     let batch = checked.finish(table, entity, request, bad.good_rows())?;
     let (bad_rows, bad_row_count) = bad.report();
     Ok(Proven { batch, bad_rows, bad_row_count })
+}
+
+/// Every bad row of a batch, and the rows that are good; `None` if all are.
+#[derive(Debug)]
+pub struct Examined {
+    /// By row, one per row and column.
+    pub bad_rows: Vec<BadRow>,
+    /// The rows that [`prove`] lets through.
+    pub good: Option<BooleanBuffer>,
+}
+
+/// What [`prove`] would find wrong with `batch`, all of it: for whoever can take a report of any length.
+pub fn examine(catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch, now: Micros) -> Result<Examined> {
+    let (table, entity) = named(catalog, request)?;
+    let mut bad = BadRows::new(batch.num_rows(), usize::MAX);
+    check(table, entity, request, batch, now, &mut bad)?;
+    Ok(Examined { good: bad.good_rows(), bad_rows: bad.report().0 })
+}
+
+fn named<'a>(catalog: &'a Catalog, request: &WriteRequest) -> Result<(&'a Arc<Table>, &'a Arc<Entity>)> {
+    let table = catalog.table(&request.table)?;
+    Ok((table, catalog.entity_of(table)))
+}
+
+/// Casts and checks the columns of `batch`; the rows that cannot be stored go to `bad`.
+fn check(
+    table: &Table,
+    entity: &Entity,
+    request: &WriteRequest,
+    batch: &RecordBatch,
+    now: Micros,
+    bad: &mut BadRows,
+) -> Result<Checked> {
+    let place = |error: Error| error.at(format!("table `{}`", table.name));
+    if u32::try_from(batch.num_rows()).is_err() {
+        return Err(place(Error::exhausted("a batch has at most 2^32 - 1 rows; send smaller batches")));
+    }
+    let roles = Roles::find(table, entity, request, batch).map_err(place)?;
+    Checked::new(table, entity, request, &roles, now, bad).map_err(place)
 }
 
 /// The columns of a batch, cast and checked; rows that turned out bad are still among them.
@@ -111,6 +174,19 @@ impl Checked {
             retracted: roles.retracted.clone(),
             rows: roles.rows,
         })
+    }
+
+    /// Marks the rows of unwanted keys, among those that are good so far.
+    fn refuse_keys(&self, entity: &Entity, unwanted: &Unwanted<'_>, bad: &mut BadRows) -> Result<()> {
+        let good = bad.good_rows();
+        let rows: Vec<usize> = match &good {
+            None => (0..self.rows).collect(),
+            Some(good) => good.set_indices().collect(),
+        };
+        let keys = encode(&entity.key, &Keep::new(good).arrays(self.keys.clone())?)?;
+        let refused: Vec<usize> = (unwanted.places)(&keys).into_iter().map(|place| rows[place]).collect();
+        bad.add(&entity.key[0].name, refused.into_iter(), |_| unwanted.reason.to_owned());
+        Ok(())
     }
 
     /// The rows that are `good` as a batch.
