@@ -277,7 +277,9 @@ class Client:
 
         Options of every read: ``status=True`` adds ``x__status`` after each feature ``x``, ``event_times=True`` adds
         ``x__event_time``; ``position``, ``clock`` (µs) and ``schema_version`` fix the answer; ``at_least`` (a position)
-        with ``wait`` (a duration) waits for it; ``digest=True``; ``max_message_bytes``.
+        with ``wait`` (a duration) waits for it; ``max_age`` (a duration or ``"none"``) counts instead of the declared
+        ones; ``null_keys="keep"`` answers rows whose key is null as those of an unknown entity; ``digest=True``;
+        ``max_message_bytes``.
         """
         command = self._read(features, bound_json(as_of), bound_json(known_at), options)
         return Lookups(self._connection, command, to)
@@ -297,8 +299,10 @@ class Client:
         """A training set: the columns of ``spine``, then the features of each row as of its own bounds.
 
         ``as_of`` must be given; ``known_at`` also leaves out what was learned later. An iterable of record batches is
-        answered by a ``pyarrow.RecordBatchReader``, batch by batch. Options are those of :meth:`lookups`.
+        answered by a ``pyarrow.RecordBatchReader``, batch by batch. Options are those of :meth:`lookups`, but a row whose
+        key is null keeps its place, without features; ``null_keys="refuse"`` makes it an error.
         """
+        options = {"null_keys": "keep"} | options
         command = self._read(features, join_bound_json(as_of), bound_json(known_at), options)
         return join(self._connection, command, spine, to, details, progress)
 

@@ -2,20 +2,22 @@
 
 Nothing is lost on the way. Missing values of pandas (NaN, NaT, NA) are nulls. On the way out an integer or boolean
 column with nulls takes pandas' nullable type instead of becoming floats, so that no value changes. Plain Python values
-have no type of their own; where the server has declared one for their column, they take it.
+have no type of their own (plain.py); where the server has declared one for their column, they take it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 import pyarrow as pa
 
 from .errors import Invalid, translated
+from .plain import plain
 
-__all__ = ["Data", "Given", "KINDS", "batches_of", "check_kind", "give", "one_batch", "take"]
+__all__ = ["Data", "Given", "KINDS", "alike", "batches_of", "check_kind", "give", "is_rows", "one_batch", "take"]
 
 #: ``pyarrow.Table``, ``RecordBatch``, ``RecordBatchReader`` or an iterable of batches; ``pandas.DataFrame``;
 #: ``polars.DataFrame`` or ``LazyFrame``; a dict of columns; a list of dicts; anything with ``__arrow_c_stream__``.
@@ -83,15 +85,31 @@ def _take(data: Data, declared: Callable[[], pa.Schema]) -> Given:
         return Given(_from_columns(data, declared), "dict")
     if hasattr(data, "__arrow_c_stream__"):
         return Given(pa.RecordBatchReader.from_stream(data), "reader")
-    if isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data):
-        names = dict.fromkeys(name for row in data for name in row)
-        return Given(_from_columns({name: [row.get(name) for row in data] for name in names}, declared), "dict")
+    if is_rows(data):
+        return Given(_from_columns(columns_of(data), declared), "dict")
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return Given(_reader(iter(data)), "reader")
     raise Invalid(
         f"a {type(data).__name__} is not data; give a pyarrow, pandas or polars table, a dict of columns, a list of "
         "dicts, or an iterable of record batches"
     )
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows as columns; what a row does not mention is null."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def is_rows(data: Data) -> bool:
+    """Whether the data is a list of dicts."""
+    return isinstance(data, (list, tuple)) and all(isinstance(row, Mapping) for row in data)
+
+
+def alike(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows in their order, in runs that mention the same columns: what a row does not mention is not written."""
+    for _, run in itertools.groupby(rows, key=lambda row: frozenset(row)):
+        yield list(run)
 
 
 def _from_columns(columns: Mapping[str, Any], declared: Callable[[], pa.Schema]) -> pa.Table:
@@ -107,42 +125,27 @@ def _column(name: str, values: Any, schema: pa.Schema) -> Any:
     if isinstance(values, (str, bytes, int, float)):
         raise Invalid(f"a column is a list of values, not a single one; write [{values!r}]")
     # What brings a type of its own, such as a numpy array, keeps it: the server says if it does not fit.
-    known = not hasattr(values, "dtype") and schema.get_field_index(name) >= 0
-    return _plain(name, values, schema.field(name).type if known else None)
+    if hasattr(values, "dtype") and getattr(values, "dtype") != object:
+        return pa.array(values, from_pandas=_module(values) == "pandas")
+    return plain(name, values, _declared(name, schema))
 
 
-def _plain(name: str, values: Any, declared: pa.DataType | None, from_pandas: bool = False) -> pa.Array:
-    """Plain Python values as pyarrow understands them, but numbers as the floats that were declared.
-
-    Where pyarrow does not understand them, as with maps, the declared type says what they are.
-    """
-    try:
-        array = pa.array(values, from_pandas=from_pandas)
-    except (pa.ArrowException, OverflowError):
-        if declared is None:
-            raise
-        array = pa.array(values, declared, from_pandas=from_pandas)
-        if array.to_pylist() != list(values):
-            raise Invalid(f"column `{name}`: not every value fits {declared} exactly; give a pyarrow array") from None
-        return array
-    floating = declared is not None and _is_floating(declared)
-    return pa.array(values, declared, from_pandas=from_pandas) if floating else array
-
-
-def _is_floating(data_type: pa.DataType) -> bool:
-    while pa.types.is_list(data_type) or pa.types.is_large_list(data_type) or pa.types.is_fixed_size_list(data_type):
-        data_type = data_type.value_type
-    return bool(pa.types.is_floating(data_type))
+def _declared(name: str, schema: pa.Schema) -> pa.DataType | None:
+    return schema.field(name).type if schema.get_field_index(name) >= 0 else None
 
 
 def _from_pandas(frame: Any, declared: Callable[[], pa.Schema]) -> pa.Table:
-    plain = [str(name) for name, dtype in frame.dtypes.items() if dtype == object]
-    schema = declared() if plain else pa.schema([])
-    plain = [name for name in plain if schema.get_field_index(name) >= 0]
-    table = pa.Table.from_pandas(frame.drop(columns=plain), preserve_index=False).replace_schema_metadata(None)
-    for name in plain:
-        table = table.append_column(name, _plain(name, frame[name], schema.field(name).type, from_pandas=True))
-    return table.select([str(name) for name in frame.columns])
+    names = [str(name) for name in frame.columns]
+    objects = {name for name, dtype in zip(names, frame.dtypes) if dtype == object}
+    schema = declared() if objects else pa.schema([])
+    arrays = []
+    for place, name in enumerate(names):
+        series = frame.iloc[:, place]
+        if name in objects:
+            arrays.append(plain(name, series, _declared(name, schema), missing=True))
+        else:
+            arrays.append(pa.array(series, from_pandas=True))
+    return pa.table(arrays, names=names)
 
 
 def _reader(batches: Iterator[Any]) -> pa.RecordBatchReader:

@@ -1,7 +1,7 @@
 """Times and durations as the wire wants them: integer microseconds UTC, and words such as ``"90s"``.
 
-A time may be a ``datetime``, a ``pandas.Timestamp``, a ``numpy.datetime64``, an RFC 3339 string, or an ``int`` of
-microseconds since 1970-01-01 UTC. Naive times are UTC. A duration is a ``timedelta`` or a string such as ``"6h"``.
+A time may be a ``datetime``, a ``date`` (its midnight), a ``pandas.Timestamp``, a ``numpy.datetime64``, an ISO 8601
+string, or an ``int`` of microseconds since 1970-01-01 UTC. Naive times are UTC. A duration is a ``timedelta`` or a string such as ``"6h"``.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def micros(value: Time, *, up: bool = False) -> int:
         if nanoseconds:
             value = value.floor("us").to_pydatetime()  # type: ignore[attr-defined]
         return (value - _EPOCH) // _MICROSECOND + (1 if nanoseconds and up else 0)
+    if isinstance(value, datetime.date):
+        return (datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc) - _EPOCH) // _MICROSECOND
     if type(value).__module__ == "numpy" and hasattr(value, "astype") and value.dtype.kind == "M":
         return _numpy_micros(value, up)
     try:

@@ -8,6 +8,7 @@ been acknowledged before it (``error.written``).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import random
 import threading
@@ -20,7 +21,7 @@ import pyarrow.flight as flight
 
 from .connection import Connection, descriptor
 from .errors import FirnError, Invalid, Unavailable, from_arrow
-from .frames import Data, Given, batches_of, one_batch, take
+from .frames import Data, Given, alike, batches_of, is_rows, one_batch, take
 from .progress import Progress, progress
 from .written import BadRow, Written
 
@@ -53,9 +54,21 @@ def put(
     show: bool | None,
 ) -> Written:
     """Sends ``data`` under the command ``{verb: body}`` and returns what was acknowledged."""
-    given = take(data, lambda: connection.schema({verb: body}))
+    schema = functools.cache(lambda: connection.schema({verb: body}))
+    runs = list(alike(data)) if is_rows(data) else [data]
     if producer is None:
-        return _put(connection, {verb: body}, given, None, batch_rows, show)
+        written, rows = Written(), 0
+        for run in runs:
+            try:
+                written = written.then(_put(connection, {verb: body}, take(run, schema), None, batch_rows, show), rows)
+            except FirnError as error:
+                error.written = written.then(error.written or Written(), rows)
+                raise
+            rows += len(run) if len(runs) > 1 else 0
+        return written
+    if len(runs) != 1:
+        raise Invalid("with a producer the data is one batch, so all rows must mention the same columns, and there must be one")
+    given = take(runs[0], schema)
     if batch_rows is not None:
         raise Invalid("with a producer the data is one batch; leave `batch_rows` out and number smaller batches yourself")
     table = given.table().combine_chunks()

@@ -30,3 +30,15 @@ class Written:
     duplicates: int = 0
     bad_rows: tuple[BadRow, ...] = ()
     bad_row_count: int = 0
+
+    def then(self, later: Written, rows_before: int) -> Written:
+        """This and what was written after it, whose rows come after ``rows_before`` others in the given data."""
+        moved = tuple(dataclasses.replace(bad, row=bad.row + rows_before) for bad in later.bad_rows)
+        return Written(
+            batches=self.batches + later.batches,
+            rows=self.rows + later.rows,
+            read_position=later.read_position or self.read_position,
+            duplicates=self.duplicates + later.duplicates,
+            bad_rows=self.bad_rows + moved,
+            bad_row_count=self.bad_row_count + later.bad_row_count,
+        )

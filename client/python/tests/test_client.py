@@ -286,14 +286,14 @@ def test_rows_without_an_optional_key_keep_their_place(client: firndb.Client, na
     spine = pa.table({"k": pa.array([1, None, 2, None]), "part": ["a", "a", None, None], "at": [MOMENT] * 4})
     features = [f"{name}.x", f"{name}_pair.y"]
     with pytest.raises(firndb.Invalid, match="row 1: column \"k\", the key column k of entity"):
-        client.join(spine, features, as_of="at")
-    kept = client.join(spine, features, as_of="at", null_keys="keep", status=True)
+        client.join(spine, features, as_of="at", null_keys="refuse")
+    kept = client.join(spine, features, as_of="at", status=True)
     assert kept["x"].to_pylist() == [10, None, 20, None]
     assert kept["x__status"].to_pylist() == ["value", "never", "value", "never"]
     assert kept["y"].to_pylist() == [30, None, None, None]
     assert kept["k"].to_pylist() == [1, None, 2, None], "the spine comes back as it was"
     many = pa.table({"k": pa.array([None if row % 3 else row % 2 + 1 for row in range(30_000)]), "at": [MOMENT] * 30_000})
-    wide = client.join(many, f"{name}.x", as_of="at", null_keys="keep")["x"].to_pylist()
+    wide = client.join(many, f"{name}.x", as_of="at")["x"].to_pylist()
     assert wide == [None if row % 3 else (row % 2 + 1) * 10 for row in range(30_000)]
     none = client.lookup(f"{name}.x", pa.table({"k": pa.array([None], pa.int64())}), null_keys="keep")
     assert none["x"].to_pylist() == [None]

@@ -333,7 +333,7 @@ def test_plain_python_values_take_the_declared_types(client: firndb.Client, name
     assert math.isnan(client.lookup(f"{name}.x", {"k": [4]})["x"][0]), "in plain Python NaN is a value, not a null"
     with pytest.raises(firndb.Invalid, match="row 0, column `n`: 1.5 does not fit int8"):
         client.write(name, {"k": [1], "at": [MOMENT], "n": [1.5]})
-    with pytest.raises(firndb.Invalid, match="column `m`: not every value fits"):
+    with pytest.raises(firndb.Invalid, match="row 0, column `m`: .* does not fit map<string, int64> exactly"):
         client.write(name, {"k": [1], "at": [MOMENT], "m": [[("a", 1.5)]]})
     client.write(name, {"k": [1], "at": [MOMENT], "x": numpy.array([1])})
     with pytest.raises(firndb.Invalid, match="row 0, column `x`: 9007199254740993 does not fit float64"):

@@ -5,7 +5,7 @@
 //! value survives the way there and back; the rows whose value does not are reported one by one. The one exception is a
 //! float for a narrower float, which is rounded to the nearest unless the table says that it is not ([`Floats`]). Text is
 //! also taken for dates, times of day and timestamps, in every spelling of ISO 8601. A dictionary counts as its values, a
-//! column of type `null` as nulls of any type, a field that a struct lacks as null. Everything else is refused as a whole.
+//! column without any value as nulls of any type, a field that a struct lacks as null. Everything else is refused as a whole.
 //! A column that already has the type is passed on without a copy. Whatever the way, a value beyond the type that it ends
 //! in does not fit (`beyond.rs`).
 
@@ -137,7 +137,8 @@ pub fn door_cast(given: &ArrayRef, to: &DataType, floats: Floats) -> Result<Cast
         return Ok(Cast { values: given.clone(), misfits: beyond(given) });
     }
     match (from, to) {
-        (DataType::Null, _) => Ok(Cast::whole(new_null_array(to, given.len()))),
+        // What has no value is nulls of any type, whatever type its writer thought of.
+        _ if given.logical_null_count() == given.len() => Ok(Cast::whole(new_null_array(to, given.len()))),
         (DataType::Dictionary(..), _) => {
             let dictionary = given.as_any_dictionary();
             let values = arrow_select::take::take(dictionary.values(), dictionary.keys(), None)?;

@@ -3,7 +3,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_cast::cast;
 use arrow_schema::{DataType, TimeUnit};
@@ -52,13 +52,17 @@ pub(crate) struct Times {
 pub(crate) fn to_micros(given: &ArrayRef, rounding: Rounding) -> Result<Times> {
     let unit = match given.data_type() {
         DataType::Timestamp(unit, _) => *unit,
+        // What has no value is no time, whatever type its writer thought of.
+        _ if given.logical_null_count() == given.len() => {
+            let nulls = new_null_array(&DataType::Timestamp(TimeUnit::Microsecond, None), given.len());
+            return to_micros(&nulls, rounding);
+        }
         DataType::Date32 => return to_micros(&cast(given, &DataType::Timestamp(TimeUnit::Second, None))?, rounding),
         DataType::Date64 => {
             return to_micros(&relabel(given, &DataType::Timestamp(TimeUnit::Millisecond, None))?, rounding);
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => return of_text(given, rounding),
         DataType::Dictionary(_, values) => return to_micros(&cast(given, values)?, rounding),
-        DataType::Null => return to_micros(&cast(given, &DataType::Timestamp(TimeUnit::Microsecond, None))?, rounding),
         other => return Err(no_times(other)),
     };
     let raw = relabel(given, &DataType::Int64)?;

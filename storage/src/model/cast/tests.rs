@@ -66,6 +66,8 @@ fn values_that_fit_are_taken_and_others_named() {
         ),
         (array(dictionary.clone()), "utf8", json!(["a", null, "b", "a"])),
         (array(NullArray::new(2)), "fixed_size_list<float32>[2]", json!([null, null])),
+        (array(Float64Array::from(vec![None, None])), "timestamp[us, UTC]", json!([null, null])),
+        (array(StringArray::from(vec![None::<&str>, None])), "list<int64>", json!([null, null])),
         (
             array(BinaryArray::from_opt_vec(vec![Some(b"ab"), Some(b"abc"), None])),
             "fixed_size_binary[2]",

@@ -350,6 +350,11 @@ fn event_times_are_timestamps_dates_or_text() {
             "1970-01-02T00:00:00.0000001Z is not whole microseconds; round it, or declare the table with \"event_time_rounding\": \"floor\"",
         ]
     );
+    let nothing = [
+        ("origin", array(Float64Array::from(Vec::<f64>::new()))),
+        ("observed", array(Int64Array::from(Vec::<i64>::new()))),
+    ];
+    assert!(written(&request("weather"), &nothing).is_empty(), "what has no rows has no wrong types");
     let floored = with(weather(1), "observed", texts(&["1970-01-02T00:00:00.0000019Z"]));
     assert_eq!(written(&request("floored"), &floored).event_times[..], [day + 1]);
 }
