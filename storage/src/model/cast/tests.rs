@@ -251,7 +251,7 @@ fn another_kind_is_refused_with_both_types() {
             "has type bool, but is declared as decimal128(10, 2)",
         ),
         (lists("list<utf8>", &json!([["a"]])), "list<int64>", "list item: has type utf8, but is declared as int64"),
-        (lists("struct<a: utf8>", &json!([{}])), "struct<a: int64>", "struct field `a`: has type utf8"),
+        (lists("struct<a: utf8>", &json!([{"a": "x"}])), "struct<a: int64>", "struct field `a`: has type utf8"),
         (
             lists("struct<a: utf8, b: utf8, c: utf8>", &json!([{}])),
             "struct<a: utf8>",
