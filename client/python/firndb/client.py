@@ -8,16 +8,8 @@ from typing import Any
 
 from .bounds import Bound, bound_json, join_bound_json
 from .connection import Connection
-from .declarations import (
-    Feature,
-    FeatureReference,
-    NamedTypes,
-    Type,
-    features_json,
-    named_types_json,
-    references_json,
-    type_text,
-)
+from .declarations import Feature, FeatureReference, NamedTypes, Type, feature_settings_json, features_json
+from .declarations import named_types_json, references_json, type_text
 from .frames import Data, take
 from .join import join
 from .lookup import Lookups, lookup
@@ -135,10 +127,12 @@ class Client:
         rename: Mapping[str, str] | None = None,
         retire: Sequence[str] | None = None,
         purge: bool = False,
+        set_features: Mapping[str, Mapping[str, Any]] | None = None,
         set: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Adds, widens, renames or retires features, or sets options (``set={"max_age": "8h"}``).
 
+        ``set_features={"temp": {"max_age": "3h"}}`` sets ``max_age``, ``default``, ``description``, ``tags`` of features.
         ``purge=True`` also removes the bytes of the retired features.
         """
         changes = given(
@@ -147,6 +141,7 @@ class Client:
             rename=None if rename is None else dict(rename),
             retire=None if retire is None else list(retire),
             purge=purge,
+            set_features=None if set_features is None else feature_settings_json(set_features),
             set=None if set is None else {name: setting_json(value) for name, value in set.items()},
         )
         return self._action("alter_table", {"table": table} | changes)
@@ -277,9 +272,8 @@ class Client:
 
         Options of every read: ``status=True`` adds ``x__status`` after each feature ``x``, ``event_times=True`` adds
         ``x__event_time``; ``position``, ``clock`` (µs) and ``schema_version`` fix the answer; ``at_least`` (a position)
-        with ``wait`` (a duration) waits for it; ``max_age`` (a duration or ``"none"``) counts instead of the declared
-        ones; ``null_keys="keep"`` answers rows whose key is null as those of an unknown entity; ``digest=True``;
-        ``max_message_bytes``.
+        with ``wait`` (a duration) waits for it; ``max_age`` counts instead of the declared ones; ``null_keys="keep"``
+        answers rows whose key is null as those of an unknown entity; ``digest=True``; ``max_message_bytes``.
         """
         command = self._read(features, bound_json(as_of), bound_json(known_at), options)
         return Lookups(self._connection, command, to)
@@ -302,8 +296,7 @@ class Client:
         answered by a ``pyarrow.RecordBatchReader``, batch by batch. Options are those of :meth:`lookups`, but a row whose
         key is null keeps its place, without features; ``null_keys="refuse"`` makes it an error.
         """
-        options = {"null_keys": "keep"} | options
-        command = self._read(features, join_bound_json(as_of), bound_json(known_at), options)
+        command = self._read(features, join_bound_json(as_of), bound_json(known_at), {"null_keys": "keep"} | options)
         return join(self._connection, command, spine, to, details, progress)
 
     def scan(

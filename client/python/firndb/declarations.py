@@ -12,7 +12,7 @@ from .errors import Invalid
 from .times import Duration, duration_text
 from .values import value_json
 
-__all__ = ["Feature", "FeatureReference", "NamedTypes", "Type", "features_json", "named_types_json", "references_json",
+__all__ = ["Feature", "FeatureReference", "NamedTypes", "Type", "feature_settings_json", "features_json", "named_types_json", "references_json",
            "select", "type_text"]
 
 #: A type: a ``pyarrow.DataType``, or its spelling (``"float64"``, ``"fixed_size_list<float32>[256]"``).
@@ -76,6 +76,16 @@ def features_json(features: NamedTypes | Iterable[Feature]) -> list[dict[str, An
     if isinstance(declared, list):
         return [(each if isinstance(each, Feature) else Feature(*each)).json() for each in declared]
     return [Feature(name, data_type).json() for name, data_type in _pairs(declared)]
+
+
+def feature_settings_json(features: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What features say of themselves from now on, by name."""
+    spell = {"max_age": lambda age: None if age is None else duration_text(age), "default": value_json, "tags": list}
+    plain = lambda value: value  # noqa: E731
+    return [
+        {"name": name} | {field: spell.get(field, plain)(value) for field, value in settings.items()}
+        for name, settings in features.items()
+    ]
 
 
 def select(

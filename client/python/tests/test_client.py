@@ -306,3 +306,18 @@ def test_a_read_may_have_another_max_age(client: firndb.Client, name: str) -> No
     later = MOMENT + datetime.timedelta(hours=2)
     read = lambda **options: client.lookup(f"{name}.x", {"k": [1]}, as_of=later, **options)["x"]  # noqa: E731
     assert (read(), read(max_age="3h"), read(max_age="none"), read(max_age=datetime.timedelta(minutes=1))) == ([None], [10], [10], [None])
+
+
+def test_what_features_say_of_themselves_can_be_altered(client: firndb.Client, name: str) -> None:
+    create(client, name)
+    client.write(name, {"k": [1], "at": [MOMENT], "x": [1.5]})
+    read = lambda: client.lookup(f"{name}.x", {"k": [1, 2]})["x"]  # noqa: E731
+    assert read() == [1.5, None]
+    before = client.describe_table(name)["schema_version"]
+    client.alter_table(name, set_features={"x": {"default": 0.5, "max_age": datetime.timedelta(hours=1)}})
+    assert read() == [0.5, 0.5], "it is older than an hour"
+    client.alter_table(name, set_features={"x": {"max_age": None, "tags": ["pii"]}})
+    assert read() == [1.5, 0.5]
+    assert client.lookup(f"{name}.x", {"k": [1, 2]}, schema_version=before)["x"] == [1.5, None]
+    with pytest.raises(firndb.NotFound, match="has no feature `y`"):
+        client.alter_table(name, set_features={"y": {"default": 1}})

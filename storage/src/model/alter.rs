@@ -1,14 +1,15 @@
-//! `alter_table`: add, widen, rename, retire and purge features, and set what the table says of itself.
+//! `alter_table`: add, widen, rename, retire and purge features, and set what they and the table say of themselves.
 //!
-//! Names in `rename`, `widen` and `retire` are those before the change; `add` and the new names of `rename` are those
+//! Names in `rename`, `widen`, `retire` and `set_features` are those before the change; `add` and the new names of `rename` are those
 //! after it, so that a name given up may be taken in the same change. A retired feature keeps its bytes until it is
 //! purged; its name is free at once. Widening never changes a stored value.
 
 use std::sync::Arc;
 
 use arrow_schema::DataType;
+use serde_json::Value;
 
-use super::catalog::{Catalog, Feature, Table};
+use super::catalog::{Catalog, Feature, MaxAge, Table};
 use super::declare::{FeatureDeclaration, check_columns, check_table};
 use super::names::{RETIRED_MAX, check_column_name};
 use super::setting::Setting;
@@ -31,8 +32,40 @@ pub struct Alteration {
     pub retire: Vec<String>,
     /// Whether their bytes are removed too.
     pub purge: bool,
+    /// What features say of themselves from now on.
+    pub set_features: Vec<FeatureSettings>,
     /// What the table says of itself from now on.
     pub set: Vec<Setting>,
+}
+
+/// What a feature says of itself beside its type; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct FeatureSettings {
+    /// The feature.
+    pub name: String,
+    /// How old a winning cell may be.
+    pub max_age: Option<MaxAge>,
+    /// What deleted, expired and never answer, as JSON; the inner `None` is null.
+    pub default: Option<Option<Value>>,
+    /// What it is.
+    pub description: Option<String>,
+    /// Free words.
+    pub tags: Option<Vec<String>>,
+}
+
+impl FeatureSettings {
+    /// `feature` with these settings.
+    fn set_on(&self, feature: &Feature) -> Result<Feature> {
+        let declared = FeatureDeclaration {
+            name: feature.name.clone(),
+            data_type: feature.data_type.clone(),
+            max_age: self.max_age.unwrap_or(feature.max_age),
+            default: self.default.clone().unwrap_or_else(|| feature.default.clone()),
+            description: self.description.clone().unwrap_or_else(|| feature.description.clone()),
+            tags: self.tags.clone().unwrap_or_else(|| feature.tags.clone()),
+        };
+        declared.feature(feature.id)
+    }
 }
 
 impl Alteration {
@@ -49,11 +82,17 @@ impl Alteration {
         let widened = widened.collect::<Result<Vec<_>>>()?;
         let renamed = self.rename.iter().map(|(from, to)| Ok((standing.feature(from)?.id, to)));
         let renamed = renamed.collect::<Result<Vec<_>>>()?;
+        let set = self.set_features.iter().map(|settings| Ok((standing.feature(&settings.name)?.id, settings)));
+        let set = set.collect::<Result<Vec<_>>>()?;
         for (id, to) in widened {
             change_feature(&mut table, id, |feature| feature.data_type = to.clone());
         }
         for (id, to) in renamed {
             change_feature(&mut table, id, |feature| feature.name.clone_from(to));
+        }
+        for (id, settings) in set {
+            let place = table.features.iter().position(|feature| feature.id == id).expect("it was looked up");
+            table.features[place] = Arc::new(settings.set_on(&table.features[place])?);
         }
         self.retire_from(&standing, &mut table)?;
         for feature in &self.add {
@@ -87,8 +126,8 @@ impl Alteration {
             let live = standing.features.iter().find(|feature| feature.name == *name);
             let gone: Vec<u32> =
                 standing.retired.iter().filter(|feature| feature.name == *name).map(|feature| feature.id).collect();
-            if self.rename.iter().any(|(from, _)| from == name) || self.widen.iter().any(|(widened, _)| widened == name)
-            {
+            let changed = self.rename.iter().map(|(from, _)| from).chain(self.widen.iter().map(|(widened, _)| widened));
+            if changed.chain(self.set_features.iter().map(|settings| &settings.name)).any(|changed| changed == name) {
                 return Err(Error::invalid(format!("feature `{name}` cannot be retired and changed at once")));
             }
             match live {

@@ -29,6 +29,36 @@ fn named(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
 }
 
 #[test]
+fn what_features_say_of_themselves_is_set() {
+    let catalog = weather();
+    let before = describe_table(&catalog, "weather").expect("there")["features"].clone();
+    let body = json!({"set_features": [{"name": "temp", "max_age": "8h", "default": 1, "description": "warm", "tags": ["a"]},
+        {"name": "wind", "max_age": "none"}], "rename": {"temp": "warmth"}});
+    let after = describe_table(&alter(&catalog, &body), "weather").expect("there")["features"].clone();
+    let changed = json!({"name": "warmth", "type": before[0]["type"], "max_age": "8h", "default": 1.0, "description": "warm", "tags": ["a"]});
+    assert_eq!(after[0], changed);
+    let mut wind = before[1].clone();
+    wind["max_age"] = json!("none");
+    assert_eq!((&after[1], &after[2]), (&wind, &before[2]), "what is not named stays");
+    let again = alter(
+        &alter(&catalog, &body),
+        &json!({"set_features": [{"name": "warmth", "max_age": null, "default": null}]}),
+    );
+    let again = &describe_table(&again, "weather").expect("there")["features"][0];
+    assert_eq!((&again["max_age"], &again["default"], &again["tags"]), (&Value::Null, &Value::Null, &json!(["a"])));
+    for (body, words) in [
+        (json!({"set_features": [{"name": "x"}]}), "has no feature `x`"),
+        (json!({"set_features": [{"name": "temp", "default": "warm"}]}), "default of feature `temp`"),
+        (json!({"set_features": [{"name": "temp", "max_age": 5}]}), "feature `temp`"),
+        (json!({"set_features": [{"name": "temp", "type": "int8"}]}), "has no field `type`"),
+        (json!({"set_features": [{"name": "temp"}], "retire": ["temp"]}), "cannot be retired and changed at once"),
+    ] {
+        let error = refused(&catalog, "alter_table", &with_table(&body));
+        assert!(error.message().contains(words), "{body}: {error}");
+    }
+}
+
+#[test]
 fn features_are_added_renamed_widened_and_retired() {
     let catalog = weather();
     let added = alter(&catalog, &json!({"add": [{"name": "gust", "type": "float32"}]}));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Change, EntityDeclaration, FeatureDeclaration, TableDeclaration};
 use crate::error::{Error, Result};
-use crate::model::alter::Alteration;
+use crate::model::alter::{Alteration, FeatureSettings};
 use crate::model::body::Body;
 use crate::model::catalog::MaxAge;
 use crate::model::key::KeyColumn;
@@ -16,6 +16,9 @@ use crate::model::names::{BUCKETS_DEFAULT, BUCKETS_MAX, MAX_FUTURE_SKEW_DEFAULT}
 use crate::model::setting::Setting;
 use crate::model::types::parse_type;
 use crate::model::value::parse_duration;
+
+/// The fields of an alteration.
+const ALTERATIONS: [&str; 8] = ["table", "add", "widen", "rename", "retire", "purge", "set_features", "set"];
 
 /// The fields of [`Setting`]s.
 const SETTINGS: [&str; 6] = ["max_age", "max_future_skew", "retention", "owner", "description", "tags"];
@@ -90,7 +93,7 @@ fn either(body: &Body<'_>, field: &str, (first, second): (&str, &str)) -> Result
 }
 
 fn alteration(body: &Value) -> Result<Alteration> {
-    let body = Body::new("alter_table", body, &["table", "add", "widen", "rename", "retire", "purge", "set"])?;
+    let body = Body::new("alter_table", body, &ALTERATIONS)?;
     let widen = body.list("widen")?.iter().map(|value| {
         let body = Body::new("widen", value, &["name", "type"])?;
         let name = body.text("name")?.to_owned();
@@ -117,6 +120,7 @@ fn alteration(body: &Value) -> Result<Alteration> {
         rename,
         retire: body.texts("retire")?,
         purge: body.flag("purge")?,
+        set_features: body.list("set_features")?.iter().map(feature_settings).collect::<Result<_>>()?,
         set,
     })
 }
@@ -137,20 +141,40 @@ fn feature(value: &Value) -> Result<FeatureDeclaration> {
     let name = body.text("name")?.to_owned();
     let what = format!("feature `{name}`");
     let data_type = body.text("type").and_then(parse_type).map_err(|error| error.at(&what))?;
-    let max_age = match body.get("max_age").map(Value::as_str) {
-        None => MaxAge::Table,
-        Some(Some("none")) => MaxAge::Unlimited,
-        Some(Some(text)) => {
-            MaxAge::Micros(parse_duration(text).map_err(|error| error.at(format!("max_age of {what}")))?)
-        }
-        Some(None) => return Err(body.wrong("max_age", "a duration such as \"90s\", or \"none\"").at(&what)),
-    };
     Ok(FeatureDeclaration {
         data_type,
-        max_age,
+        max_age: max_age(&body, &what)?,
         default: body.get("default").cloned(),
         description: body.optional_text("description").map_err(|error| error.at(&what))?,
         tags: body.texts("tags").map_err(|error| error.at(&what))?,
+        name,
+    })
+}
+
+/// The max age of a feature; null is that of its table.
+fn max_age(body: &Body<'_>, what: &str) -> Result<MaxAge> {
+    match body.get("max_age").map(Value::as_str) {
+        None => Ok(MaxAge::Table),
+        Some(Some("none")) => Ok(MaxAge::Unlimited),
+        Some(Some(text)) => {
+            Ok(MaxAge::Micros(parse_duration(text).map_err(|error| error.at(format!("max_age of {what}")))?))
+        }
+        Some(None) => Err(body.wrong("max_age", "a duration such as \"90s\", or \"none\"").at(what)),
+    }
+}
+
+/// What a feature says of itself from now on: the fields that are there; null is what it is when not declared.
+fn feature_settings(value: &Value) -> Result<FeatureSettings> {
+    let body = Body::new("a feature of set_features", value, &["name", "max_age", "default", "description", "tags"])?;
+    let name = body.text("name")?.to_owned();
+    let what = format!("feature `{name}`");
+    let described = body.has("description").then(|| body.optional_text("description")).transpose();
+    let tags = body.has("tags").then(|| body.texts("tags")).transpose();
+    Ok(FeatureSettings {
+        max_age: body.has("max_age").then(|| max_age(&body, &what)).transpose()?,
+        default: body.has("default").then(|| body.get("default").cloned()),
+        description: described.map_err(|error| error.at(&what))?,
+        tags: tags.map_err(|error| error.at(&what))?,
         name,
     })
 }
