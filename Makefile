@@ -8,7 +8,7 @@ UNSAFE_MODULES := io:: prefetch::
 VENV := $(abspath $(CARGO_TARGET_DIR))/venv
 FIRN := $(abspath $(CARGO_TARGET_DIR))/release/firn
 
-.PHONY: demo test test-rust test-asan test-python test-clients test-dependencies test-advisories soak fuzz asan bench bench-full docs check
+.PHONY: demo test test-rust test-asan test-python test-wheel python-client test-clients test-dependencies test-advisories soak fuzz asan bench bench-full docs check
 
 demo:  ## Build and tell the story of a year of flights.
 	cargo run --release -- demo
@@ -16,14 +16,22 @@ demo:  ## Build and tell the story of a year of flights.
 test: test-rust test-asan test-python  ## Every test: engine, server, clients, documentation.
 
 test-rust:
-	cargo test --release --workspace --lib --bins --tests
+	cargo test --release --workspace --exclude firn-python --lib --bins --tests
 
 test-python: $(VENV)/ready
-	cargo build --release --workspace
+	cargo build --release --workspace --exclude firn-python
+	$(MAKE) python-client
 	cd client/python && FIRN_BINARY=$(FIRN) $(VENV)/bin/python -m pytest -q tests
 
+test-wheel: $(VENV)/ready  ## The Python wheel, alone and with old and new libraries, on every Python from 3.10 that is here.
+	cargo build --release --workspace --exclude firn-python
+	PATH="$(VENV)/bin:$$PATH" FIRN_BINARY=$(FIRN) client/python/tools/test_wheel.sh $(abspath $(CARGO_TARGET_DIR))/wheel
+
+python-client: $(VENV)/ready  ## The Python client of this tree, into the environment of the tests.
+	cd client/python && VIRTUAL_ENV=$(VENV) PATH="$(VENV)/bin:$$PATH" maturin develop --release --quiet
+
 test-clients:  ## The wire by clients in Go and Java that know only Arrow Flight; it needs Go, and Java with Maven.
-	cargo build --release --workspace
+	cargo build --release --workspace --exclude firn-python
 	cd server/tests/clients/go && FIRN_BINARY=$(FIRN) go test -count=1 ./...
 	cd server/tests/clients/java && FIRN_BINARY=$(FIRN) mvn --quiet --batch-mode test \
 		-Dfirn.build=$(abspath $(CARGO_TARGET_DIR))/clients-java
@@ -48,15 +56,14 @@ $(TOOLS)/cargo-deny-%:
 	CARGO_TARGET_DIR=$(TOOLS)/build cargo install --quiet --locked --debug --root $(TOOLS) --version $* cargo-deny
 	touch $@
 
-$(VENV)/ready: client/python/requirements-test.txt client/python/pyproject.toml
+$(VENV)/ready: client/python/requirements-test.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet -r client/python/requirements-test.txt
-	$(VENV)/bin/python -m pip install --quiet --no-deps -e client/python
 	touch $@
 
 soak: fuzz asan  ## As long as you like: FIRN_HISTORIES random histories, FIRN_KILL_ROUNDS kills, FIRN_FUZZ_SECONDS.
-	FIRN_HISTORIES=$${FIRN_HISTORIES:-1000000} FIRN_KILL_ROUNDS=$${FIRN_KILL_ROUNDS:-1000} cargo test --release --workspace
+	FIRN_HISTORIES=$${FIRN_HISTORIES:-1000000} FIRN_KILL_ROUNDS=$${FIRN_KILL_ROUNDS:-1000} cargo test --release --workspace --exclude firn-python
 
 # Both instrument the code, which only a nightly compiler offers by name; the stable one does it when it is told to.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')

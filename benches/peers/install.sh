@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers into DIRECTORY, which holds all of it: Redis from Debian's packages, the others from PyPI.
-# Usage: install.sh DIRECTORY redis|python|feast
+# Usage: install.sh DIRECTORY redis|python|client|feast
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 mkdir -p "$1"
@@ -25,7 +25,14 @@ environment() {
     cp "$here/$2" "$1/installed.txt"
 }
 
+# The client of this tree, built anew: it is what is measured.
+client() {
+    environment client requirements.txt
+    client/bin/python -m pip install --quiet --disable-pip-version-check "$here/../../client/python"
+}
+
 case "$2" in
+    client) client ;;
     redis) redis ;;
     python) environment python requirements.txt ;;
     feast) environment feast requirements-feast.txt ;;

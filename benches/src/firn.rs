@@ -62,6 +62,11 @@ impl Firn {
         self.process.number()
     }
 
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Finishes and ends.
     pub(crate) fn stop(self) -> Result<()> {
         self.process.stop()

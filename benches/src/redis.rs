@@ -37,6 +37,11 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Starts one over the directory `data`.
     pub(crate) fn start(harness: &Harness, data: &Path, persistence: Persistence) -> Result<Self> {
         let root = install(harness, "redis")?.join("redis/usr");

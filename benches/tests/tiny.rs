@@ -37,6 +37,7 @@ fn every_bench_runs_and_reports() {
         "lookup",
         "memory",
         "open",
+        "python",
         "scan",
         "serving",
         "space",

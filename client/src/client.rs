@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
-use arrow_flight::{Action, Ticket};
-use arrow_schema::SchemaRef;
+use arrow_flight::{Action, FlightDescriptor, Ticket};
+use arrow_schema::{Schema, SchemaRef};
 use serde_json::{Value, json};
 
 use crate::connection::{self, Options, Stub};
@@ -46,7 +46,7 @@ impl Client {
     /// Runs an action that changes nothing, again if the server is away.
     async fn ask(&self, name: &str, table: Option<&str>) -> Result<Value> {
         let body = TableName { name: table.map(str::to_owned) }.encode();
-        self.retry.run(async || self.action(name, &body).await).await
+        self.retry.run(|| self.action(name, &body)).await
     }
 
     /// Declares an entity and answers its full declaration.
@@ -151,31 +151,47 @@ impl Client {
         if put.producer.is_none() {
             return Err(Error::invalid("a producer step needs the name of its producer in `put.producer`"));
         }
-        let attempt = async || {
-            let mut writer = self.writer(put.clone(), batch.schema());
-            let sent = writer.send_step(batch, step).await;
-            finish(writer, sent).await
-        };
-        self.retry.run(attempt).await
+        self.retry.run(|| self.one_step(put, batch, step)).await
+    }
+
+    async fn one_step(&self, put: &Put, batch: &RecordBatch, step: ProducerStep) -> Result<Written> {
+        let mut writer = self.writer(put.clone(), batch.schema());
+        let sent = writer.send_step(batch, step).await;
+        finish(writer, sent).await
     }
 
     /// Looks up the features of one batch of entities.
     pub async fn lookup(&self, lookup: &Lookup, entities: &RecordBatch) -> Result<Answered> {
-        self.retry.run(async || self.single(Command::Lookup(lookup.clone()), entities).await).await
+        let command = Command::Lookup(lookup.clone());
+        self.retry.run(|| self.single(&command, entities)).await
     }
 
     /// Joins a spine that fits into one batch.
     pub async fn join(&self, join: &Join, spine: &RecordBatch) -> Result<Answered> {
-        self.retry.run(async || self.single(Command::Join(join.clone()), spine).await).await
+        let command = Command::Join(join.clone());
+        self.retry.run(|| self.single(&command, spine)).await
     }
 
-    async fn single(&self, command: Command, request: &RecordBatch) -> Result<Answered> {
-        let (mut requests, mut answers) = exchange::open(self.stub.clone(), &command, request.schema()).await?;
+    async fn single(&self, command: &Command, request: &RecordBatch) -> Result<Answered> {
+        let (mut requests, mut answers) = exchange::open(self.stub.clone(), command, request.schema()).await?;
         let sent = requests.send(request).await;
         drop(requests);
         let answered = answers.answer().await?;
+        // To the end: a stream that is dropped before it is reset, and servers take many resets for an attack.
+        while answers.message().await?.is_some() {}
         sent?;
         answered.ok_or_else(|| Error::unreadable("the stream ended without an answer"))
+    }
+
+    /// The columns that a write takes, or that a scan answers.
+    pub async fn schema(&self, command: &Command) -> Result<Schema> {
+        self.retry.run(|| self.schema_once(command)).await
+    }
+
+    async fn schema_once(&self, command: &Command) -> Result<Schema> {
+        let descriptor = FlightDescriptor::new_cmd(command.encode());
+        let found = self.stub.clone().get_schema(descriptor).await?.into_inner();
+        Schema::try_from(&found).map_err(Error::unreadable)
     }
 
     /// Opens a stream of lookups whose requests have `schema`; send and receive at the same time to pipeline them.
@@ -213,7 +229,7 @@ impl Client {
 
     /// Divides a scan into parts.
     pub async fn scan(&self, scan: &Scan) -> Result<Parts> {
-        self.retry.run(async || Parts::ask(self.stub.clone(), scan.clone()).await).await
+        self.retry.run(|| Parts::ask(self.stub.clone(), scan.clone())).await
     }
 
     /// Reads one part of a scan, counted from 0.

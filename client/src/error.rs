@@ -5,6 +5,7 @@
 use std::fmt;
 
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::wire::{AnswerError, CommandError};
 
@@ -35,7 +36,7 @@ pub enum Kind {
     /// A reserved form or an unknown action.
     Unimplemented,
     /// The call took longer than it was given.
-    TimedOut,
+    DeadlineExceeded,
     /// The call was cancelled.
     Cancelled,
     /// A bug of the server, or an answer that cannot be read.
@@ -55,7 +56,7 @@ const CODES: [(Kind, Code, &str); 14] = [
     (Kind::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),
     (Kind::PermissionDenied, Code::PermissionDenied, "PERMISSION_DENIED"),
     (Kind::Unimplemented, Code::Unimplemented, "UNIMPLEMENTED"),
-    (Kind::TimedOut, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    (Kind::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
     (Kind::Cancelled, Code::Cancelled, "CANCELLED"),
     (Kind::Internal, Code::Internal, "INTERNAL"),
 ];
@@ -77,6 +78,8 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    column: Option<String>,
+    row: Option<u64>,
 }
 
 /// The result of a call.
@@ -85,7 +88,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` whose `message` says what, where and how to mend it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), column: None, row: None }
+    }
+
+    /// The same error, of a column and a row of what was sent.
+    #[must_use]
+    pub fn at(self, column: Option<String>, row: Option<u64>) -> Self {
+        Self { column, row, ..self }
     }
 
     /// A bad request that never left.
@@ -101,6 +110,16 @@ impl Error {
     /// What went wrong, for deciding what to do.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The column of what was sent that is at fault, if it is one.
+    pub fn column(&self) -> Option<&str> {
+        self.column.as_deref()
+    }
+
+    /// The first row at fault, counted from 0, if it is a row.
+    pub fn row(&self) -> Option<u64> {
+        self.row
     }
 
     /// The message for a person.
@@ -119,15 +138,19 @@ impl std::error::Error for Error {}
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        let kind =
-            CODES.iter().find(|(_, code, _)| *code == status.code()).map_or(Kind::Internal, |(kind, _, _)| *kind);
-        Self::new(kind, status.message())
+        let named = CODES.iter().find(|(_, code, _)| *code == status.code());
+        // What the server says has no source; this is the connection's end, however HTTP/2 words it.
+        let lost = std::error::Error::source(&status).is_some();
+        let kind = if lost { Kind::Unavailable } else { named.map_or(Kind::Internal, |(kind, _, _)| *kind) };
+        let about = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
+        let row = about.get("row").and_then(|row| row.parse().ok());
+        Self::new(kind, status.message()).at(about.get("column").cloned(), row)
     }
 }
 
 impl From<AnswerError> for Error {
     fn from(error: AnswerError) -> Self {
-        Self::new(Kind::from_name(&error.code), error.message)
+        Self::new(Kind::from_name(&error.code), error.message).at(error.column, error.row)
     }
 }
 

@@ -14,7 +14,7 @@
 //! # Ok(()) }
 //! ```
 //! It is a thin layer: names, types, bounds and rows are judged by the server alone. Calls are tried again only where
-//! that is safe. It is not for servers behind TLS yet.
+//! that is safe.
 
 mod client;
 mod connection;
@@ -28,7 +28,7 @@ pub mod wire;
 mod write;
 
 pub use client::Client;
-pub use connection::Options;
+pub use connection::{Options, Tls};
 pub use declare::{EntityDeclaration, FeatureDeclaration, TableDeclaration};
 pub use error::{Error, Kind, Result};
 pub use exchange::{Answered, Answers, Message, Requests};

@@ -31,7 +31,10 @@ impl Retry {
     }
 
     /// Runs `attempt` until it succeeds, fails for good, or has failed often enough.
-    pub(crate) async fn run<T>(&self, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    pub(crate) async fn run<T, A>(&self, attempt: impl Fn() -> A) -> Result<T>
+    where
+        A: Future<Output = Result<T>>,
+    {
         let mut wait = self.first_wait;
         for _ in 1..self.attempts {
             match attempt().await {

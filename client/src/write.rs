@@ -7,8 +7,8 @@ use arrow_array::RecordBatch;
 use arrow_flight::{FlightData, PutResult};
 use arrow_schema::SchemaRef;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 
 use crate::connection::Stub;
@@ -47,13 +47,13 @@ impl Written {
     }
 }
 
-/// A stream of batches into one table.
+/// A stream of batches into one table. Dropping it ends the stream, without a word of what was not yet acknowledged.
 #[derive(Debug)]
 pub struct Writer {
     encoder: Encoder,
     messages: mpsc::Sender<FlightData>,
     written: watch::Receiver<Written>,
-    reader: JoinHandle<Result<()>>,
+    reader: AbortOnDropHandle<Result<()>>,
 }
 
 impl Writer {
@@ -64,10 +64,10 @@ impl Writer {
         let head = encoder.head(Command::Put(put).encode());
         messages.try_send(head).expect("the queue is empty");
         let (progress, written) = watch::channel(Written::default());
-        let reader = tokio::spawn(async move {
+        let reader = AbortOnDropHandle::new(tokio::spawn(async move {
             let results = stub.do_put(ReceiverStream::new(queue)).await?.into_inner();
             read(results, &progress).await
-        });
+        }));
         Self { encoder, messages, written, reader }
     }
 

@@ -1,11 +1,16 @@
 //! Errors on the wire: the only mapping from the engine's kinds to gRPC codes.
 //!
+//! Beside the message goes what of the request it is about, as gRPC's `ErrorInfo`: for programs in any language.
+//!
 //! A message travels in an HTTP/2 header, percent-encoded, and clients refuse headers beyond 8 KiB; so it is cut at
 //! [`MESSAGE_BYTES_MAX`] encoded bytes and then says how long it was.
 
+use std::collections::HashMap;
+
 use firn_client::wire::{AnswerError, CommandError};
-use firn_storage::error::{Error, Kind};
+use firn_storage::error::{Error, Kind, Subject};
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 /// The greatest length of a status message after percent-encoding.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -27,7 +32,28 @@ pub fn from_error(error: &Error) -> Status {
     if matches!(error.kind(), Kind::Corrupt | Kind::Poisoned | Kind::Io) {
         tracing::error!(kind = ?error.kind(), "{error}");
     }
-    new(code, error.message())
+    about(code, error.message(), error.subject())
+}
+
+/// Whose errors these are.
+const DOMAIN: &str = "firndb";
+
+/// A status with what of the request it is about.
+fn about(code: Code, message: &str, subject: &Subject) -> Status {
+    let column = subject.column.as_deref().map(|column| ("column".to_owned(), cut(column)));
+    let row = subject.row.map(|row| ("row".to_owned(), row.to_string()));
+    let metadata: HashMap<_, _> = column.into_iter().chain(row).collect();
+    if metadata.is_empty() {
+        return new(code, message);
+    }
+    let details = ErrorDetails::with_error_info(name(code), DOMAIN, metadata);
+    Status::with_error_details(code, cut(message), details)
+}
+
+/// The same status with `place` before its message.
+pub fn at(status: &Status, place: &str) -> Status {
+    let message = cut(&format!("{place}: {}", status.message()));
+    Status::with_details(status.code(), message, status.details().to_vec().into())
 }
 
 /// The status of a command that could not be read.
@@ -67,7 +93,13 @@ pub fn new(code: Code, message: &str) -> Status {
 
 /// The status as an error in band. The band has no header limit, but the message is the same as the status's.
 pub fn in_band(status: &Status) -> AnswerError {
-    AnswerError { code: name(status.code()).to_owned(), message: status.message().to_owned() }
+    let info = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
+    AnswerError {
+        code: name(status.code()).to_owned(),
+        message: status.message().to_owned(),
+        column: info.get("column").cloned(),
+        row: info.get("row").and_then(|row| row.parse().ok()),
+    }
 }
 
 /// The code as gRPC spells it.
@@ -131,6 +163,20 @@ mod tests {
             assert!(status.message().ends_with(&format!("(cut; {} bytes in all)", long.len())));
         }
         assert_eq!(invalid("x".repeat(4096)).message().len(), 4096);
+    }
+
+    #[test]
+    fn what_an_error_is_about_goes_with_it() {
+        let status = at(&from_error(&Error::invalid("wrong").of_column("temp").of_row(3)), "batch 0");
+        let info = status.get_details_error_info().expect("it has a subject");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_ARGUMENT", "firndb"));
+        assert_eq!((info.metadata["column"].as_str(), info.metadata["row"].as_str()), ("temp", "3"));
+        let answer = in_band(&status);
+        assert_eq!(
+            (answer.message.as_str(), answer.column.as_deref(), answer.row),
+            ("batch 0: wrong", Some("temp"), Some(3))
+        );
+        assert_eq!(from_error(&Error::invalid("wrong")).details(), b"");
     }
 
     #[test]

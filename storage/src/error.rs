@@ -38,6 +38,16 @@ pub struct Error {
     kind: Kind,
     message: String,
     place: Option<Box<Place>>,
+    subject: Subject,
+}
+
+/// What of a request an error is about, for programs; the message says it for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The column or feature at fault, the first if they are several.
+    pub column: Option<Box<str>>,
+    /// The first row at fault, counted from 0.
+    pub row: Option<u64>,
 }
 
 /// Bytes that do not check.
@@ -57,7 +67,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` whose `message` says what, where and how to mend it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None }
+        Self { kind, message: message.into(), place: None, subject: Subject::default() }
     }
 
     /// A bad request.
@@ -90,7 +100,7 @@ impl Error {
         let mend = "run `firn verify` to see all damage and `firn repair` to keep what is whole";
         let message = format!("file {file} is damaged at offset {offset}: {what}; {mend}");
         let place = Place { file: file.to_owned(), offset, what: what.to_string() };
-        Self { kind: Kind::Corrupt, message, place: Some(Box::new(place)) }
+        Self { place: Some(Box::new(place)), ..Self::new(Kind::Corrupt, message) }
     }
 
     /// A failed operating-system call on `file`.
@@ -111,6 +121,25 @@ impl Error {
     /// The bytes that the error is about, if it is about bytes on disk.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_deref()
+    }
+
+    /// What of the request the error is about.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The same error, about a column; the one that was said first stays.
+    #[must_use]
+    pub fn of_column(mut self, column: &str) -> Self {
+        self.subject.column.get_or_insert_with(|| column.into());
+        self
+    }
+
+    /// The same error, about a row; the one that was said first stays.
+    #[must_use]
+    pub fn of_row(mut self, row: usize) -> Self {
+        self.subject.row.get_or_insert(row as u64);
+        self
     }
 
     /// The same error with `place` put before its message.

@@ -10,6 +10,7 @@ mod large_join;
 mod lookup;
 mod memory;
 mod open;
+mod python;
 mod scan;
 mod serving;
 mod space;
@@ -41,6 +42,7 @@ const fn long(name: &'static str, about: &'static str, run: fn(&mut Harness) -> 
 const BENCHES: &[Bench] = &[
     short("lookup", "latest vectors over the wire, against the echo and Redis", lookup::run),
     short("serving", "one call at a time at a steady rate, and a user × 500 offers", serving::run),
+    short("python", "the Python client against the Rust client, and Feast on Redis", python::run),
     short("freshness", "from a write to a lookup that sees it, on another connection", freshness::run),
     short("ingest", "durable writes over the wire, against the raw log and Redis", ingest::run),
     short("join", "1 M × 10 M rows as of each row's time, against four peers", join::run),

@@ -2,15 +2,15 @@
 
     import firndb
 
-    client = firndb.connect("grpc://localhost:3476")
+    client = firndb.connect("localhost")
     client.create_entity("airport", {"origin": "utf8"})
     client.create_table("weather", entity="airport", event_time="observed", features={"temp": "float64"})
     client.write("weather", frame)
     client.lookup(["weather.temp"], {"origin": ["EWR"]})
     client.join(spine, ["weather.temp"], as_of="decided_at", known_at="decided_at")
 
-Data goes in and comes out as pyarrow, pandas or polars. It is not an engine: everything is decided by the server, so
-that every client sees the same answer.
+Data goes in and comes out as pandas, polars, pyarrow, numpy or plain Python: what the user has. It is not an engine:
+everything is decided by the server, so that every client sees the same answer. The same for event loops: ``firndb.aio``.
 """
 
 from .bounds import Before, Bound, Column, before, column
@@ -20,6 +20,7 @@ from .errors import (
     AlreadyExists,
     Cancelled,
     DataLoss,
+    DeadlineExceeded,
     Exhausted,
     FirnError,
     Internal,
@@ -28,12 +29,12 @@ from .errors import (
     OutOfRange,
     PermissionDenied,
     Precondition,
-    TimedOut,
     Unauthenticated,
     Unavailable,
     Unimplemented,
 )
-from .exchange import Answer
+
+from .answers import Answer
 from .lookup import Lookups
 from .write import Producer
 from .written import BadRow, Written
@@ -50,6 +51,7 @@ __all__ = [
     "Client",
     "Column",
     "DataLoss",
+    "DeadlineExceeded",
     "Exhausted",
     "Feature",
     "FeatureReference",
@@ -62,7 +64,6 @@ __all__ = [
     "PermissionDenied",
     "Precondition",
     "Producer",
-    "TimedOut",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

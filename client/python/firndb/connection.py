@@ -1,71 +1,97 @@
-"""One Flight connection: its address, its credentials, and the actions (JSON in, JSON out)."""
+"""One connection: its address, its credentials, how long calls may take, and the actions (JSON in, JSON out)."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Union
 
-import pyarrow as pa
-import pyarrow.flight as flight
+from . import _native
+from .calls import Deadline, Steps
+from .errors import Invalid
 
-from .errors import FirnError, Invalid, translated
+__all__ = ["Connection", "Pem"]
 
-__all__ = ["Connection"]
+#: Certificates or a key in PEM: their bytes, or the path of a file.
+Pem = Union[bytes, str, "os.PathLike[str]"]
 
-_SCHEMES = ("grpc://", "grpc+tcp://", "grpc+tls://", "grpc+unix://")
+#: A year in seconds.
+_TIMEOUT_MAX = 366 * 86_400
 
 
 class Connection:
-    """A Flight client and the options of its calls. Safe to use from several threads."""
+    """Where the server is. Safe to use from several threads, and in children that are forked from this process."""
 
     def __init__(
         self,
         url: str,
         *,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        tls_root_certs: bytes | None = None,
-        **options: Any,
+        token: str | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+        tls_authorities: Any,
+        tls_certificate: Any,
+        tls_key: Any,
+        tls_server_name: str | None,
     ) -> None:
-        if "://" not in url:
-            url = f"grpc://{url}"
-        if not url.startswith(_SCHEMES):
-            raise Invalid(f"{url!r} is not an address of FirnDB; write for example \"grpc://localhost:3476\"")
-        sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
-        if token is not None:
-            sent.append((b"authorization", f"Bearer {token}".encode()))
+        if (tls_certificate is None) != (tls_key is None):
+            raise Invalid("a certificate needs its key: give both `tls_certificate` and `tls_key`, or neither")
         self.url = url
-        self._headers = sent
-        self._timeout = timeout
-        with translated():
-            self.flight = flight.FlightClient(url, tls_root_certs=tls_root_certs, **options)
+        self.native = _native.Connection(
+            url,
+            token=token,
+            headers=list((headers or {}).items()),
+            authorities=_pem("tls_authorities", tls_authorities),
+            certificate=_pem("tls_certificate", tls_certificate),
+            key=_pem("tls_key", tls_key),
+            server_name=tls_server_name,
+        )
+        self.native.check()
+        self.timeout = None if timeout is None else checked(timeout)
+        self._closed = False
+        #: The columns that writes take, by command.
+        self._schemas: dict[str, _native.Table] = {}
 
-    def options(self, *, stream: bool = False) -> flight.FlightCallOptions:
-        """The options of a call; a stream has no timeout, for it may be open as long as its user likes."""
-        return flight.FlightCallOptions(timeout=None if stream else self._timeout, headers=self._headers)
+    def deadline(self, timeout: float | None) -> Deadline:
+        """When a call must have ended that was given ``timeout``, or else the connection's own."""
+        if self._closed:
+            raise Invalid("this client is closed; make another one with firndb.connect(…)")
+        return Deadline(self.timeout if timeout is None else checked(timeout))
 
-    def action(self, name: str, body: Mapping[str, Any] | None = None) -> Any:
+    def action(self, name: str, body: Mapping[str, Any], timeout: float | None = None) -> Steps[dict[str, Any]]:
         """Runs an action and returns its result."""
-        with translated():
-            action = flight.Action(name, json.dumps(body or {}).encode())
-            results = list(self.flight.do_action(action, self.options()))
-        if len(results) != 1:
-            raise FirnError(f"the action {name} answered {len(results)} results instead of one")
-        return json.loads(results[0].body.to_pybytes())
+        answer = yield self.native.action(name, json.dumps(body), self.deadline(timeout).left())
+        found: dict[str, Any] = json.loads(answer)
+        return found
 
-    def schema(self, command: Mapping[str, Any]) -> pa.Schema:
-        """The columns that a write takes, or that a scan answers."""
-        with translated():
-            return self.flight.get_schema(descriptor(command), self.options()).schema
+    def schema(self, command: Mapping[str, Any], names: set[str], deadline: Deadline) -> Steps[_native.Table]:
+        """The columns that a write of ``names`` takes; asked for once, and again when there are names that it lacks."""
+        asked = json.dumps(command)
+        known = self._schemas.get(asked)
+        if known is None or not names.issubset(known.column_names):
+            known = yield self.native.schema(asked, deadline.left())
+            self._schemas[asked] = known
+        return known
 
     def close(self) -> None:
-        """Closes the connection."""
-        with translated():
-            self.flight.close()
+        """Takes no more calls. The connection ends with the last one."""
+        self._closed = True
+        self.native.close()
 
 
-def descriptor(command: Mapping[str, Any]) -> flight.FlightDescriptor:
-    """A command as a Flight descriptor."""
-    return flight.FlightDescriptor.for_command(json.dumps(command).encode())
+def checked(timeout: float) -> float:
+    """A time-out that is a time."""
+    if isinstance(timeout, (int, float)) and 0 < timeout <= _TIMEOUT_MAX:
+        return timeout
+    raise Invalid(f"timeout={timeout!r} is not a time; give seconds above 0, or None to wait for ever")
+
+
+def _pem(name: str, given: Any) -> bytes | None:
+    if given is None or isinstance(given, bytes):
+        return given
+    try:
+        with open(given, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Invalid(f"`{name}` cannot be read: {error}") from None

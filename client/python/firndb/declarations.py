@@ -6,21 +6,17 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
 
-import pyarrow as pa
-
 from .errors import Invalid
+from .options import FeatureReference, given, setting_json
 from .times import Duration, duration_text
 from .values import value_json
 
-__all__ = ["Feature", "FeatureReference", "NamedTypes", "Type", "feature_settings_json", "features_json", "named_types_json", "references_json",
-           "select", "type_text"]
+__all__ = ["Feature", "FeatureReference", "NamedTypes", "Type", "entity_json", "select", "table_changes_json", "table_json"]
 
-#: A type: a ``pyarrow.DataType``, or its spelling (``"float64"``, ``"fixed_size_list<float32>[256]"``).
-Type = Union[pa.DataType, str]
-#: Names and types: ``{"origin": "utf8"}``, ``[("origin", pa.utf8())]`` or a ``pyarrow.Schema``.
-NamedTypes = Union[Mapping[str, Type], Iterable["tuple[str, Type]"], pa.Schema]
-#: ``"weather.temp"``, ``"weather.*"``, or what :func:`select` returns.
-FeatureReference = Union[str, Mapping[str, Any]]
+#: A type: its spelling (``"float64"``, ``"fixed_size_list<float32>[256]"``), or a ``pyarrow.DataType``.
+Type = Any
+#: Names and types: ``{"origin": "utf8"}``, ``[("origin", "utf8")]`` or a ``pyarrow.Schema``.
+NamedTypes = Union[Mapping[str, Type], Iterable["tuple[str, Type]"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +50,21 @@ class Feature:
 
 def type_text(data_type: Type) -> str:
     """A type as the wire spells it: as pyarrow prints it."""
-    if isinstance(data_type, (str, pa.DataType)):
+    if isinstance(data_type, str) or type(data_type).__module__.startswith("pyarrow"):
         return str(data_type)
-    raise Invalid(f"{data_type!r} is not a type; give a pyarrow type or its spelling, such as \"float64\"")
+    raise Invalid(f"{data_type!r} is not a type; give its spelling, such as \"float64\", or a type of pyarrow")
+
+
+def _is_schema(named: Any) -> bool:
+    return type(named).__module__.startswith("pyarrow") and hasattr(named, "names")
 
 
 def _pairs(named: NamedTypes) -> Iterable[tuple[str, Type]]:
-    if isinstance(named, pa.Schema):
-        return [(field.name, field.type) for field in named]
-    return named.items() if isinstance(named, Mapping) else named
+    if _is_schema(named):
+        fields: Any = named
+        return [(field.name, field.type) for field in fields]
+    pairs: Any = named.items() if isinstance(named, Mapping) else named
+    return pairs  # type: ignore[no-any-return]
 
 
 def named_types_json(named: NamedTypes) -> list[dict[str, str]]:
@@ -72,10 +74,10 @@ def named_types_json(named: NamedTypes) -> list[dict[str, str]]:
 
 def features_json(features: NamedTypes | Iterable[Feature]) -> list[dict[str, Any]]:
     """Declarations of features: :class:`Feature`, pairs of name and type, or a mix of both."""
-    declared = features if isinstance(features, (Mapping, pa.Schema)) else list(features)
-    if isinstance(declared, list):
-        return [(each if isinstance(each, Feature) else Feature(*each)).json() for each in declared]
-    return [Feature(name, data_type).json() for name, data_type in _pairs(declared)]
+    declared: Any = features
+    if isinstance(features, Mapping) or _is_schema(features):
+        return [Feature(name, data_type).json() for name, data_type in _pairs(declared)]
+    return [(each if isinstance(each, Feature) else Feature(*each)).json() for each in declared]
 
 
 def feature_settings_json(features: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -110,8 +112,51 @@ def select(
     return reference
 
 
-def references_json(features: FeatureReference | Iterable[FeatureReference]) -> list[Any]:
-    """References to features; a single one need not be in a list."""
-    if isinstance(features, (str, Mapping)):
-        return [features]
-    return list(features)
+def entity_json(
+    entity: str, key: NamedTypes, *, bucket_by: Sequence[str] | None, buckets: int | None, if_not_exists: bool
+) -> dict[str, Any]:
+    """The body of ``create_entity``."""
+    bucketed = None if bucket_by is None else list(bucket_by)
+    options = given(bucket_by=bucketed, buckets=buckets, if_not_exists=if_not_exists)
+    return {"entity": entity, "key": named_types_json(key)} | options
+
+
+def table_json(
+    table: str,
+    entity: str,
+    event_time: str,
+    features: NamedTypes | Iterable[Feature],
+    *,
+    row_id: NamedTypes | None,
+    durations: Mapping[str, Duration | None],
+    retention: Mapping[str, Duration | None],
+    **options: Any,
+) -> dict[str, Any]:
+    """The body of ``create_table``."""
+    body: dict[str, Any] = {"table": table, "entity": entity, "event_time": event_time, "features": features_json(features)}
+    body |= {name: duration_text(value) for name, value in durations.items() if value is not None}
+    if kept := {name: duration_text(value) for name, value in retention.items() if value is not None}:
+        body["retention"] = kept
+    return body | given(row_id=None if row_id is None else named_types_json(row_id), **options)
+
+
+def table_changes_json(
+    *,
+    add: NamedTypes | Iterable[Feature] | None,
+    widen: Mapping[str, Type] | None,
+    rename: Mapping[str, str] | None,
+    retire: Sequence[str] | None,
+    purge: bool,
+    set_features: Mapping[str, Mapping[str, Any]] | None,
+    set: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The changes in the body of ``alter_table``."""
+    return given(
+        add=None if add is None else features_json(add),
+        widen=None if widen is None else [{"name": name, "type": type_text(to)} for name, to in widen.items()],
+        rename=None if rename is None else dict(rename),
+        retire=None if retire is None else list(retire),
+        purge=purge,
+        set_features=None if set_features is None else feature_settings_json(set_features),
+        set=None if set is None else {name: setting_json(value) for name, value in set.items()},
+    )

@@ -1,18 +1,13 @@
 """The errors of FirnDB: one class for each thing that a caller can do about it.
 
-Every error has a ``message`` for a person and a ``code`` as gRPC spells it. It does not matter how it came: as a
-status of a Flight call, in band inside an exchange, or refused by the client before anything was sent.
+Every error has a ``message`` for a person and a ``code`` as gRPC spells it; where a column or a row of what was sent is at
+fault, they are its ``column`` and ``row``. It does not matter how it came: as the end of a call, in band inside a session,
+or refused before anything was sent.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import ClassVar
-
-import pyarrow as pa
-import pyarrow.flight as flight
 
 from .written import Written
 
@@ -20,6 +15,7 @@ __all__ = [
     "AlreadyExists",
     "Cancelled",
     "DataLoss",
+    "DeadlineExceeded",
     "Exhausted",
     "FirnError",
     "Internal",
@@ -28,7 +24,6 @@ __all__ = [
     "OutOfRange",
     "PermissionDenied",
     "Precondition",
-    "TimedOut",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -43,9 +38,13 @@ class FirnError(Exception):
     #: Of a write that failed midway: what had been acknowledged before (durable and readable), else ``None``.
     written: Written | None = None
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, column: str | None = None, row: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        #: The column of what was sent that is at fault, if it is one.
+        self.column = column
+        #: The first row at fault, counted from 0, if it is a row.
+        self.row = row
 
 
 class Invalid(FirnError, ValueError):
@@ -114,8 +113,8 @@ class Unimplemented(FirnError):
     code = "UNIMPLEMENTED"
 
 
-class TimedOut(FirnError):
-    """The call took longer than the timeout that it was given."""
+class DeadlineExceeded(FirnError, TimeoutError):
+    """The call took longer than the ``timeout`` that it was given. The client goes on."""
 
     code = "DEADLINE_EXCEEDED"
 
@@ -146,74 +145,13 @@ _BY_CODE: dict[str, type[FirnError]] = {
         Unauthenticated,
         PermissionDenied,
         Unimplemented,
-        TimedOut,
+        DeadlineExceeded,
         Cancelled,
         Internal,
     )
 }
 
-# pyarrow keeps no gRPC code, but says which it was in the words that it puts before the server's message.
-_BY_PHRASE: dict[str, type[FirnError]] = {
-    "invalid argument": Invalid,
-    "not found": NotFound,
-    "already exists": AlreadyExists,
-    "precondition failed": Precondition,
-    "out-of-range": OutOfRange,
-    "resource exhausted": Exhausted,
-    "unavailable": Unavailable,
-    "data loss": DataLoss,
-    "unauthenticated": Unauthenticated,
-    "unauthorized": PermissionDenied,
-    "unimplemented": Unimplemented,
-    "timeout": TimedOut,
-    "internal": Internal,
-    "aborted": Internal,
-}
-_RETURNED = re.compile(r"(?:Flight|gRPC) returned ([a-z -]+?) error, with message: ", re.DOTALL)
-_CANCELLED = re.compile(r"(?:Flight|gRPC) cancelled call, with message: ")
-_FAILED = re.compile(r"Flight RPC failed with message: ")
-_CONTEXT = re.compile(r"\.? ?(?:gRPC client debug context|Client context): .*\Z", re.DOTALL)
 
-# What pyarrow raises for an error of its own making, such as an array that it cannot convert.
-_BY_CLASS: tuple[tuple[type[BaseException], type[FirnError]], ...] = (
-    (flight.FlightUnavailableError, Unavailable),
-    (flight.FlightTimedOutError, TimedOut),
-    (flight.FlightCancelledError, Cancelled),
-    (flight.FlightUnauthenticatedError, Unauthenticated),
-    (flight.FlightUnauthorizedError, PermissionDenied),
-    (flight.FlightInternalError, Internal),
-    (pa.ArrowNotImplementedError, Unimplemented),
-    (pa.ArrowKeyError, NotFound),
-    (pa.ArrowInvalid, Invalid),
-    (pa.ArrowTypeError, Invalid),
-)
-
-
-def from_code(code: str, message: str) -> FirnError:
+def from_code(code: str, message: str, column: str | None = None, row: int | None = None) -> FirnError:
     """The error for a gRPC code by name, such as ``INVALID_ARGUMENT``."""
-    return _BY_CODE.get(code, FirnError)(message)
-
-
-def from_arrow(error: BaseException) -> FirnError:
-    """The error that a pyarrow exception stands for, with the server's message and nothing around it."""
-    text = str(error)
-    if found := _RETURNED.search(text):
-        kind = _BY_PHRASE.get(found[1], FirnError)
-    elif found := _CANCELLED.search(text):
-        kind = Cancelled
-    else:
-        found = _FAILED.search(text)
-        kind = next((kind for arrow, kind in _BY_CLASS if isinstance(error, arrow)), FirnError)
-    message = text[found.end() :] if found else text
-    return kind(_CONTEXT.sub("", message))
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns what pyarrow raises inside the block into errors of this module."""
-    try:
-        yield
-    except FirnError:
-        raise
-    except (pa.ArrowException, flight.FlightError, pa.ArrowKeyError, OSError) as error:
-        raise from_arrow(error) from None
+    return _BY_CODE.get(code, FirnError)(message, column, row)

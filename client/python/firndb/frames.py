@@ -1,102 +1,206 @@
-"""Data in and out: pyarrow, pandas, polars or plain Python, and the answer in the kind of what was given.
+"""Data in and out: pandas, polars, pyarrow, numpy or plain Python, and the answer in the kind of what was given.
 
-Nothing is lost on the way. Missing values of pandas (NaN, NaT, NA) are nulls. On the way out an integer or boolean
-column with nulls takes pandas' nullable type instead of becoming floats, so that no value changes. Plain Python values
-have no type of their own (plain.py); where the server has declared one for their column, they take it.
+Nothing is lost on the way. Missing values of pandas (NaN, NaT, NA) are gaps. None of these libraries is needed, and none is
+imported before it is used: what brings a frame is there, and a kind that is asked for is imported then.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
-import pyarrow as pa
+from ._native import Batches, Column, Table
+from .errors import Invalid
+from .pandas_frames import pandas_column
+from .plain import numpy_column, plain
 
-from .errors import Invalid, translated
-from .plain import plain
+__all__ = ["Data", "Given", "Stream", "alike", "is_rows", "take"]
 
-__all__ = ["Data", "Given", "KINDS", "alike", "batches_of", "check_kind", "give", "is_rows", "one_batch", "take"]
-
-#: ``pyarrow.Table``, ``RecordBatch``, ``RecordBatchReader`` or an iterable of batches; ``pandas.DataFrame``;
-#: ``polars.DataFrame`` or ``LazyFrame``; a dict of columns; a list of dicts; anything with ``__arrow_c_stream__``.
+#: ``pandas.DataFrame``; ``polars.DataFrame`` or ``LazyFrame``; ``pyarrow.Table``, ``RecordBatch``, ``RecordBatchReader`` or
+#: an iterable of batches; a dict of columns; a list of dicts; anything with ``__arrow_c_stream__``.
 Data = Any
-
-#: The kinds of answer that ``to=`` accepts.
-KINDS = ("arrow", "pandas", "polars", "dict", "reader")
-
-# A request message may have 64 MiB; a batch of a quarter of that stays below whatever the framing adds.
-_BATCH_BYTES = 16 << 20
-_BATCH_ROWS = 65_536
+#: Asks for the types of columns, which decide what a plain value is.
+Declared = Callable[[], "Table | None"]
 
 
-@dataclasses.dataclass(frozen=True)
 class Given:
-    """Data that came in: what it holds, and which kind it was."""
+    """Data in memory: the names of its columns, and how each becomes one of Arrow's."""
 
-    data: Union[pa.Table, pa.RecordBatchReader]
-    kind: str
-    original: Any = None
+    def __init__(self, kind: str, original: Any, names: Sequence[str], rows: int) -> None:
+        #: What kind of answer goes with it.
+        self.kind = kind
+        #: The data as it was given.
+        self.original = original
+        self.names = list(names)
+        self.rows = rows
 
-    @property
-    def schema(self) -> pa.Schema:
-        """Its columns."""
-        return self.data.schema
+    def ambiguous(self) -> bool:
+        """Whether it has values that only a declared type makes plain."""
+        return False
 
-    def table(self) -> pa.Table:
-        """All of it in memory."""
-        return self.data if isinstance(self.data, pa.Table) else self.data.read_all()
-
-    def rows(self) -> int | None:
-        """How many rows, if that is known before reading."""
-        return self.data.num_rows if isinstance(self.data, pa.Table) else None
+    def table(self, names: Sequence[str] | None = None, declared: Table | None = None) -> Table:
+        """The columns of ``names``, or all."""
+        raise NotImplementedError
 
 
-def _module(data: Any) -> str:
+class _Arrow(Given):
+    """What has Arrow columns already."""
+
+    def __init__(self, kind: str, original: Any, table: Table) -> None:
+        super().__init__(kind, original, table.column_names, table.num_rows)
+        self._table = table
+
+    def table(self, names: Sequence[str] | None = None, declared: Table | None = None) -> Table:
+        if names is None or list(names) == self.names:
+            return self._table
+        return self._table.select([self.names.index(name) for name in names])
+
+
+class _Pandas(Given):
+    def __init__(self, frame: Any) -> None:
+        super().__init__("pandas", frame, [str(name) for name in frame.columns], len(frame))
+
+    def ambiguous(self) -> bool:
+        return any(dtype == object for dtype in self.original.dtypes)
+
+    def table(self, names: Sequence[str] | None = None, declared: Table | None = None) -> Table:
+        names = self.names if names is None else list(names)
+        columns = [pandas_column(name, self.original.iloc[:, self.names.index(name)], declared) for name in names]
+        return Table.of_columns(names, columns)
+
+
+class _Columns(Given):
+    """A dict of columns."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        columns = {str(name): _sized(name, values) for name, values in columns.items()}
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            raise Invalid(f"the columns have different numbers of values: {said}")
+        super().__init__("dict", columns, list(columns), next(iter(lengths.values()), 0))
+
+    def ambiguous(self) -> bool:
+        return any(_is_plain(values) for values in self.original.values())
+
+    def table(self, names: Sequence[str] | None = None, declared: Table | None = None) -> Table:
+        names = self.names if names is None else list(names)
+        return Table.of_columns(names, [column_of(name, self.original[name], declared) for name in names])
+
+
+class Stream:
+    """Data that comes batch by batch."""
+
+    kind = "reader"
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        try:
+            first = _Batch(next(batches))
+        except StopIteration:
+            raise Invalid("an empty iterable has no columns; give at least one record batch") from None
+        self.names = first.names
+        self._batches = itertools.chain([first], map(_Batch, batches))
+
+    def __iter__(self) -> Iterator[Given]:
+        return self._batches
+
+
+class _Batch(_Arrow):
+    def __init__(self, batch: Any) -> None:
+        if not isinstance(batch, Table) and not hasattr(batch, "__arrow_c_array__") and not hasattr(batch, "__arrow_c_stream__"):
+            raise Invalid(f"expected an iterable of record batches, found a {type(batch).__name__} in it")
+        super().__init__("pyarrow", batch, Table.take(batch))
+
+
+def library(data: Any) -> str:
+    """The library that an object comes from."""
     return type(data).__module__.partition(".")[0]
 
 
-def check_kind(to: str | None) -> None:
-    """Refuses an unknown ``to=``."""
-    if to is not None and to not in KINDS:
-        raise Invalid(f"to={to!r} is unknown; the kinds of answer are {', '.join(KINDS)}")
-
-
-def take(data: Data, declared: Callable[[], pa.Schema] | None = None) -> Given:
-    """Reads data of any accepted kind; ``declared`` has the types of columns that hold plain Python values."""
-    with translated():
-        return _take(data, declared or (lambda: pa.schema([])))
-
-
-def _take(data: Data, declared: Callable[[], pa.Schema]) -> Given:
-    if isinstance(data, pa.Table):
-        return Given(data, "arrow")
-    if isinstance(data, pa.RecordBatch):
-        return Given(pa.Table.from_batches([data]), "arrow")
-    if isinstance(data, pa.RecordBatchReader):
-        return Given(data, "reader")
-    if _module(data) == "pandas" and hasattr(data, "columns"):
-        return Given(_from_pandas(data, declared), "pandas", data)
-    if _module(data) == "polars" and hasattr(data, "collect_schema"):
+def take(data: Data) -> Given | Stream:
+    """Data of any accepted kind."""
+    if library(data) == "pandas" and hasattr(data, "columns"):
+        return _Pandas(data)
+    if library(data) == "polars" and hasattr(data, "collect_schema"):
         frame = data.collect() if hasattr(data, "collect") else data
-        return Given(frame.to_arrow(), "polars", frame)
+        return _Arrow("polars", frame, _taken(_typed(frame)))
     if isinstance(data, Mapping):
-        return Given(_from_columns(data, declared), "dict")
-    if hasattr(data, "__arrow_c_stream__"):
-        return Given(pa.RecordBatchReader.from_stream(data), "reader")
+        return _Columns(data)
     if is_rows(data):
-        return Given(_from_columns(columns_of(data), declared), "dict")
+        return _Columns(columns_of(data))
+    if library(data) == "pyarrow" and hasattr(data, "num_rows"):
+        return _Arrow("pyarrow", data, _taken(_without_views(data)))
+    if isinstance(data, Table):
+        return _Arrow("pyarrow", data, data)
+    if hasattr(data, "__arrow_c_stream__"):
+        return _stream_of(Batches(data))
+    if hasattr(data, "__arrow_c_array__"):
+        return _Arrow("pyarrow", data, _taken(data))
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
-        return Given(_reader(iter(data)), "reader")
+        return Stream(iter(data))
     raise Invalid(
-        f"a {type(data).__name__} is not data; give a pyarrow, pandas or polars table, a dict of columns, a list of "
-        "dicts, or an iterable of record batches"
+        f"a {type(data).__name__} is not data; give a pandas, polars or pyarrow table, a dict of columns, a list of dicts, or "
+        "an iterable of record batches"
     )
 
 
+def _taken(data: Any) -> Table:
+    try:
+        return Table.take(data)
+    except (TypeError, ValueError, BaseException) as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        raise Invalid(f"the data cannot be read as Arrow: {error}") from error
+
+
+def _typed(frame: Any) -> Any:
+    """A frame of polars whose columns without any value have a type: Arrow's readers differ in how they take polars' own."""
+    if not any("Null" in str(dtype) for dtype in frame.dtypes):
+        return frame
+    import polars
+
+    def with_type(dtype: Any) -> Any:
+        if dtype == polars.Null:
+            return polars.Boolean
+        if isinstance(dtype, polars.List):
+            return polars.List(with_type(dtype.inner))
+        if isinstance(dtype, polars.Struct):
+            return polars.Struct({field.name: with_type(field.dtype) for field in dtype.fields})
+        return dtype
+
+    return frame.cast({name: with_type(dtype) for name, dtype in frame.schema.items() if "Null" in str(dtype)})
+
+
+def _without_views(data: Any) -> Any:
+    """A table of pyarrow without views: some of its versions hand short ones over with a pointer to nothing."""
+    if not any("_view" in str(field.type) for field in data.schema):
+        return data
+    import pyarrow
+
+    def plain(kind: Any) -> Any:
+        named = {"string_view": pyarrow.large_string(), "binary_view": pyarrow.large_binary()}
+        if str(kind) in named:
+            return named[str(kind)]
+        if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+            return pyarrow.large_list(plain(kind.value_type))
+        if pyarrow.types.is_struct(kind):
+            return pyarrow.struct([kind.field(place).with_type(plain(kind.field(place).type)) for place in range(kind.num_fields)])
+        return kind
+
+    return data.cast(pyarrow.schema([field.with_type(plain(field.type)) for field in data.schema]))
+
+
+def _stream_of(batches: Batches) -> Given | Stream:
+    """A reader without batches still has columns."""
+    first = next(batches, None)
+    if first is None:
+        return _Arrow("reader", None, batches.empty())
+    return Stream(itertools.chain([first], batches))
+
+
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows as columns; what a row does not mention is null."""
+    """Rows as columns; what a row does not mention is a gap."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
@@ -112,142 +216,23 @@ def alike(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]
         yield list(run)
 
 
-def _from_columns(columns: Mapping[str, Any], declared: Callable[[], pa.Schema]) -> pa.Table:
-    typed = all(isinstance(values, (pa.Array, pa.ChunkedArray)) for values in columns.values())
-    schema = pa.schema([]) if typed else declared()
-    return pa.table({name: _column(name, values, schema) for name, values in columns.items()})
+def _is_plain(values: Any) -> bool:
+    return isinstance(values, (list, tuple)) or getattr(values, "dtype", None) == object
 
 
-def _column(name: str, values: Any, schema: pa.Schema) -> Any:
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return values
-    # A single value is a mistake that pyarrow would take apart letter by letter.
-    if isinstance(values, (str, bytes, int, float)):
-        raise Invalid(f"a column is a list of values, not a single one; write [{values!r}]")
-    # What brings a type of its own, such as a numpy array, keeps it: the server says if it does not fit.
-    if hasattr(values, "dtype") and getattr(values, "dtype") != object:
-        return pa.array(values, from_pandas=_module(values) == "pandas")
-    return plain(name, values, _declared(name, schema))
+def _sized(name: str, values: Any) -> Any:
+    # A single value is a mistake that would be taken apart letter by letter.
+    if isinstance(values, (str, bytes, int, float)) or values is None:
+        raise Invalid(f"column `{name}` is a list of values, not a single one; write [{values!r}]", str(name))
+    return values if hasattr(values, "__len__") else list(values)
 
 
-def _declared(name: str, schema: pa.Schema) -> pa.DataType | None:
-    return schema.field(name).type if schema.get_field_index(name) >= 0 else None
-
-
-def _from_pandas(frame: Any, declared: Callable[[], pa.Schema]) -> pa.Table:
-    names = [str(name) for name in frame.columns]
-    objects = {name for name, dtype in zip(names, frame.dtypes) if dtype == object}
-    schema = declared() if objects else pa.schema([])
-    arrays = []
-    for place, name in enumerate(names):
-        series = frame.iloc[:, place]
-        if name in objects:
-            arrays.append(plain(name, series, _declared(name, schema), missing=True))
-        else:
-            arrays.append(pa.array(series, from_pandas=True))
-    return pa.table(arrays, names=names)
-
-
-def _reader(batches: Iterator[Any]) -> pa.RecordBatchReader:
-    try:
-        first = next(batches)
-    except StopIteration:
-        raise Invalid("an empty iterable has no columns; give at least one record batch") from None
-    if not isinstance(first, pa.RecordBatch):
-        raise Invalid(f"expected an iterable of record batches, found a {type(first).__name__} in it")
-
-    def all_batches() -> Iterator[pa.RecordBatch]:
-        yield first
-        yield from batches
-
-    return pa.RecordBatchReader.from_batches(first.schema, all_batches())
-
-
-def batches_of(given: Given, batch_rows: int | None = None) -> Iterator[pa.RecordBatch]:
-    """The data as batches that each fit into a message, at least one (without rows if there are none)."""
-    sent = False
-    source = _table_batches(given.data, batch_rows) if isinstance(given.data, pa.Table) else given.data
-    for batch in source:
-        for piece in _pieces(batch, batch_rows or _BATCH_ROWS):
-            sent = True
-            yield piece
-    if not sent:
-        yield pa.RecordBatch.from_pylist([], schema=given.schema)
-
-
-def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """All rows in one batch, for what must be one request."""
-    batches = table.combine_chunks().to_batches()
-    if len(batches) > 1:
-        raise Invalid("the data is too large for one batch; split it")
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
-
-
-def _table_batches(table: pa.Table, batch_rows: int | None) -> Iterator[pa.RecordBatch]:
-    rows = batch_rows or _BATCH_ROWS
-    chunks = max((column.num_chunks for column in table.columns), default=1)
-    if chunks > 2 + 2 * (table.num_rows // rows):
-        table = table.combine_chunks()
-    yield from table.to_batches(max_chunksize=rows)
-
-
-def _pieces(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows <= 1 or (batch.num_rows <= rows and batch.nbytes <= _BATCH_BYTES):
-        yield batch
-        return
-    at_most = min(rows, max(1, batch.num_rows // (1 + batch.nbytes // _BATCH_BYTES)))
-    for start in range(0, batch.num_rows, at_most):
-        yield batch.slice(start, at_most)
-
-
-def give(table: pa.Table, kind: str, given: Given | None = None, join: bool = False) -> Any:
-    """An answer as ``kind``.
-
-    A pandas answer has the index of the frame that was given. Of a join, the columns that were given in a frame are
-    handed back untouched, with the features after them.
-    """
-    given_frame = given.original if given is not None and given.kind == kind else None
-    if kind in ("arrow", "reader"):
-        return table if kind == "arrow" else table.to_reader()
-    if kind == "dict":
-        return {name: column.to_pylist() for name, column in zip(table.column_names, table.columns)}
-    if join and given_frame is not None:
-        table = table.select(range(len(given.schema), table.num_columns))  # type: ignore[union-attr]
-    if kind == "polars":
-        import polars
-
-        answer = polars.from_arrow(table)
-        return given_frame.hstack(answer) if join and given_frame is not None else answer
-    return _give_pandas(table, given_frame, join)
-
-
-def _give_pandas(table: pa.Table, given_frame: Any, join: bool) -> Any:
-    import pandas
-
-    columns = {name: _series(column) for name, column in zip(table.column_names, table.columns)}
-    frame = pandas.DataFrame(columns, columns=table.column_names)
-    if given_frame is not None:
-        frame.index = given_frame.index
-        if join:
-            frame = pandas.concat([given_frame, frame], axis=1)
-    return frame
-
-
-def _series(column: pa.ChunkedArray) -> Any:
-    import pandas
-
-    if pa.types.is_nested(column.type) and not pa.types.is_fixed_size_list(column.type):
-        # pandas would make floats of integers beside nulls inside of them.
-        return pandas.Series(column.to_pylist(), dtype=object)
-    nullable = {
-        pa.int8(): pandas.Int8Dtype(),
-        pa.int16(): pandas.Int16Dtype(),
-        pa.int32(): pandas.Int32Dtype(),
-        pa.int64(): pandas.Int64Dtype(),
-        pa.uint8(): pandas.UInt8Dtype(),
-        pa.uint16(): pandas.UInt16Dtype(),
-        pa.uint32(): pandas.UInt32Dtype(),
-        pa.uint64(): pandas.UInt64Dtype(),
-        pa.bool_(): pandas.BooleanDtype(),
-    }
-    return column.to_pandas(types_mapper=nullable.get if column.null_count else None)
+def column_of(name: str, values: Any, declared: Table | None) -> Column:
+    """The values of one column, however they were given."""
+    if library(values) == "pandas":
+        return pandas_column(name, values.to_series() if hasattr(values, "to_series") else values, declared)
+    if isinstance(values, Column) or hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__"):
+        return Column.take(values)
+    if library(values) == "numpy":
+        return numpy_column(name, values, declared)
+    return plain(name, values, declared)

@@ -1,141 +1,172 @@
-"""Plain Python values as arrays: the declared type decides where a value could be several things.
+"""Plain Python values and numpy arrays as columns.
 
 Numbers and times go as what they are, and the server takes them where they fit the declared type exactly: so a value
-means the same in a list, a frame and an array. A dict is a map or a struct as it was declared, and NaN is a gap where no
-float was declared.
+means the same in a list, a frame and an array.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Callable, Mapping, Sequence
+import decimal
 from typing import Any
 
-import pyarrow as pa
-
+from ._native import Column, Table
 from .errors import Invalid
+from .moments import EPOCH, FineMoment
 
-__all__ = ["plain"]
+__all__ = ["is_missing", "numpy_column", "plain"]
+
+_DIGITS_MAX = 76
+_ORDINARY = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, float, int, str, bytes, dict, tuple, list)
 
 
-def plain(name: str, values: Any, declared: pa.DataType | None, missing: bool = False) -> pa.Array:
-    """The column ``name`` of plain values, declared as ``declared`` if that is known.
+def plain(name: str, values: Any, declared: Table | None, missing: bool = False) -> Column:
+    """The column ``name`` of plain values; ``declared`` has its type, if that is known.
 
-    ``missing``: pandas' own missing values (NaN, NaT, NA) are nulls.
+    ``missing``: NaN is a gap, as pandas has it.
     """
-    values = list(values)
-    if declared is not None:
-        shape = _shape(declared)
-        values = [_at(name, row, value, shape) for row, value in enumerate(values)]
-        if _needs_type(declared):
-            return _typed(name, values, declared)
-    try:
-        return pa.array(values, from_pandas=missing)
-    except (pa.ArrowException, OverflowError):
-        if declared is None:
-            raise
-        return _typed(name, values, declared, missing)
+    return Column.of_values(name, values if type(values) is list else list(values), declared, missing)
 
 
-def _typed(name: str, values: list[Any], declared: pa.DataType, missing: bool = False) -> pa.Array:
-    """The values as the declared type, which pyarrow must neither cut nor round."""
-    try:
-        array = pa.array(values, declared, from_pandas=missing)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError):
-        for row, value in enumerate(values):
-            try:
-                pa.array([value], declared, from_pandas=missing)
-            except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-                raise Invalid(f"row {row}, column `{name}`: {value!r} is no {declared}: {error}") from None
-        raise
-    if not missing:
-        for row, (value, taken) in enumerate(zip(values, array.to_pylist())):
-            if not _same(value, taken):
-                raise Invalid(f"row {row}, column `{name}`: {value!r} does not fit {declared} exactly; give a pyarrow array")
-    return array
+def is_missing(value: Any) -> bool:
+    """Whether it is a gap of pandas': NaT or NA."""
+    return type(value).__name__ in ("NaTType", "NAType")
 
 
-def _same(given: Any, taken: Any) -> bool:
-    """Whether a value came back as it was; what a struct lacks is null."""
-    if isinstance(given, Mapping) and isinstance(taken, Mapping):
-        return all(_same(given.get(name), value) for name, value in taken.items())
-    if isinstance(given, (list, tuple)) and isinstance(taken, (list, tuple)):
-        return len(given) == len(taken) and all(_same(*pair) for pair in zip(given, taken))
-    if isinstance(given, float) and isinstance(taken, float):
-        # The nearest of a narrower float is what was meant; infinity is not.
-        return math.isclose(given, taken, rel_tol=1e-6, abs_tol=1e-38) or (math.isnan(given) and math.isnan(taken))
-    return bool(given == taken)
+def _is_ordinary(value: Any) -> bool:
+    return isinstance(value, _ORDINARY)
 
 
-def _needs_type(declared: pa.DataType) -> bool:
-    """Whether plain values do not say by themselves that they are of such a type: dicts are maps or structs."""
-    if pa.types.is_map(declared) or pa.types.is_struct(declared):
-        return True
-    lists = pa.types.is_list(declared) or pa.types.is_large_list(declared) or pa.types.is_fixed_size_list(declared)
-    return bool(lists) and _needs_type(declared.value_type)
-
-
-#: What becomes of a value before pyarrow sees it.
-_Shape = Callable[[Any], Any]
-
-
-def _shape(declared: pa.DataType) -> _Shape:
-    if pa.types.is_map(declared):
-        key, item = _shape(declared.key_type), _shape(declared.item_type)
-        return lambda value: None if _is_gap(value) else [(key(name), item(inner)) for name, inner in _pairs(value)]
-    if pa.types.is_struct(declared):
-        fields = {declared.field(place).name: _shape(declared.field(place).type) for place in range(declared.num_fields)}
-        return lambda value: None if _is_gap(value) else _struct(value, fields)
-    if pa.types.is_list(declared) or pa.types.is_large_list(declared) or pa.types.is_fixed_size_list(declared):
-        inner = _shape(declared.value_type)
-        return lambda value: [inner(item) for item in value] if isinstance(value, (list, tuple)) else value
-    if pa.types.is_floating(declared):
-        return lambda value: value
-    if pa.types.is_decimal(declared):
-        return _no_gap
-    if pa.types.is_timestamp(declared):
-        return lambda value: _moment(_no_gap(value))
-    return _no_gap
-
-
-def _is_gap(value: Any) -> bool:
-    """Whether there is no value: None, NaN, or what pandas writes for it."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
-
-
-def _no_gap(value: Any) -> Any:
-    """NaN is a gap where no float was declared."""
-    return None if _is_gap(value) else value
-
-
-def _moment(value: Any) -> Any:
-    """A date is its midnight."""
-    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
+def plain_value(value: Any) -> Any:
+    """A value without what libraries wrap around it; ``None`` for a gap."""
+    if is_missing(value):
+        return None
+    if type(value).__module__ != "numpy" and _is_ordinary(value):
+        return value
+    if hasattr(value, "as_py"):  # of pyarrow
+        return value.as_py()
+    if type(value).__module__ == "numpy":
+        return _numpy_value(value)
+    for method in ("tolist", "to_list"):  # of pandas, of polars
+        if hasattr(value, method):
+            return getattr(value, method)()
     return value
 
 
-def _pairs(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return value.items()
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and all(len(pair) == 2 for pair in value):
-        return value
-    raise Invalid(f"{value!r} is no map; give a dict, or a list of pairs")
+def _numpy_value(value: Any) -> Any:
+    import numpy
+
+    if isinstance(value, numpy.ndarray):
+        return list(value) if value.dtype.kind in "mM" else value.tolist()
+    if value.dtype.kind == "M":
+        return _numpy_moment(value)
+    if value.dtype.kind == "m":
+        return None if numpy.isnat(value) else datetime.timedelta(microseconds=_whole(value, "timedelta64[us]"))
+    if value.dtype.kind == "f":
+        return float(value)
+    return value.item()
 
 
-def _struct(value: Any, fields: Mapping[str, _Shape]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise Invalid(f"{value!r} is no struct; give a dict")
-    unknown = [name for name in value if name not in fields]
-    if unknown:
-        named = ", ".join(f"`{name}`" for name in unknown)
-        raise Invalid(f"the struct has no field {named}; its fields are {', '.join(fields)}")
-    return {name: shape(value.get(name)) for name, shape in fields.items()}
+def _numpy_moment(value: Any) -> Any:
+    import numpy
+
+    if numpy.isnat(value):
+        return None
+    micros = value.astype("datetime64[us]")
+    moment = EPOCH + datetime.timedelta(microseconds=int(micros.astype("int64")))
+    if micros.astype(value.dtype) == value:
+        return moment
+    fine = FineMoment.combine(moment.date(), moment.time())
+    fine.nanosecond = _whole(value, "datetime64[ns]") % 1000
+    return fine
 
 
-def _at(name: str, row: int, value: Any, shape: _Shape) -> Any:
-    try:
-        return shape(value)
-    except Invalid as error:
-        raise Invalid(f"row {row}, column `{name}`: {error.message}") from None
+def _whole(value: Any, dtype: str) -> int:
+    """The number of units of ``dtype``, of which there must be a whole number."""
+    found = value.astype(dtype)
+    if found.astype(value.dtype) != value:
+        raise Invalid(f"{value!r} is finer than {dtype[-3:-1]}, of which FirnDB keeps whole ones")
+    return int(found.astype("int64"))
+
+
+def decimal_parts(value: Any) -> tuple[str, int] | None:
+    """The digits of a number with their sign, and how many of them stand behind the point; ``None`` if they are too many."""
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else decimal.Decimal(value)
+    if isinstance(value, int):
+        return (str(value), 0) if abs(value) < 10**_DIGITS_MAX else None
+    if not value.is_finite():
+        return None
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits))
+    if exponent > 0:
+        text, exponent = text + "0" * min(exponent, _DIGITS_MAX + 1), 0
+    if max(len(text), -exponent) > _DIGITS_MAX:
+        return None
+    return ("-" if sign else "") + text, -exponent
+
+
+#: Units of numpy that are whole seconds.
+_WHOLE_SECONDS = ("s", "m", "h", "D", "W", "M", "Y")
+
+
+def numpy_column(name: str, values: Any, declared: Table | None, missing: bool = False) -> Column:
+    """A numpy array as a column; one of two dimensions is a column of vectors."""
+    import numpy
+
+    values = numpy.asarray(values)
+    if values.ndim == 2 and values.dtype.kind in "biuf":
+        return numpy_column(name, values.reshape(-1), None, missing).lists(values.shape[1])
+    if values.ndim != 1:
+        if values.ndim == 0:
+            raise Invalid(f"column `{name}`: an array without a dimension is a single value; write numpy.array([{values!r}])", name)
+        return plain(name, values.tolist(), declared, missing)
+    if values.dtype.kind in "mM":
+        return _numpy_times(name, values)
+    if values.dtype.kind not in "biuf":
+        return plain(name, values.tolist(), declared, missing)
+    values = _native_numbers(name, values)
+    gaps = numpy.isnan(values) if missing and values.dtype.kind == "f" else None
+    return Column.of_numpy(values, gaps)
+
+
+def _native_numbers(name: str, values: Any) -> Any:
+    """Numbers one after the other, in the machine's own byte order, of a width that Arrow has."""
+    import numpy
+
+    dtype = values.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize == 2:
+        dtype = numpy.dtype("float32")
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        dtype = numpy.dtype("float64")
+        changed = (values.astype(dtype) != values) & ~numpy.isnan(values)
+        if changed.any():
+            row = int(changed.argmax())
+            raise Invalid(f"row {row}, column `{name}`: {values[row]!r} is no float64", name, row)
+    return numpy.ascontiguousarray(values, dtype)
+
+
+def _numpy_times(name: str, values: Any) -> Column:
+    import numpy
+
+    unit, count = numpy.datetime_data(values.dtype)
+    gaps = numpy.isnat(values)
+    if values.dtype.kind == "m":
+        exact = values.astype("timedelta64[us]")
+        _check_same(name, values, exact, gaps)
+        return Column.of_numpy(numpy.ascontiguousarray(exact).view("int64"), gaps).durations()
+    if unit in _WHOLE_SECONDS:
+        exact, unit = values.astype("datetime64[s]"), "s"
+    elif count == 1 and unit in ("ms", "us", "ns"):
+        exact = values.astype(values.dtype.newbyteorder("="))
+    else:
+        exact, unit = values.astype("datetime64[ns]"), "ns"
+    _check_same(name, values, exact, gaps)
+    return Column.of_numpy(numpy.ascontiguousarray(exact).view("int64"), gaps).moments(unit, None)
+
+
+def _check_same(name: str, values: Any, exact: Any, gaps: Any) -> None:
+    changed = (exact != values) & ~gaps
+    if changed.any():
+        row = int(changed.argmax())
+        raise Invalid(f"row {row}, column `{name}`: {values[row]!r} is finer or farther than FirnDB keeps", name, row)

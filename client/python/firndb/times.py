@@ -31,7 +31,7 @@ _UNITS = (
 )
 
 
-def micros(value: Time, *, up: bool = False) -> int:
+def micros(value: Any, *, up: bool = False) -> int:
     """Microseconds since 1970-01-01 UTC of a time that is not a string.
 
     Nanoseconds are floored, or rounded up where ``up`` is true: the first for inclusive bounds, the second for
@@ -45,9 +45,9 @@ def micros(value: Time, *, up: bool = False) -> int:
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.timezone.utc)
         nanoseconds = getattr(value, "nanosecond", 0)
-        if nanoseconds:
-            value = value.floor("us").to_pydatetime()  # type: ignore[attr-defined]
-        return (value - _EPOCH) // _MICROSECOND + (1 if nanoseconds and up else 0)
+        moment = getattr(value, "floor")("us").to_pydatetime() if nanoseconds else value
+        whole: int = (moment - _EPOCH) // _MICROSECOND
+        return whole + (1 if nanoseconds and up else 0)
     if isinstance(value, datetime.date):
         return (datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc) - _EPOCH) // _MICROSECOND
     if type(value).__module__ == "numpy" and hasattr(value, "astype") and value.dtype.kind == "M":

@@ -1,34 +1,30 @@
 """Writes, deletes and retracts: batches out, acknowledgements in, both at once.
 
-Batches are sent without waiting for the acknowledgement of the one before; a thread reads the acknowledgements as
-they come, so that neither side waits for the other. Each batch is atomic, the whole is not: an error says what had
-been acknowledged before it (``error.written``).
+Batches are sent without waiting for the acknowledgement of the one before. Each batch is atomic, the whole is not: an error
+says what had been acknowledged before it (``error.written``).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-import random
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.flight as flight
-
-from .connection import Connection, descriptor
-from .errors import FirnError, Invalid, Unavailable, from_arrow
-from .frames import Data, Given, alike, batches_of, is_rows, one_batch, take
+from ._native import Table, Writer
+from .calls import Deadline, Steps
+from .connection import Connection
+from .errors import FirnError, Invalid
+from .frames import Data, Given, Stream, alike, is_rows, take
 from .progress import Progress, progress
-from .written import BadRow, Written
+from .written import Written, written_of
 
 __all__ = ["Producer", "put"]
 
-_ATTEMPTS = 4
-_FIRST_WAIT_SECONDS = 0.1
+# A request message may have 64 MiB; a quarter of that stays below whatever the framing adds.
+_BATCH_BYTES = 16 << 20
+_BATCH_ROWS = 65_536
+_LONG_ROWS = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,172 +39,172 @@ class Producer:
     previous: int | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which columns of the data are written, and under what names."""
+
+    names: tuple[str, ...] | None = None
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def chosen(cls, names: Sequence[str] | None, rename: Mapping[str, str] | None) -> Columns:
+        """What a user asks for."""
+        return cls(None if names is None else tuple(names), dict(rename or {}))
+
+    def of(self, given: Given | Stream) -> tuple[list[str], list[str]]:
+        """The names of the columns in the data, and those that they are written under."""
+        chosen = list(given.names if self.names is None else self.names)
+        for name in [*chosen, *self.rename]:
+            if name not in given.names:
+                raise Invalid(f"the data has no column `{name}`; it has {', '.join(f'`{name}`' for name in given.names)}", name)
+        return chosen, [self.rename.get(name, name) for name in chosen]
+
+
 def put(
     connection: Connection,
     verb: str,
     body: Mapping[str, Any],
     data: Data,
-    *,
+    columns: Columns,
     producer: Producer | None,
     batch_rows: int | None,
     show: bool | None,
-) -> Written:
+    timeout: float | None,
+) -> Steps[Written]:
     """Sends ``data`` under the command ``{verb: body}`` and returns what was acknowledged."""
-    schema = functools.cache(lambda: connection.schema({verb: body}))
+    deadline = connection.deadline(timeout)
     runs = list(alike(data)) if is_rows(data) else [data]
-    if producer is None:
-        written, rows = Written(), 0
-        for run in runs:
-            try:
-                written = written.then(_put(connection, {verb: body}, take(run, schema), None, batch_rows, show), rows)
-            except FirnError as error:
-                error.written = written.then(error.written or Written(), rows)
-                raise
-            rows += len(run) if len(runs) > 1 else 0
-        return written
+    if producer is not None:
+        return (yield from _step(connection, verb, body, runs, columns, producer, batch_rows, deadline))
+    written, rows = Written(), 0
+    for one in runs:
+        given = take(one)
+        try:
+            applied = yield from _put(connection, {verb: body}, given, columns, batch_rows, show, deadline, timeout)
+        except FirnError as error:
+            error.written = written.then(error.written or Written(), rows)
+            raise
+        written = written.then(applied, rows)
+        rows += len(one) if len(runs) > 1 else 0
+    return written
+
+
+def _step(
+    connection: Connection,
+    verb: str,
+    body: Mapping[str, Any],
+    runs: list[Any],
+    columns: Columns,
+    producer: Producer,
+    batch_rows: int | None,
+    deadline: Deadline,
+) -> Steps[Written]:
+    """One batch that is applied exactly once."""
     if len(runs) != 1:
         raise Invalid("with a producer the data is one batch, so all rows must mention the same columns, and there must be one")
-    given = take(runs[0], schema)
     if batch_rows is not None:
         raise Invalid("with a producer the data is one batch; leave `batch_rows` out and number smaller batches yourself")
-    table = given.table().combine_chunks()
-    given = dataclasses.replace(given, data=table)
-    command = {verb: {**body, "producer": producer.name}}
-    wait = _FIRST_WAIT_SECONDS
-    for attempt in range(_ATTEMPTS):
-        try:
-            return _put(connection, command, given, producer, table.num_rows, show)
-        except Unavailable:
-            # The number makes it safe to send the batch again: one that did arrive is answered as a duplicate.
-            if attempt + 1 == _ATTEMPTS:
-                raise
-        # Not all at once, if many lost the same server.
-        time.sleep(wait * random.uniform(0.5, 1))
-        wait *= 2
-    raise AssertionError("the last attempt returns or raises")
+    given = take(runs[0])
+    if isinstance(given, Stream):
+        table = Table.chained([_named(batch.table(columns.of(batch)[0]), columns.of(batch)[1]) for batch in given])
+    else:
+        table = yield from _table(connection, {verb: body}, given, columns, deadline)
+    command = json.dumps({verb: {**body, "producer": producer.name}})
+    written = yield connection.native.write_step(
+        command, table, producer.producer_seq, producer.previous, deadline.left()
+    )
+    return written_of(written, [0])
+
+
+def _table(
+    connection: Connection, command: Mapping[str, Any], given: Given, columns: Columns, deadline: Deadline
+) -> Steps[Table]:
+    """The columns that are written; where a value could be several things, the declared type decides."""
+    names, written = columns.of(given)
+    declared = None
+    if given.ambiguous():
+        found = yield from connection.schema(command, set(written), deadline)
+        declared = found.renamed({new: old for old, new in zip(names, written)})
+    return _named(given.table(names, declared), written)
+
+
+def _named(table: Table, names: list[str]) -> Table:
+    return table if table.column_names == names else table.renamed(dict(zip(table.column_names, names)))
 
 
 def _put(
     connection: Connection,
     command: Mapping[str, Any],
-    given: Given,
-    producer: Producer | None,
+    given: Given | Stream,
+    columns: Columns,
     batch_rows: int | None,
     show: bool | None,
-) -> Written:
-    rows = given.rows()
-    bar = progress(show, next(iter(command)), rows, long=rows is None or rows > 65_536)
+    deadline: Deadline,
+    timeout: float | None,
+) -> Steps[Written]:
+    rows = None if isinstance(given, Stream) else given.rows
+    bar = progress(show, next(iter(command)), rows, long=rows is None or rows > _LONG_ROWS)
+    batches: Iterator[Table]
+    if isinstance(given, Stream):
+        names, written = columns.of(given)
+        batches = (_named(batch.table(names), written) for batch in given)
+    else:
+        batches = iter([(yield from _table(connection, command, given, columns, deadline))])
+    first = next(batches)
+    writer = yield connection.native.writer(json.dumps(command), first, deadline.left())
+    sending = _Sending(connection, writer, bar, deadline, None if rows is not None else timeout)
     try:
-        writer, reader = connection.flight.do_put(descriptor(command), given.schema, connection.options(stream=True))
-    except (pa.ArrowException, OSError) as error:
-        raise from_arrow(error) from None
-    acknowledged = _Acknowledgements(reader, bar)
-    try:
-        failure = _send(writer, given, producer, batch_rows, acknowledged)
-        written = acknowledged.finish()
-        refused = _close(writer)
+        return (yield from sending.all(first, batches, batch_rows or _BATCH_ROWS))
     finally:
         bar.close()
-    if refused is None and isinstance(failure, (pa.ArrowException, OSError)):
-        refused = from_arrow(failure)
-    error = refused or acknowledged.error
-    if failure is not None and not isinstance(failure, (pa.ArrowException, OSError)):
-        raise failure  # of the caller's own iterable, not of the stream
-    if error is not None:
-        raise acknowledged.explain(error, written)
-    return written
+        writer.abandon()
 
 
-def _send(
-    writer: flight.FlightStreamWriter,
-    given: Given,
-    producer: Producer | None,
-    batch_rows: int | None,
-    acknowledged: _Acknowledgements,
-) -> BaseException | None:
-    """Sends every batch; returns what stopped it. The true reason of a refusal comes when the stream is closed."""
-    try:
-        batches = [one_batch(given.table())] if producer is not None else batches_of(given, batch_rows)
-        for batch in batches:
-            acknowledged.sent(batch.num_rows)
-            if producer is None:
-                writer.write_batch(batch)
-            else:
-                step = {"producer_seq": producer.producer_seq, "previous": producer.previous}
-                writer.write_with_metadata(batch, json.dumps(step).encode())
-        return None
-    except BaseException as error:  # also of the caller's own iterable: the stream must be ended either way
-        return error
-    finally:
-        try:
-            writer.done_writing()
-        except (pa.ArrowException, OSError):
-            pass  # The stream has ended already; closing it says why.
+class _Sending:
+    """One stream of batches, and where each of them begins in the whole data."""
 
-
-def _close(writer: flight.FlightStreamWriter) -> FirnError | None:
-    try:
-        writer.close()
-        return None
-    except (pa.ArrowException, OSError) as error:
-        return from_arrow(error)
-
-
-class _Acknowledgements:
-    """Reads the acknowledgements of one stream on a thread of its own."""
-
-    def __init__(self, reader: flight.FlightMetadataReader, bar: Progress) -> None:
-        self.error: FirnError | None = None
-        self._reader = reader
-        self._bar = bar
+    def __init__(
+        self, connection: Connection, writer: Writer, bar: Progress, deadline: Deadline, waits: float | None
+    ) -> None:
+        self._connection, self._writer, self._bar = connection, writer, bar
+        self._deadline = deadline
+        #: Of data that comes bit by bit each wait has its own time.
+        self._waits = waits
         self._starts: list[int] = []
-        self._rows_sent = 0
-        self._written = Written()
-        self._thread = threading.Thread(target=self._read, name="firndb acknowledgements", daemon=True)
-        self._thread.start()
+        self._rows = 0
 
-    def sent(self, rows: int) -> None:
-        """Notes that a batch goes out, so that bad rows can be counted over the whole data."""
-        self._starts.append(self._rows_sent)
-        self._rows_sent += rows
+    def all(self, first: Table, more: Iterator[Table], rows: int) -> Steps[Written]:
+        """Sends everything and waits for the last acknowledgement."""
+        try:
+            going = yield from self._send(first, rows)
+            while going and (batch := next(more, None)) is not None:
+                going = yield from self._send(batch, rows)
+            acknowledged, error = yield self._writer.finish(self._left())
+        except FirnError as failed:
+            raise self._explained(failed, self._writer.written()) from None
+        if error is not None:
+            raise self._explained(error, acknowledged)
+        return written_of(acknowledged, self._starts)
 
-    def finish(self) -> Written:
-        """Waits for the end of the stream."""
-        self._thread.join()
-        return self._written
+    def _send(self, batch: Table, rows: int) -> Steps[bool]:
+        for piece in batch.pieces(rows, _BATCH_BYTES):
+            self._starts.append(self._rows)
+            self._rows += piece.num_rows
+            if not (yield self._writer.send(piece, self._left())):
+                return False  # Finishing says why.
+            self._bar.add(piece.num_rows)
+        return True
 
-    def explain(self, error: FirnError, written: Written) -> FirnError:
+    def _left(self) -> float | None:
+        return self._deadline.left() if self._waits is None else self._connection.deadline(self._waits).left()
+
+    def _explained(self, error: FirnError, acknowledged: str) -> FirnError:
         """The error with what came before it: the batch after the last acknowledged one is the refused one."""
-        error.written = written
-        refused = written.batches
+        error.written = written_of(acknowledged, self._starts)
+        refused = error.written.batches
         if 0 < refused < len(self._starts):
             start = self._starts[refused]
             note = f"(rows are counted from row {start} of the data, where the refused batch begins)"
             error.message = f"{error.message} {note}"
             error.args = (error.message,)
         return error
-
-    def _read(self) -> None:
-        try:
-            while (metadata := self._reader.read()) is not None:
-                self._add(json.loads(metadata.to_pybytes()))
-        except (pa.ArrowException, OSError) as error:
-            self.error = from_arrow(error)
-        except Exception as error:  # a server that answers something else must not leave the writer waiting
-            self.error = FirnError(f"the server sent an acknowledgement that cannot be read: {error!r}")
-
-    def _add(self, acknowledgement: dict[str, Any]) -> None:
-        before = self._written
-        bad = tuple(
-            BadRow(self._starts[each["batch"]] + each["row"], each["column"], each["reason"])
-            for each in acknowledgement["bad_rows"]
-        )
-        self._written = Written(
-            batches=before.batches + acknowledgement["batches"],
-            rows=before.rows + acknowledgement["rows"],
-            read_position=acknowledgement["read_position"],
-            duplicates=before.duplicates + acknowledgement["duplicates"],
-            bad_rows=before.bad_rows + bad,
-            bad_row_count=before.bad_row_count + acknowledgement.get("bad_row_count", len(bad)),
-        )
-        self._bar.add(acknowledgement["rows"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 
-__all__ = ["BadRow", "Written"]
+__all__ = ["BadRow", "Written", "written_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,3 +44,12 @@ class Written:
             bad_rows=self.bad_rows + moved,
             bad_row_count=self.bad_row_count + later.bad_row_count,
         )
+
+
+def written_of(acknowledged: str, starts: Sequence[int]) -> Written:
+    """What was acknowledged of batches that begin at the rows ``starts`` of the given data."""
+    said = json.loads(acknowledged)
+    bad = tuple(
+        BadRow(starts[each["batch"]] + each["row"], each["column"], each["reason"]) for each in said.pop("bad_rows")
+    )
+    return Written(**said, bad_rows=bad)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import firndb
 import pyarrow as pa
 import pyarrow.flight as flight
 
@@ -83,3 +87,48 @@ def get(client: flight.FlightClient, ticket: Any) -> list[tuple[pa.RecordBatch, 
 
 def table(answer: list[tuple[pa.RecordBatch, Any]]) -> pa.Table:
     return pa.Table.from_batches([batch for batch, _ in answer])
+
+
+# pyarrow keeps no gRPC code, but says which it was in the words that it puts before the server's message.
+_BY_PHRASE: dict[str, type[firndb.FirnError]] = {
+    "invalid argument": firndb.Invalid,
+    "not found": firndb.NotFound,
+    "already exists": firndb.AlreadyExists,
+    "precondition failed": firndb.Precondition,
+    "out-of-range": firndb.OutOfRange,
+    "resource exhausted": firndb.Exhausted,
+    "unavailable": firndb.Unavailable,
+    "data loss": firndb.DataLoss,
+    "unauthenticated": firndb.Unauthenticated,
+    "unauthorized": firndb.PermissionDenied,
+    "unimplemented": firndb.Unimplemented,
+    "timeout": firndb.DeadlineExceeded,
+    "internal": firndb.Internal,
+    "aborted": firndb.Internal,
+}
+_RETURNED = re.compile(r"(?:Flight|gRPC) returned ([a-z -]+?) error, with message: ", re.DOTALL)
+_CANCELLED = re.compile(r"(?:Flight|gRPC) cancelled call, with message: ")
+_FAILED = re.compile(r"Flight RPC failed with message: ")
+_CONTEXT = re.compile(r"\.? ?(?:gRPC client debug context|Client context): .*\Z", re.DOTALL)
+
+
+def error_of(error: BaseException) -> firndb.FirnError:
+    """The error that a pyarrow exception stands for, with the server's message and nothing around it."""
+    text = str(error)
+    kind: type[firndb.FirnError] = firndb.FirnError
+    if found := _RETURNED.search(text):
+        kind = _BY_PHRASE[found[1]]
+    elif found := _CANCELLED.search(text):
+        kind = firndb.Cancelled
+    else:
+        found = _FAILED.search(text)
+    return kind(_CONTEXT.sub("", text[found.end() :] if found else text))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns what pyarrow raises inside the block into errors of the client."""
+    try:
+        yield
+    except (pa.ArrowException, flight.FlightError, OSError) as error:
+        raise error_of(error) from None

@@ -58,7 +58,7 @@ def messages() -> Iterator[dict[str, str]]:
 def test_refused(connection: flight.FlightClient, messages: dict[str, str], title: str, code: str, call: object) -> None:
     with pytest.raises((pa.ArrowException, flight.FlightError, OSError)) as caught:
         call(connection)  # type: ignore[operator]
-    error = firndb.errors.from_arrow(caught.value)
+    error = raw.error_of(caught.value)
     message = without_the_clock(error.message)
     sound(connection)
     if RECORD:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 import raw
-from firndb.errors import from_arrow, translated
 from server import Server
 
 TIME = pa.timestamp("us", "UTC")
@@ -43,7 +42,7 @@ def sound(client: firndb.Client) -> None:
 @contextmanager
 def refused(kind: type[firndb.FirnError], names: str) -> Iterator[None]:
     """The block is refused with an error of this kind that names the setting, however pyarrow wraps it."""
-    with pytest.raises(kind) as caught, translated():
+    with pytest.raises(kind) as caught, raw.translated():
         yield
     assert names in caught.value.message, caught.value.message
 
@@ -68,12 +67,14 @@ KEYS = pa.record_batch({"k": [0]})
     ids=["bytes", "rows", "columns", "depth"],
 )
 def test_a_message_over_a_limit(fresh: Start, flags: list[str], setting: str, data: Callable[[], pa.Table]) -> None:
-    with firndb.connect(fresh(*flags).url) as client:
+    server = fresh(*flags)
+    with firndb.connect(server.url) as client:
         create(client)
         with refused(firndb.Exhausted, setting):
             client.write("t", data())
         with refused(firndb.Exhausted, setting):
-            client.join(data(), firndb.select("t.x", as_="found"), as_of="latest")
+            join = {"join": {"features": [{"feature": "t.x", "as": "found"}], "as_of": "latest"}}
+            raw.exchange(alone(server), join, data().to_batches())
         sound(client)
 
 

@@ -256,7 +256,7 @@ def test_an_answer_that_nobody_takes_is_given_up(fresh: Callable[..., Server], n
 
 def end_of(reader: flight.FlightStreamReader) -> str:
     """How a stream ended that lacks room on the server, in the server's words."""
-    with pytest.raises(firndb.Exhausted) as end, firndb.errors.translated():
+    with pytest.raises(firndb.Exhausted) as end, raw.translated():
         raw.messages(reader)
     return str(end.value)
 

@@ -44,6 +44,12 @@ pub struct AnswerError {
     pub code: String,
     /// What, where and how to mend it.
     pub message: String,
+    /// The column or feature at fault, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The first row at fault, counted from 0 in the request, if it is a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
 }
 
 impl Answer {

@@ -13,6 +13,9 @@ use super::lookup::{ReadOptions, decode_features, extend};
 use super::object::{Object, object};
 use super::{CommandError, Result};
 
+/// In the metadata of the schema of a join (GetSchema): how many of its columns, the first, the spine must have.
+pub const SPINE_COLUMNS: &str = "spine_columns";
+
 /// A point-in-time join.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Join {

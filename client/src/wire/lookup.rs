@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::bound::Bound;
 use super::feature::FeatureReference;
-use super::object::{Object, flag, key_values, object};
+use super::object::{Object, count_or_most, flag, key_values, object};
 use super::{KeyValues, Result};
 
 /// Features of entities.
@@ -52,7 +52,7 @@ pub struct ReadOptions {
     pub keep_null_keys: bool,
     /// Counts instead of the max ages that the features declare: a duration (`"3h"`), or `"none"`.
     pub max_age: Option<String>,
-    /// The greatest size of one message of an answer.
+    /// The greatest size of one message of an answer; [`super::MOST`] is what the server allows.
     pub max_message_bytes: Option<u64>,
     /// Answers errors that depend on rows or state in band instead of ending the stream.
     pub errors_in_band: bool,
@@ -71,7 +71,7 @@ impl ReadOptions {
             digest: fields.flag("digest")?,
             keep_null_keys: fields.choice("null_keys", "refuse", "keep")?,
             max_age: fields.text("max_age")?,
-            max_message_bytes: fields.count("max_message_bytes")?,
+            max_message_bytes: fields.count_or_most("max_message_bytes")?,
             errors_in_band: fields.choice("errors", "status", "in_band")?,
         };
         if options.wait.is_some() && options.at_least.is_none() {
@@ -93,7 +93,7 @@ impl ReadOptions {
             ("digest", flag(self.digest)),
             ("null_keys", self.keep_null_keys.then(|| Value::from("keep"))),
             ("max_age", self.max_age.as_deref().map(Value::from)),
-            ("max_message_bytes", self.max_message_bytes.map(Value::from)),
+            ("max_message_bytes", self.max_message_bytes.map(count_or_most)),
             ("errors", self.errors_in_band.then(|| Value::from("in_band"))),
         ]
     }

@@ -7,6 +7,16 @@ use serde_json::{Map, Value};
 
 use super::{CommandError, KeyValues, Result};
 
+/// As much as the server allows, wherever a command says how much it may be.
+pub const MOST: u64 = u64::MAX;
+/// How a command spells [`MOST`].
+const MOST_TEXT: &str = "max";
+
+/// A count, or [`MOST`], as JSON.
+pub(super) fn count_or_most(count: u64) -> Value {
+    if count == MOST { Value::from(MOST_TEXT) } else { Value::from(count) }
+}
+
 /// A JSON object on its way into a command.
 pub(super) struct Object {
     place: String,
@@ -98,6 +108,15 @@ impl Object {
                 format!("expected a whole number of at least 0, found {}", describe(&value)),
             )),
         }
+    }
+
+    /// A count, or [`MOST`] where it says `"max"`.
+    pub(super) fn count_or_most(&mut self, name: &'static str) -> Result<Option<u64>> {
+        if self.fields.get(name).is_some_and(|value| value == MOST_TEXT) {
+            self.take(name);
+            return Ok(Some(MOST));
+        }
+        self.count(name)
     }
 
     /// Microseconds: since 1970-01-01 UTC, or between two times.

@@ -10,7 +10,7 @@
 use serde_json::Value;
 
 use super::bound::{Bound, Time};
-use super::object::{Object, flag, object};
+use super::object::{Object, count_or_most, flag, object};
 use super::{CommandError, Result};
 
 /// What to read of a table.
@@ -36,7 +36,7 @@ pub struct Scan {
     pub schema_version: Option<u64>,
     /// Replaces the clock for ages, µs.
     pub clock: Option<i64>,
-    /// The greatest size of one message.
+    /// The greatest size of one message; [`super::MOST`] is what the server allows.
     pub max_message_bytes: Option<u64>,
     /// Which part of the scan.
     pub part: Option<Part>,
@@ -80,7 +80,7 @@ impl Scan {
             position: fields.text("position")?,
             schema_version: fields.count("schema_version")?,
             clock: fields.micros("clock")?,
-            max_message_bytes: fields.count("max_message_bytes")?,
+            max_message_bytes: fields.count_or_most("max_message_bytes")?,
             part: Part::decode(&mut fields)?,
         };
         fields.finish()?;
@@ -99,7 +99,7 @@ impl Scan {
             ("position", self.position.as_deref().map(Value::from)),
             ("schema_version", self.schema_version.map(Value::from)),
             ("clock", self.clock.map(Value::from)),
-            ("max_message_bytes", self.max_message_bytes.map(Value::from)),
+            ("max_message_bytes", self.max_message_bytes.map(count_or_most)),
             ("part", self.part.map(Part::encode)),
         ])
     }

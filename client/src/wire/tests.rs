@@ -25,7 +25,7 @@ fn commands_survive_a_round_trip() {
             "entities":{"origin":["EWR","JFK"],"n":[1, 2]}}}),
         json!({"join":{"features":["weather.temp"],"as_of":{"column":"decided_at","exclusive":true},
             "known_at":{"column":"decided_at"}}}),
-        json!({"join":{"features":["weather.temp"],"as_of":"latest"}}),
+        json!({"join":{"features":["weather.temp"],"as_of":"latest","max_message_bytes":"max"}}),
         json!({"write":{"table":"weather","nulls":"absent","producer":"p1","ingest_time":"landed","bad_rows":"report"}}),
         json!({"delete":{"table":"weather"}}),
         json!({"retract":{"table":"weather","features":["temp"]}}),
@@ -106,7 +106,7 @@ fn producer_steps_acknowledgements_and_answers_survive_a_round_trip() {
     let bad = BadRow { batch: 1, row: 2, column: "temp".into(), reason: "null".into() };
     let acknowledgement = Acknowledgement { batches: 3, rows: 9, bad_rows: vec![bad], ..Acknowledgement::default() };
     assert_eq!(Acknowledgement::decode(&acknowledgement.encode()).unwrap(), acknowledgement);
-    let error = AnswerError { code: "NOT_FOUND".into(), message: "no such table".into() };
+    let error = AnswerError { code: "NOT_FOUND".into(), message: "no such table".into(), column: None, row: None };
     let answer = Answer { request: 4, last: true, error: Some(error), ..Answer::default() };
     assert_eq!(Answer::decode(&answer.encode()).unwrap(), answer);
     let erase = Erase { entity: "user".into(), entities: vec![("user".into(), vec![json!(1)])], block: true };

@@ -59,6 +59,7 @@ pub static CALLS: &[Call] = &[
     call(GetFlightInfo, "scan", Read, "The tickets of a scan"),
     call(GetFlightInfo, "history", History, "The tickets of a scan of history"),
     call(GetSchema, "lookup", Describe, "The columns of a lookup's answer"),
+    call(GetSchema, "join", Describe, "The columns that a join's spine needs, and its features"),
     call(GetSchema, "scan", Describe, "The columns of a scan"),
     call(GetSchema, "history", Describe, "The columns of a scan of history"),
     call(GetSchema, "write", Describe, "The columns that a write takes"),

@@ -135,7 +135,7 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.serving_threads = threads(t)?),
     setting!(CONNECTIONS, "streams-per-connection-max", "COUNT", "256", "Calls and streams open at once on one connection",
         |c, t| c.limits.streams_per_connection_max = count(t, 1, 1 << 20)? as u32),
-    setting!(CONNECTIONS, "stream-resets-max", "COUNT", "32",
+    setting!(CONNECTIONS, "stream-resets-max", "COUNT", "256",
         "Calls that a client may have cancelled on one connection before the server took note of them",
         |c, t| c.limits.stream_resets_max = count(t, 1, 1 << 20)? as usize),
     setting!(CONNECTIONS, "stream-errors-max", "COUNT", "1024",

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tonic::Status;
 
-use crate::refusal::{from_error, new};
+use crate::refusal::{at, from_error};
 
 /// Bad rows that one acknowledgement lists; the count goes on.
 pub(super) const BAD_ROWS_MAX: usize = 1000;
@@ -159,7 +159,7 @@ impl State {
                         1 => format!("batch {number}"),
                         _ => format!("batches {number} to {}, stored as one", number + batches - 1),
                     };
-                    let status = new(status.code(), &format!("{which}: {}", status.message()));
+                    let status = at(&status, &which);
                     // A refusal wins over an end that only says that the client is done.
                     self.end = Some(Err(status));
                     self.over = true;

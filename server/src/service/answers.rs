@@ -202,7 +202,7 @@ impl Answering {
         self.digest = None;
         self.leaving = None;
         if !self.question.options.errors_in_band {
-            return Err(refusal::new(status.code(), &format!("request {request}: {}", status.message())));
+            return Err(refusal::at(&status, &format!("request {request}")));
         }
         self.granted.resources().metrics.failed(self.question.call, status.code());
         self.failed = Some(request);
@@ -214,7 +214,7 @@ impl Answering {
 }
 
 /// The columns of the spine followed by the features.
-fn joined(spine: &Schema, features: &Schema) -> Result<SchemaRef, Status> {
+pub(super) fn joined(spine: &Schema, features: &Schema) -> Result<SchemaRef, Status> {
     if let Some(field) = features.fields().iter().find(|field| spine.index_of(field.name()).is_ok()) {
         let name = field.name();
         return Err(invalid(format!(

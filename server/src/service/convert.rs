@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use firn_client::wire;
 use firn_storage::database::Database;
 use firn_storage::model::catalog::{Catalog, MaxAge};
@@ -157,6 +157,20 @@ fn key_columns(catalog: &Catalog, features: &[wire::FeatureReference]) -> Result
 /// The schema of a request that has no more than its keys.
 pub(super) fn request_schema(catalog: &Catalog, features: &[wire::FeatureReference]) -> Result<Schema, Status> {
     let columns = key_columns(catalog, features)?;
+    let fields = columns.into_iter().map(|(name, data_type)| Field::new(name, data_type, true));
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The schema of a spine that has no more than its keys and its own bounds.
+pub(super) fn spine_schema(catalog: &Catalog, join: &wire::Join) -> Result<Schema, Status> {
+    let mut columns = key_columns(catalog, &join.features)?;
+    for bound in [&join.as_of, &join.known_at] {
+        if let wire::Bound::Column { column, .. } = bound
+            && columns.iter().all(|(name, _)| name != column)
+        {
+            columns.push((column.clone(), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))));
+        }
+    }
     let fields = columns.into_iter().map(|(name, data_type)| Field::new(name, data_type, true));
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -1,14 +1,17 @@
 //! GetFlightInfo, GetSchema, ListFlights: what there is to read, and the tickets to read it with.
 
+use std::collections::HashMap;
+
 use arrow_array::RecordBatch;
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket};
 use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
-use firn_client::wire::{Command, Lookup, Part, Put, Scan, Verb};
+use firn_client::wire::{Command, Join, Lookup, Part, Put, SPINE_COLUMNS, Scan, Verb};
 use firn_storage::model::catalog::{Catalog, Table};
 use tonic::{Code, Status};
 
+use super::answers::joined;
 use super::get::ENTITIES_MISSING;
 use super::protocol::Protocol;
 use super::resources::Pool;
@@ -57,7 +60,7 @@ async fn scan_flight(entry: &Entry, mut scan: Scan, descriptor: FlightDescriptor
     info(found.schema(), Some(descriptor), tickets.collect())
 }
 
-/// Answers GetSchema: of what a scan or a lookup answers, or of what a write takes.
+/// Answers GetSchema: of what a scan, a lookup or a join answers, or of what a write takes.
 pub(super) async fn schema(entry: &Entry, descriptor: FlightDescriptor) -> Result<SchemaResult, Status> {
     let grant = |call| entry.authorize(Method::GetSchema, call);
     let schema = match read(entry, &descriptor)? {
@@ -70,7 +73,7 @@ pub(super) async fn schema(entry: &Entry, descriptor: FlightDescriptor) -> Resul
         }
         Command::Lookup(lookup) => lookup_schema(&grant("lookup")?, &lookup)?,
         Command::Put(put) => write_schema(&grant(put.verb.name())?.catalog(), &put)?,
-        Command::Join(_) => return Err(invalid("the schema of a join begins with that of its spine")),
+        Command::Join(join) => join_schema(&grant("join")?, &join)?,
     };
     Ok(SchemaResult { schema: ipc(&schema)? })
 }
@@ -115,6 +118,16 @@ fn lookup_schema(granted: &Granted, lookup: &Lookup) -> Result<Schema, Status> {
     };
     let plan = granted.database().plan(&catalog, &request, &schema).map_err(|error| from_error(&error))?;
     Ok(Schema::clone(plan.schema()))
+}
+
+/// The columns of a join whose spine has no more than it needs: `spine_columns` in the metadata says how many those are.
+fn join_schema(granted: &Granted, join: &Join) -> Result<Schema, Status> {
+    let request = convert::point_request(&join.features, &join.as_of, &join.known_at, &join.options)?;
+    let catalog = granted.catalog_asked(request.schema_version)?;
+    let spine = convert::spine_schema(&catalog, join)?;
+    let plan = granted.database().plan(&catalog, &request, &spine).map_err(|error| from_error(&error))?;
+    let metadata = HashMap::from([(SPINE_COLUMNS.to_owned(), spine.fields().len().to_string())]);
+    Ok(Schema::clone(&*joined(&spine, plan.schema())?).with_metadata(metadata))
 }
 
 /// The columns that a write, delete or retract may bring.

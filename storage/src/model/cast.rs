@@ -22,7 +22,7 @@ use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
 use arrow_schema::{
     DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
-    FieldRef, TimeUnit,
+    Field, FieldRef, Fields, TimeUnit,
 };
 
 use super::beyond::{beyond, either, of_lists, within_valid};
@@ -61,7 +61,7 @@ impl Cast {
     pub fn into_whole(self, given: &dyn Array, to: &DataType) -> Result<ArrayRef> {
         match self.misfits.as_ref().and_then(|misfits| misfits.set_indices().next()) {
             None => Ok(self.values),
-            Some(row) => Err(Error::invalid(format!("row {row}: {}", misfit_reason(given, row, to)))),
+            Some(row) => Err(Error::invalid(format!("row {row}: {}", misfit_reason(given, row, to))).of_row(row)),
         }
     }
 }
@@ -71,11 +71,12 @@ impl Cast {
 pub fn key_values(given: &ArrayRef, entity: &str, key: &KeyColumn, what: &dyn Fn() -> String) -> Result<ArrayRef> {
     if let Some(nulls) = given.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
         let row = nulls.iter().position(|valid| !valid).expect("a null was counted");
-        return Err(Error::invalid(format!(
+        let said = format!(
             "row {row}: {}, the key column {} of entity {entity}, is null; every row needs a key",
             what(),
             key.name
-        )));
+        );
+        return Err(Error::invalid(said).of_row(row));
     }
     let cast = door_cast(given, &key.data_type, Floats::Exact)
         .and_then(|cast| cast.into_whole(given.as_ref(), &key.data_type));
@@ -146,6 +147,9 @@ pub fn door_cast(given: &ArrayRef, to: &DataType, floats: Floats) -> Result<Cast
         }
         (DataType::Struct(_), DataType::Struct(fields)) => cast_struct(given, fields, floats),
         (DataType::Map(..), DataType::Map(..)) => cast_map(given, to, floats),
+        (List(item) | LargeList(item), DataType::Map(..)) if is_entry(item.data_type()) => {
+            door_cast(&entries_as_map(given)?, to, floats)
+        }
         (
             List(_) | LargeList(_) | ListView(_) | LargeListView(_) | FixedSizeList(..),
             List(item) | LargeList(item) | FixedSizeList(item, _),
@@ -156,12 +160,41 @@ pub fn door_cast(given: &ArrayRef, to: &DataType, floats: Floats) -> Result<Cast
             (Some(Kind::Number), Some(Kind::Number)) if floats == Floats::Nearest && narrows(from, to) => {
                 nearest(given, to)
             }
+            (Some(Kind::Bytes), Some(Kind::Bytes)) => bytes(given, to),
             (Some(from_kind), Some(to_kind)) if from_kind == to_kind && can_cast_types(from, to) => {
                 there_and_back(given, to).map(Cast::within_type)
             }
             _ => Err(refused(from, to)),
         },
     }
+}
+
+/// Whether values are pairs: a library without maps writes one as a list of them.
+fn is_entry(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Struct(fields) if fields.len() == 2)
+}
+
+/// Lists of pairs as maps of the first to the second.
+fn entries_as_map(given: &ArrayRef) -> Result<ArrayRef> {
+    let item = match given.data_type() {
+        DataType::List(item) | DataType::LargeList(item) => item,
+        other => return Err(Error::invalid(format!("{} is no list", print_type(other)))),
+    };
+    let lists = arrow_cast::cast(given, &DataType::List(Arc::clone(item)))?;
+    let lists = lists.as_list::<i32>();
+    let entries = lists.values().as_struct();
+    if entries.null_count() > 0 || entries.column(0).logical_null_count() > 0 {
+        return Err(Error::invalid("a map given as a list of pairs has a pair without a key"));
+    }
+    let [key, value] = [0, 1].map(|place| Arc::clone(entries.column(place)));
+    let fields = Fields::from(vec![
+        Field::new("key", key.data_type().clone(), false),
+        Field::new("value", value.data_type().clone(), true),
+    ]);
+    let pairs = StructArray::try_new(fields.clone(), vec![key, value], None)?;
+    let field = Arc::new(Field::new("entries", DataType::Struct(fields), false));
+    let map = MapArray::try_new(field, lists.offsets().clone(), pairs, lists.nulls().cloned(), false)?;
+    Ok(Arc::new(map))
 }
 
 fn refused(from: &DataType, to: &DataType) -> Error {
@@ -287,16 +320,8 @@ fn there_and_back(given: &ArrayRef, to: &DataType) -> Result<Cast> {
     }
     let options = CastOptions { safe: true, ..CastOptions::default() };
     let from = given.data_type();
-    if let DataType::FixedSizeBinary(_) = to {
-        let plain = cast_with_options(given, &DataType::Binary, &options)?;
-        return fixed_binary(&plain, to);
-    }
     let there = cast_with_options(given, to, &options)?;
-    let layouts = matches!(
-        to,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_)
-    );
-    if layouts {
+    if matches!(to, DataType::Utf8 | DataType::LargeUtf8) {
         return Ok(Cast::whole(there));
     }
     let back = cast_with_options(&there, from, &options)?;
@@ -304,10 +329,20 @@ fn there_and_back(given: &ArrayRef, to: &DataType) -> Result<Cast> {
     Ok(Cast::checked(there, misfits.values().clone()))
 }
 
+/// Bytes as bytes of another layout; those of another length than a fixed one do not fit.
+fn bytes(given: &ArrayRef, to: &DataType) -> Result<Cast> {
+    // Arrow casts between any layout and this one.
+    let plain = arrow_cast::cast(given, &DataType::LargeBinary)?;
+    match to {
+        DataType::FixedSizeBinary(_) => fixed_binary(&plain, to),
+        _ => Ok(Cast::whole(arrow_cast::cast(&plain, to)?)),
+    }
+}
+
 /// A plain binary array as a fixed-size one.
 fn fixed_binary(plain: &ArrayRef, to: &DataType) -> Result<Cast> {
     let DataType::FixedSizeBinary(width) = *to else { return Err(refused(plain.data_type(), to)) };
-    let binary = plain.as_binary::<i32>();
+    let binary = plain.as_binary::<i64>();
     let mut bytes = Vec::with_capacity(binary.len() * width as usize);
     let mut misfits = BooleanBufferBuilder::new(binary.len());
     for row in 0..binary.len() {

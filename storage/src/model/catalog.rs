@@ -218,9 +218,10 @@ impl Table {
     pub(crate) fn find_feature(&self, name: &str) -> Result<&Arc<Feature>, Unknown> {
         let found = self.features.iter().find(|feature| feature.name == name);
         found.ok_or_else(|| {
-            let name = meant(name, self.features.iter().map(|feature| feature.name.as_str()));
-            let said = format!("table `{}` has no feature {name}", self.name);
-            Unknown::new(Kind::NotFound, said, format!("the features of `{}` are {}", self.name, self.feature_names()))
+            let meant = meant(name, self.features.iter().map(|feature| feature.name.as_str()));
+            let said = format!("table `{}` has no feature {meant}", self.name);
+            let hint = format!("the features of `{}` are {}", self.name, self.feature_names());
+            Unknown::new(Kind::NotFound, said, hint).of_column(name)
         })
     }
 

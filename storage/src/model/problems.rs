@@ -11,6 +11,8 @@ const SAID_MAX: usize = 20;
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     kind: Option<Kind>,
+    /// The first column or feature at fault.
+    column: Option<String>,
     said: Vec<String>,
     /// Each once, behind all problems.
     hints: Vec<String>,
@@ -20,6 +22,8 @@ pub(crate) struct Problems {
 #[derive(Debug)]
 pub(crate) struct Unknown {
     kind: Kind,
+    /// The column or feature at fault, if it is one.
+    column: Option<String>,
     /// What is wrong.
     said: String,
     /// What there is.
@@ -29,7 +33,12 @@ pub(crate) struct Unknown {
 impl Unknown {
     /// `said` names what is wrong, `hint` what there is.
     pub(crate) fn new(kind: Kind, said: String, hint: String) -> Self {
-        Self { kind, said, hint }
+        Self { kind, column: None, said, hint }
+    }
+
+    /// The same, of a column or a feature.
+    pub(crate) fn of_column(self, column: &str) -> Self {
+        Self { column: Some(column.to_owned()), ..self }
     }
 }
 
@@ -38,7 +47,7 @@ impl From<Unknown> for Error {
         let mut problems = Problems::default();
         let kind = unknown.kind;
         problems.add(unknown);
-        Error::new(kind, problems.message())
+        problems.error(kind)
     }
 }
 
@@ -46,6 +55,7 @@ impl Problems {
     /// Adds a problem. The error is of the kind of the first.
     pub(crate) fn add(&mut self, unknown: Unknown) {
         self.kind.get_or_insert(unknown.kind);
+        self.column = self.column.take().or(unknown.column);
         self.said.push(unknown.said);
         if !unknown.hint.is_empty() && !self.hints.contains(&unknown.hint) {
             self.hints.push(unknown.hint);
@@ -60,8 +70,17 @@ impl Problems {
     /// An error that says all problems, if there are any.
     pub(crate) fn check(self) -> Result<()> {
         match self.kind {
-            Some(kind) => Err(Error::new(kind, self.message())),
+            Some(kind) => Err(self.error(kind)),
             None => Ok(()),
+        }
+    }
+
+    fn error(mut self, kind: Kind) -> Error {
+        let column = self.column.take();
+        let error = Error::new(kind, self.message());
+        match column {
+            Some(column) => error.of_column(&column),
+            None => error,
         }
     }
 

@@ -315,13 +315,16 @@ fn key_columns(
             columns.push(column);
         } else if lacking.insert(name.clone()) {
             let needs = format!("that {}.{} needs", reference.table, reference.feature);
-            problems.add(invalid(
-                format!(
-                    "the request has no column {name:?}, the key column {} of entity {} {needs}",
-                    key.name, entity.name
-                ),
-                format!("send it, or map another column with \"entity\":{{\"{}\":\"your_column\"}}", key.name),
-            ));
+            problems.add(
+                invalid(
+                    format!(
+                        "the request has no column {name:?}, the key column {} of entity {} {needs}",
+                        key.name, entity.name
+                    ),
+                    format!("send it, or map another column with \"entity\":{{\"{}\":\"your_column\"}}", key.name),
+                )
+                .of_column(name),
+            );
         }
     }
     (columns.len() == entity.key.len()).then_some(columns)

@@ -132,8 +132,9 @@ fn request_keys(plan: &Plan, keyed: &KeyedTables, batch: &RecordBatch) -> Result
     }
     let mut columns = Vec::with_capacity(given.len());
     for ((key, given), &index) in keyed.entity.key.iter().zip(&given).zip(&keyed.columns) {
-        let what = || format!("column {:?}", batch.schema_ref().field(index).name());
-        columns.push(key_values(given, &keyed.entity.name, key, &what)?);
+        let name = batch.schema_ref().field(index).name();
+        let values = key_values(given, &keyed.entity.name, key, &|| format!("column {name:?}"));
+        columns.push(values.map_err(|error| error.of_column(name))?);
     }
     Ok(RequestKeys { columns, rows })
 }

@@ -5,7 +5,7 @@ pub(super) mod granted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firn_client::wire::Command;
+use firn_client::wire::{Command, MOST};
 use firn_storage::budget::Share;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
@@ -155,6 +155,8 @@ impl Resources {
         let most = self.limits.answer_message_bytes_max;
         match asked.map(usize::try_from) {
             None => Ok(self.limits.answer_message_bytes),
+            // `MOST` is as much as this server allows.
+            _ if asked == Some(MOST) => Ok(most),
             Some(Ok(bytes)) if (4096..=most).contains(&bytes) => Ok(bytes),
             Some(_) => Err(invalid(format!(
                 "`max_message_bytes` must be from 4096 to {most} (answer-message-bytes-max of the server)"

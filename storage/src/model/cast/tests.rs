@@ -183,6 +183,30 @@ fn numbers_fit_each_other_where_each_value_survives() {
 }
 
 #[test]
+fn a_list_of_pairs_is_a_map() {
+    let pairs =
+        lists("large_list<struct<k: utf8, n: int8>>", &json!([[{"k": "a", "n": 1}, {"k": "b", "n": null}], [], null]));
+    assert_eq!(cast(&pairs, "map<utf8, int64>"), [json!({"a": 1, "b": null}), json!({}), json!(null)]);
+    let keyless = lists("list<struct<k: utf8, n: int8>>", &json!([[{"k": null, "n": 1}]]));
+    let error =
+        door_cast(&keyless, &parse_type("map<utf8, int64>").expect("a type"), Floats::Nearest).expect_err("no key");
+    assert!(error.message().contains("a pair without a key"), "{error}");
+}
+
+#[test]
+fn bytes_of_every_layout_are_bytes_of_every_other() {
+    let plain = array(BinaryArray::from_opt_vec(vec![Some(b"abc"), None, Some(b"xyz")]));
+    let longer = array(BinaryArray::from_opt_vec(vec![Some(b"abcd"), Some(b"xyz")]));
+    for from in ["binary", "large_binary", "binary_view", "fixed_size_binary[3]"] {
+        let given = door_cast(&plain, &parse_type(from).expect(from), Floats::Nearest).expect(from).values;
+        for to in ["binary", "large_binary", "binary_view", "fixed_size_binary[3]"] {
+            assert_eq!(cast(&given, to), [json!("YWJj"), json!(null), json!("eHl6")], "{from} as {to}");
+        }
+    }
+    assert_eq!(cast(&longer, "fixed_size_binary[3]"), [json!("misfit"), json!("eHl6")]);
+}
+
+#[test]
 fn dates_timestamps_and_their_texts_are_moments() {
     let misfit = || json!("misfit");
     let dates = array(Date32Array::from(vec![Some(1), None, Some(i32::MAX)]));

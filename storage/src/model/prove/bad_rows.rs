@@ -115,9 +115,13 @@ impl BadRows {
             String::new()
         };
         let mend = if some_good { " (\"bad_rows\":\"report\" applies the good ones)" } else { "" };
-        Error::invalid(format!(
+        let error = Error::invalid(format!(
             "table `{table}`: {what}, so that nothing of the batch is applied{mend}: {}{more}",
             shown.join("; ")
-        ))
+        ));
+        match listed.first() {
+            Some(first) => error.of_column(&first.column).of_row(first.row as usize),
+            None => error,
+        }
     }
 }

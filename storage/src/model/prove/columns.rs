@@ -20,6 +20,13 @@ pub(super) struct Given<'a> {
     pub(super) array: &'a ArrayRef,
 }
 
+impl Given<'_> {
+    /// `error`, said of this column.
+    pub(super) fn refuse(&self, error: Error) -> Error {
+        error.at(format!("column `{}`", self.name)).of_column(self.name)
+    }
+}
+
 /// Which column of a batch is what.
 pub(super) struct Roles<'a> {
     pub(super) keys: Vec<Given<'a>>,
@@ -49,7 +56,7 @@ impl<'a> Roles<'a> {
         }
         let mut problems = Problems::default();
         let mut need = |name: &'a str, what: &str| {
-            let lacking = || invalid(format!("the batch lacks the column `{name}`, {what}"));
+            let lacking = || invalid(format!("the batch lacks the column `{name}`, {what}")).of_column(name);
             let array = problems.found(given.get(name).ok_or_else(lacking))?;
             Some(Given { name, array })
         };
@@ -109,13 +116,14 @@ impl<'a> Roles<'a> {
                         column.name
                     ),
                     "to take back one identity, send a retract".to_owned(),
-                )),
+                )
+                .of_column(column.name)),
                 None => Ok(Vec::new()),
             },
             _ if found.len() == table.row_id.len() => Ok(found),
             _ => {
                 let missing = table.row_id.iter().find(|column| found.iter().all(|found| found.name != column.name));
-                let missing = missing.map_or("", |column| column.name.as_str());
+                let name = missing.map_or("", |column| column.name.as_str());
                 let mend = match &request.verb {
                     Verb::Retract { features } if features.is_empty() => {
                         "where it is null a retract takes back a delete"
@@ -123,8 +131,8 @@ impl<'a> Roles<'a> {
                     Verb::Retract { .. } => "a retract that names features takes back cells of one identity",
                     _ => "",
                 };
-                let missing = format!("the batch lacks the column `{missing}`, a row id column");
-                Err(Unknown::new(Kind::Invalid, missing, mend.to_owned()))
+                let missing = format!("the batch lacks the column `{name}`, a row id column");
+                Err(Unknown::new(Kind::Invalid, missing, mend.to_owned()).of_column(name))
             }
         }
     }
@@ -168,7 +176,7 @@ fn cell_in_tombstone(name: &str, request: &WriteRequest) -> Unknown {
         _ => ("retract", "to take back only some cells, name them in `features`"),
     };
     let said = format!("a {verb} carries no cells, so leave out the column `{name}`");
-    Unknown::new(Kind::Invalid, said, hint.to_owned())
+    Unknown::new(Kind::Invalid, said, hint.to_owned()).of_column(name)
 }
 
 /// The columns of a table that are no features.
@@ -194,7 +202,8 @@ fn unknown_columns(table: &Table, entity: &Entity, names: &[&str]) -> Unknown {
     let more = if names.len() > NAMED_MAX { format!(" and {} more", names.len() - NAMED_MAX) } else { String::new() };
     let said = format!("there is no column {}{more}", named.join(", "));
     let (columns, features) = (listed(columns.iter().copied()), table.feature_names());
-    Unknown::new(Kind::Invalid, said, format!("the columns are {columns} and the features {features}"))
+    let hint = format!("the columns are {columns} and the features {features}");
+    Unknown::new(Kind::Invalid, said, hint).of_column(names.first().copied().unwrap_or_default())
 }
 
 /// Unknown columns that an error names.
@@ -202,7 +211,7 @@ const NAMED_MAX: usize = 20;
 
 /// Casts `given`, marking the rows that do not fit.
 pub(super) fn cells(given: &Given<'_>, to: &DataType, floats: Floats, bad: &mut BadRows) -> Result<ArrayRef> {
-    let cast = door_cast(given.array, to, floats).map_err(|error| error.at(format!("column `{}`", given.name)))?;
+    let cast = door_cast(given.array, to, floats).map_err(|error| given.refuse(error))?;
     if let Some(misfits) = &cast.misfits {
         bad.add(given.name, misfits.set_indices(), |row| misfit_reason(given.array, row, to));
     }

@@ -20,7 +20,7 @@ pub const EVENT_TIME_MAX: Micros = 253_402_300_799_999_999;
 /// The event times in microseconds, marking rows that have none.
 pub(super) fn event_times(given: &Given<'_>, table: &Table, bad: &mut BadRows) -> Result<ScalarBuffer<i64>> {
     let rounding = if table.rounding_floor { Rounding::Down } else { Rounding::Refused };
-    let converted = to_micros(given.array, rounding).map_err(|error| error.at(format!("column `{}`", given.name)));
+    let converted = to_micros(given.array, rounding).map_err(|error| given.refuse(error));
     let nanos = "is not whole microseconds; round it, or declare the table with \"event_time_rounding\": \"floor\"";
     checked(given, converted?, "an event time is never null", nanos, bad)
 }
@@ -28,7 +28,7 @@ pub(super) fn event_times(given: &Given<'_>, table: &Table, bad: &mut BadRows) -
 /// The ingest times in microseconds, marking rows that have none, that go back in time or lie in the future.
 pub(super) fn ingest_times(given: &Given<'_>, now: Micros, bad: &mut BadRows) -> Result<ScalarBuffer<i64>> {
     let converted = to_micros(given.array, Rounding::Refused);
-    let converted = converted.map_err(|error| error.at(format!("column `{}`", given.name)))?;
+    let converted = converted.map_err(|error| given.refuse(error))?;
     let times = checked(given, converted, "an ingest time is never null", "is not whole microseconds; round it", bad)?;
     let ordered = times.windows(2).all(|pair| pair[0] <= pair[1]);
     if bad.is_empty() && ordered && times.last().is_none_or(|&last| last <= now) {
