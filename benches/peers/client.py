@@ -71,6 +71,7 @@ def thousand():
     entities = pa.table({"user": keys})
     rates = {}
     for kind in ("pyarrow", "pandas", "polars", "numpy", "dict"):
+        session.get(entities, to=kind)
         started = time.perf_counter()
         for _ in range(FRAMES):
             answer = session.get(entities, to=kind)
@@ -104,10 +105,12 @@ def write():
     frame.insert(1, "at", pandas.to_datetime(numpy.full(ROWS, numpy.datetime64("2024-06-01", "us"))))
     table = pa.Table.from_pandas(frame, preserve_index=False)
     seconds = {}
-    for name, data in (("arrow", table), ("frame", frame)):
+    client.write("w", table)
+    # In both orders: what is written last finds more there.
+    for name, data in (("arrow", table), ("frame", frame), ("frame", frame), ("arrow", table)):
         started = time.perf_counter()
         client.write("w", data)
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = seconds.get(name, 0) + (time.perf_counter() - started) / 2
     return seconds
 
 

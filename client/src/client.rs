@@ -163,24 +163,13 @@ impl Client {
     /// Looks up the features of one batch of entities.
     pub async fn lookup(&self, lookup: &Lookup, entities: &RecordBatch) -> Result<Answered> {
         let command = Command::Lookup(lookup.clone());
-        self.retry.run(|| self.single(&command, entities)).await
+        self.retry.run(|| exchange::ask(self.stub.clone(), &command, entities)).await
     }
 
     /// Joins a spine that fits into one batch.
     pub async fn join(&self, join: &Join, spine: &RecordBatch) -> Result<Answered> {
         let command = Command::Join(join.clone());
-        self.retry.run(|| self.single(&command, spine)).await
-    }
-
-    async fn single(&self, command: &Command, request: &RecordBatch) -> Result<Answered> {
-        let (mut requests, mut answers) = exchange::open(self.stub.clone(), command, request.schema()).await?;
-        let sent = requests.send(request).await;
-        drop(requests);
-        let answered = answers.answer().await?;
-        // To the end: a stream that is dropped before it is reset, and servers take many resets for an attack.
-        while answers.message().await?.is_some() {}
-        sent?;
-        answered.ok_or_else(|| Error::unreadable("the stream ended without an answer"))
+        self.retry.run(|| exchange::ask(self.stub.clone(), &command, spine)).await
     }
 
     /// The columns that a write takes, or that a scan answers.

@@ -129,3 +129,15 @@ pub(crate) async fn open(mut stub: Stub, command: &Command, schema: SchemaRef) -
     let answers = stub.do_exchange(ReceiverStream::new(queue)).await?.into_inner();
     Ok((Requests { encoder, messages }, Answers::new(answers)))
 }
+
+/// Sends one request over a stream of its own: all at once, for a server says that a stream is open before it reads.
+pub(crate) async fn ask(mut stub: Stub, command: &Command, request: &RecordBatch) -> Result<Answered> {
+    let mut encoder = Encoder::new(request.schema());
+    let mut messages = vec![encoder.head(command.encode())];
+    messages.extend(encoder.batch(request, Vec::new())?);
+    let mut answers = Answers::new(stub.do_exchange(tokio_stream::iter(messages)).await?.into_inner());
+    let answered = answers.answer().await?;
+    // To the end: a stream that is dropped before it is reset, and servers take many resets for an attack.
+    while answers.message().await?.is_some() {}
+    answered.ok_or_else(|| Error::unreadable("the stream ended without an answer"))
+}

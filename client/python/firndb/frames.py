@@ -12,7 +12,7 @@ from typing import Any
 
 from ._native import Batches, Column, Table
 from .errors import Invalid
-from .pandas_frames import pandas_column
+from .pandas_frames import is_fixed, pandas_column
 from .plain import numpy_column, plain
 
 __all__ = ["Data", "Given", "Stream", "alike", "is_rows", "take"]
@@ -43,6 +43,10 @@ class Given:
         """The columns of ``names``, or all."""
         raise NotImplementedError
 
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[Table]:
+        """The same in batches of ``rows`` rows or more, made when they are asked for: there is memory for one at a time."""
+        yield self.table(names)
+
 
 class _Arrow(Given):
     """What has Arrow columns already."""
@@ -68,6 +72,13 @@ class _Pandas(Given):
         names = self.names if names is None else list(names)
         columns = [pandas_column(name, self.original.iloc[:, self.names.index(name)], declared) for name in names]
         return Table.of_columns(names, columns)
+
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[Table]:
+        if self.rows <= rows or not is_fixed(self.original):
+            yield self.table(names)
+            return
+        for start in range(0, self.rows, rows):
+            yield _Pandas(self.original.iloc[start : start + rows]).table(names)
 
 
 class _Columns(Given):

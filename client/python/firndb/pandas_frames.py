@@ -12,7 +12,14 @@ from typing import Any
 from ._native import Column, Table
 from .plain import numpy_column, plain
 
-__all__ = ["pandas_column", "pandas_frame"]
+__all__ = ["is_fixed", "pandas_column", "pandas_frame"]
+
+
+def is_fixed(frame: Any) -> bool:
+    """Whether the type of each column is that of numpy, whatever rows are looked at."""
+    import numpy
+
+    return all(isinstance(dtype, numpy.dtype) and dtype.kind in "biufmM" for dtype in frame.dtypes)
 
 
 def pandas_column(name: str, series: Any, declared: Table | None) -> Column:
@@ -56,9 +63,7 @@ def _masked_column(series: Any, dtype: Any) -> Column:
         return Column.take(series.array.__arrow_array__())
     gaps = series.isna().to_numpy()
     values = series.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
-    if dtype.kind == "f":
-        gaps = gaps | numpy.isnan(values)
-    return Column.of_numpy(numpy.ascontiguousarray(values), gaps)
+    return Column.of_numpy(numpy.ascontiguousarray(values), gaps, True)
 
 
 def pandas_frame(table: Table, index: Any = None) -> Any:
@@ -66,32 +71,33 @@ def pandas_frame(table: Table, index: Any = None) -> Any:
     import pandas
 
     names = table.column_names
-    columns = {place: _series(table.column(place), index) for place in range(len(names))}
-    frame = pandas.DataFrame(columns, index=index)
+    columns = dict(enumerate(map(_values, table.columns())))
+    frame = pandas.DataFrame(columns, index=index, copy=False) if columns else pandas.DataFrame(index=index)
     frame.columns = names
     return frame
 
 
-def _series(column: Column, index: Any) -> Any:
+def _values(column: Column) -> Any:
+    """What pandas makes a column of: an array of numpy, or of its own."""
     import numpy
     import pandas
 
     if (words := column.words()) is not None:
-        return pandas.Series(pandas.Categorical.from_codes(words[0], words[1]), index=index)
+        return pandas.Categorical.from_codes(words[0], words[1])
     if (moment := column.moment) is not None:
-        return _moments(column, moment, index)
+        return _moments(column, moment)
     values = column.to_numpy()
     if values is None:
-        return _objects(column, index)
+        return _objects(column)
     if values.dtype.kind == "f":
         if column.null_count:
             values[column.gaps()] = numpy.nan
-        return pandas.Series(values, index=index, copy=False)
+        return values
     array = pandas.arrays.BooleanArray if values.dtype.kind == "b" else pandas.arrays.IntegerArray
-    return pandas.Series(array(values, column.gaps()), index=index, copy=False)
+    return array(values, column.gaps())
 
 
-def _moments(column: Column, moment: tuple[str, str | None], index: Any) -> Any:
+def _moments(column: Column, moment: tuple[str, str | None]) -> Any:
     import numpy
     import pandas
 
@@ -100,15 +106,14 @@ def _moments(column: Column, moment: tuple[str, str | None], index: Any) -> Any:
     values = numbers.view(f"datetime64[{unit}]")
     if column.null_count:
         values[column.gaps()] = numpy.datetime64("NaT")
-    series = pandas.Series(values, index=index, copy=False)
-    return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone)
+    return values if zone is None else pandas.Series(values, copy=False).dt.tz_localize("UTC").dt.tz_convert(zone).array
 
 
 def _is_float(values: Any) -> bool:
     return values is not None and values.dtype.kind == "f"
 
 
-def _objects(column: Column, index: Any) -> Any:
+def _objects(column: Column) -> Any:
     import numpy
     import pandas
 
@@ -120,7 +125,13 @@ def _objects(column: Column, index: Any) -> Any:
     if column.is_text:
         # What this pandas makes of text by itself: its own dtype since version 3, objects before.
         text = pandas.Series(["text"]).dtype
-        return pandas.Series(values, index=index, dtype=text)
+        return pandas.array(values, dtype=text) if text != object else _object_array(values)
+    return _object_array(values)
+
+
+def _object_array(values: list[Any]) -> Any:
+    import numpy
+
     objects: Any = numpy.empty(len(values), dtype=object)
     objects[:] = values
-    return pandas.Series(objects, index=index, copy=False)
+    return objects

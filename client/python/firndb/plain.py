@@ -125,13 +125,11 @@ def numpy_column(name: str, values: Any, declared: Table | None, missing: bool =
         return _numpy_times(name, values)
     if values.dtype.kind not in "biuf":
         return plain(name, values.tolist(), declared, missing)
-    values = _native_numbers(name, values)
-    gaps = numpy.isnan(values) if missing and values.dtype.kind == "f" else None
-    return Column.of_numpy(values, gaps)
+    return Column.of_numpy(_native_numbers(name, values), None, missing)
 
 
 def _native_numbers(name: str, values: Any) -> Any:
-    """Numbers one after the other, in the machine's own byte order, of a width that Arrow has."""
+    """Numbers in the machine's own byte order, of a width that Arrow has."""
     import numpy
 
     dtype = values.dtype.newbyteorder("=")
@@ -143,7 +141,7 @@ def _native_numbers(name: str, values: Any) -> Any:
         if changed.any():
             row = int(changed.argmax())
             raise Invalid(f"row {row}, column `{name}`: {values[row]!r} is no float64", name, row)
-    return numpy.ascontiguousarray(values, dtype)
+    return values if values.dtype == dtype else values.astype(dtype)
 
 
 def _numpy_times(name: str, values: Any) -> Column:

@@ -57,7 +57,7 @@ def give(table: Table, kind: str, given: Given | None = None) -> Any:
         return table.to_pydict()
     if kind == "numpy":
         needs("numpy")
-        return {name: _numpy(table, place) for place, name in enumerate(table.column_names)}
+        return {name: _numpy(column) for name, column in zip(table.column_names, table.columns())}
     if kind == "pandas":
         needs("pandas")
         return pandas_frame(table, given.original.index if given is not None and given.kind == "pandas" else None)
@@ -98,11 +98,10 @@ def _listed(values: Any) -> Any:
     return list(values)
 
 
-def _numpy(table: Table, place: int) -> Any:
+def _numpy(column: Column) -> Any:
     """A column as an array: floats have NaN at gaps, moments NaT, integers and booleans are masked; all else is objects."""
     import numpy
 
-    column = table.column(place)
     if (elements := column.elements()) is not None and (inner := elements[0].to_numpy()) is not None and elements[1]:
         gaps = elements[0].gaps().reshape(-1, elements[1]) | column.gaps()[:, None]
         return _with_gaps(inner.reshape(-1, elements[1]), gaps, elements[0])

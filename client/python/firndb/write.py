@@ -148,8 +148,11 @@ def _put(
     if isinstance(given, Stream):
         names, written = columns.of(given)
         batches = (_named(batch.table(names), written) for batch in given)
-    else:
+    elif given.ambiguous():
         batches = iter([(yield from _table(connection, command, given, columns, deadline))])
+    else:
+        names, written = columns.of(given)
+        batches = (_named(batch, written) for batch in given.batches(names, batch_rows or _BATCH_ROWS))
     first = next(batches)
     writer = yield connection.native.writer(json.dumps(command), first, deadline.left())
     sending = _Sending(connection, writer, bar, deadline, None if rows is not None else timeout)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Int8Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, FixedSizeListArray};
 use arrow_array::{PrimitiveArray, make_array};
@@ -58,16 +59,18 @@ impl Column {
         Ok(Self { array: from_python::array(name, values, declared.as_ref(), missing)? })
     }
 
-    /// A contiguous numpy array of one dimension in the machine's byte order. Where `gaps` is true there is no value.
+    /// A numpy array of one dimension in the machine's byte order. Where `gaps` is true there is no value, nor,
+    /// if `missing` says so, where there is NaN.
     #[staticmethod]
-    #[pyo3(signature = (values, gaps=None))]
-    fn of_numpy(values: &Bound<'_, PyAny>, gaps: Option<PyReadonlyArray1<'_, bool>>) -> PyResult<Self> {
+    #[pyo3(signature = (values, gaps=None, missing=false))]
+    fn of_numpy(values: &Bound<'_, PyAny>, gaps: Option<PyReadonlyArray1<'_, bool>>, missing: bool) -> PyResult<Self> {
         let nulls = match &gaps {
             None => None,
-            Some(gaps) => Some(NullBuffer::new(gaps.as_slice()?.iter().map(|gap| !gap).collect::<BooleanBuffer>())),
+            Some(gaps) => Some(NullBuffer::new(gaps.as_array().iter().map(|gap| !gap).collect::<BooleanBuffer>())),
         };
         let array = fixed(values, nulls)?;
-        array.map(|array| Self { array }).ok_or_else(|| PyTypeError::new_err("no column has values like these"))
+        let array = array.ok_or_else(|| PyTypeError::new_err("no column has values like these"))?;
+        Ok(Self { array: if missing { without_nan(array) } else { array } })
     }
 
     /// These integers as moments, `unit`s ("s", "ms", "us", "ns") since 1970, of `zone` or of none.
@@ -184,7 +187,7 @@ impl Column {
 fn fixed(values: &Bound<'_, PyAny>, nulls: Option<NullBuffer>) -> PyResult<Option<ArrayRef>> {
     use arrow_array::types as arrow;
     if let Ok(flags) = values.extract::<PyReadonlyArray1<'_, bool>>() {
-        let flags: BooleanBuffer = flags.as_slice()?.iter().copied().collect();
+        let flags: BooleanBuffer = flags.as_array().iter().copied().collect();
         return Ok(Some(Arc::new(BooleanArray::new(flags, nulls))));
     }
     macro_rules! first_of {
@@ -205,8 +208,32 @@ where
     T::Native: Element,
 {
     let Ok(values) = values.extract::<PyReadonlyArray1<'_, T::Native>>() else { return Ok(None) };
-    let values = values.as_slice()?.to_vec();
+    let values = match values.as_slice() {
+        Ok(together) => together.to_vec(),
+        // A column of a frame lies beside the others, row by row.
+        Err(_) => values.as_array().iter().copied().collect(),
+    };
     Ok(Some(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls.cloned()))))
+}
+
+/// Floats whose NaN are gaps.
+fn without_nan(array: ArrayRef) -> ArrayRef {
+    fn gaps<T: ArrowPrimitiveType>(array: &ArrayRef, is_nan: impl Fn(T::Native) -> bool) -> ArrayRef {
+        let floats = array.as_primitive::<T>();
+        // Counted, not searched for: a loop without an early end takes a fourth of the time.
+        if floats.values().iter().filter(|float| is_nan(**float)).count() == 0 {
+            return Arc::clone(array);
+        }
+        let values = floats.values();
+        let valid = BooleanBuffer::collect_bool(values.len(), |row| !is_nan(values[row]));
+        let nulls = NullBuffer::union(Some(&NullBuffer::new(valid)), floats.nulls());
+        Arc::new(PrimitiveArray::<T>::new(values.clone(), nulls))
+    }
+    match array.data_type() {
+        DataType::Float32 => gaps::<Float32Type>(&array, f32::is_nan),
+        DataType::Float64 => gaps::<Float64Type>(&array, f64::is_nan),
+        _ => array,
+    }
 }
 
 /// The integers of moments, whatever their unit.

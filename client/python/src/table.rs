@@ -153,11 +153,9 @@ impl Table {
         self.schema.fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    /// One column, counted from 0.
-    fn column(&self, place: usize) -> PyResult<Column> {
-        let batch = self.whole()?;
-        let array = batch.columns().get(place).ok_or_else(|| PyValueError::new_err(format!("no column {place}")))?;
-        Ok(Column { array: Arc::clone(array) })
+    /// The columns.
+    fn columns(&self) -> PyResult<Vec<Column>> {
+        Ok(self.whole()?.columns().iter().map(|array| Column { array: Arc::clone(array) }).collect())
     }
 
     /// The columns at `places`, counted from 0.
