@@ -64,10 +64,8 @@ impl Column {
     #[staticmethod]
     #[pyo3(signature = (values, gaps=None, missing=false))]
     fn of_numpy(values: &Bound<'_, PyAny>, gaps: Option<PyReadonlyArray1<'_, bool>>, missing: bool) -> PyResult<Self> {
-        let nulls = match &gaps {
-            None => None,
-            Some(gaps) => Some(NullBuffer::new(gaps.as_array().iter().map(|gap| !gap).collect::<BooleanBuffer>())),
-        };
+        let valid = gaps.as_ref().map(|gaps| gaps.as_array().iter().map(|gap| !gap).collect::<BooleanBuffer>());
+        let nulls = valid.map(NullBuffer::new);
         let array = fixed(values, nulls)?;
         let array = array.ok_or_else(|| PyTypeError::new_err("no column has values like these"))?;
         Ok(Self { array: if missing { without_nan(array) } else { array } })

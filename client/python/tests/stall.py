@@ -1,8 +1,9 @@
-"""A proxy before a server that stops passing bytes on when it is told to: a server that is stalled or a route that is gone."""
+"""A proxy before a server: it stops passing bytes on when it is told to, as a stalled server does, and may speak TLS."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from types import TracebackType
 
@@ -10,12 +11,13 @@ from types import TracebackType
 class Proxy:
     """Listens on a port of its own and passes on what comes, in both directions, until :meth:`stall`."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._port, self._tls = port, tls
         self._flowing = threading.Event()
         self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"grpc://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"grpc://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stall(self) -> None:
@@ -28,6 +30,11 @@ class Proxy:
         try:
             while True:
                 near = self._listener.accept()[0]
+                if self._tls is not None:
+                    try:
+                        near = self._tls.wrap_socket(near, server_side=True)
+                    except OSError:
+                        continue  # A client that does not trust it, or is not trusted, goes away.
                 far = socket.create_connection(("127.0.0.1", self._port))
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()

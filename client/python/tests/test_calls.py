@@ -11,6 +11,7 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -139,6 +140,44 @@ def test_an_interrupt_ends_a_wait() -> None:
             time.sleep(0.3)
             waiting.send_signal(signal.SIGINT)
             assert waiting.communicate(timeout=5)[0] == "interrupted\n"
+
+
+# TLS
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trustme") is None, reason="needs trustme")
+def test_a_client_speaks_tls_and_says_who_it_is(server: Server, name: str, tmp_path: pathlib.Path) -> None:
+    import trustme
+
+    authority, stranger = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    trusted = authority.cert_pem.bytes()
+    with Proxy(server.port, context) as proxy:
+        url = f"grpc+tls://localhost:{proxy.port}"
+        with firndb.connect(url, tls_authorities=trusted, token="t", headers={"x-team": "a"}, timeout=10) as client:
+            create(client, name)
+            assert client.lookup(f"{name}.x", {"k": [1]}) == {"x": [1.0]}
+        with pytest.raises(firndb.Unavailable, match="no server answers at .*certificate"):
+            firndb.connect(url, tls_authorities=stranger.cert_pem.bytes(), timeout=10).status()
+        with pytest.raises(firndb.FirnError):
+            firndb.connect(f"grpc://localhost:{proxy.port}", timeout=2).status()
+    mine = authority.issue_cert("client@example.org")
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    (tmp_path / "key.pem").write_bytes(mine.private_key_pem.bytes())
+    certificate = b"".join(part.bytes() for part in mine.cert_chain_pems)
+    with Proxy(server.port, context) as proxy:
+        known = {"tls_certificate": certificate, "tls_key": tmp_path / "key.pem", "tls_server_name": "localhost"}
+        with firndb.connect(f"grpc+tls://127.0.0.1:{proxy.port}", tls_authorities=trusted, timeout=10, **known) as client:
+            assert client.lookup(f"{name}.x", {"k": [2]}) == {"x": [2.0]}
+        with pytest.raises(firndb.FirnError):
+            firndb.connect(f"grpc+tls://localhost:{proxy.port}", tls_authorities=trusted, timeout=3).status()
+    with pytest.raises(firndb.Invalid, match="give both `tls_certificate` and `tls_key`"):
+        firndb.connect(url, tls_certificate=certificate)
+    with pytest.raises(firndb.Invalid, match="`tls_authorities` cannot be read: .*nowhere"):
+        firndb.connect(url, tls_authorities=tmp_path / "nowhere")
 
 
 # Forks
