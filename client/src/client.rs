@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::exchange::{self, Answered, Answers, Requests};
 use crate::retry::Retry;
 use crate::scan::{self, Parts};
-use crate::wire::{Command, Erase, Join, Lookup, ProducerStep, Producers, ProducersOf, Put, Scan, TableName};
+use crate::wire::{Blocked, Command, Erase, Join, Lookup, ProducerStep, Producers, ProducersOf, Put, Scan, TableName};
 use crate::write::{Writer, Written};
 
 /// A connection to FirnDB. Clones share it.
@@ -130,6 +130,17 @@ impl Client {
     /// Removes every row of entities for good and answers the receipt.
     pub async fn erase(&self, erase: &Erase) -> Result<Value> {
         self.action("erase", &erase.encode()).await
+    }
+
+    /// How many entities an erase has blocked, and which of those named.
+    pub async fn blocked(&self, blocked: &Blocked) -> Result<Value> {
+        let body = blocked.encode();
+        self.retry.run(|| self.action("blocked", &body)).await
+    }
+
+    /// Takes rows again of entities that an erase has blocked.
+    pub async fn unblock(&self, blocked: &Blocked) -> Result<Value> {
+        self.action("unblock", &blocked.encode()).await
     }
 
     /// Opens a stream of writes, deletes or retracts of batches with `schema`.

@@ -5,7 +5,7 @@
 
 use arrow_array::RecordBatch;
 use firn_storage::database::Database;
-use firn_storage::erase::ErasePrefixes;
+use firn_storage::erase::{Blocking, ErasePrefixes};
 use firn_storage::error::Kind;
 use firn_storage::io::Files;
 use firn_storage::io::simulated::Simulated;
@@ -87,7 +87,7 @@ fn seeds_of(disk: &Simulated, choice: u8) -> Vec<Vec<u8>> {
         "dropped_entities": [], "dropped_tables": [before.tables[1].id]});
     // The key "JFK" as it is encoded, of one variable column.
     let prefixes = Keys::Variable(arrow_array::BinaryArray::from_iter_values([b"JFK\0\0"]));
-    let erase = ErasePrefixes::new(before.entities[0].id, 1, &prefixes, true).encode();
+    let erase = ErasePrefixes::new(before.entities[0].id, 1, &prefixes, Blocking::Blocks).encode();
     for (sequence, (kind, payload)) in (last + 1..).zip([(2, version.to_string().into_bytes()), (3, erase)]) {
         let record = Record { kind, first: sequence, last: sequence, ingest_time: 2_000_000_000, payload: &payload };
         log.append(&record).expect("it fits");

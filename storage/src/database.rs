@@ -17,12 +17,12 @@ use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, c
 use crate::compaction;
 use crate::config::Options;
 use crate::engine::Engine;
-use crate::erase::{BLOCKED, ErasePrefixes};
+use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
 use crate::model::batch::WriteBatch;
 use crate::model::cast::key_values;
-use crate::model::catalog::Catalog;
+use crate::model::catalog::{Catalog, Entity};
 use crate::model::declare::Change;
 use crate::model::key::{self, Keys};
 use crate::model::prove::{Proven, Unwanted, WriteRequest, prove, prove_without};
@@ -199,28 +199,10 @@ impl Database {
     /// Erases entities: invisible at all bounds when this returns, and gone from every file. Answers the receipt.
     pub fn erase(&self, catalog: &Catalog, request: &EraseRequest) -> Result<Value> {
         let entity = catalog.entity(&request.entity)?;
-        let columns = request.keys.len();
-        if columns == 0 || columns > entity.key.len() {
-            let known: Vec<_> = entity.key.iter().map(|key| key.name.as_str()).collect();
-            return Err(Error::invalid(format!(
-                "an erase names values of the leading key columns of entity {}: {}",
-                entity.name,
-                known.join(", ")
-            )));
-        }
-        let mut arrays = Vec::with_capacity(columns);
-        for (key, (name, values)) in entity.key.iter().zip(&request.keys) {
-            if key.name != *name {
-                return Err(Error::invalid(format!(
-                    "an erase names leading key columns in order: {name:?} was given where {:?} is due",
-                    key.name
-                )));
-            }
-            arrays.push(key_values(values, &entity.name, key, &|| format!("column {name:?} of the erase"))?);
-        }
-        let prefixes = key::encode(&entity.key[..columns], &arrays)?;
+        let prefixes = key_prefixes(entity, &request.keys, "an erase")?;
         let state = self.engine().entity_state(entity)?;
-        let erase = state.look_up(ErasePrefixes::new(entity.id, columns, &prefixes, request.block))?;
+        let blocking = if request.block { Blocking::Blocks } else { Blocking::Leaves };
+        let erase = state.look_up(ErasePrefixes::new(entity.id, request.keys.len(), &prefixes, blocking))?;
         let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(erase), done))?;
         let purging = Arc::clone(&state);
         let purged = self.aside(move |engine, queue| purge(engine, queue, &purging, sequence))?;
@@ -234,6 +216,40 @@ impl Database {
             "purged_at": purged,
             "block": request.block,
         }))
+    }
+
+    /// Takes rows of entities again that an erase has blocked, named as that erase named them. Answers how many were
+    /// blocked.
+    pub fn unblock(&self, catalog: &Catalog, entity: &str, keys: &[(String, ArrayRef)]) -> Result<Value> {
+        let entity = catalog.entity(entity)?;
+        let prefixes = key_prefixes(entity, keys, "an unblock")?;
+        let state = self.engine().entity_state(entity)?;
+        let before = state.erasures.load().blocked_prefixes(keys.len(), &prefixes);
+        let unblock = state.look_up(ErasePrefixes::new(entity.id, keys.len(), &prefixes, Blocking::Unblocks))?;
+        let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(unblock), done))?;
+        Ok(json!({
+            "entity": entity.name,
+            "unblocked": before.iter().filter(|blocked| **blocked).count(),
+            "read_position": self.position_of(sequence).to_string(),
+        }))
+    }
+
+    /// Which entities take no more rows: how many, by how many leading key columns name them, and of `keys` which. The
+    /// database keeps hashes of erased keys and so cannot say the keys themselves.
+    pub fn blocked(&self, catalog: &Catalog, entity: &str, keys: &[(String, ArrayRef)]) -> Result<Value> {
+        let entity = catalog.entity(entity)?;
+        let erasures = self.engine().entity_state(entity)?.erasures.load_full();
+        let counts = erasures.blocked_counts();
+        let mut answer = json!({
+            "entity": entity.name,
+            "count": counts.values().sum::<usize>(),
+            "by_key_columns": counts.iter().map(|(columns, count)| (columns.to_string(), *count)).collect::<BTreeMap<_, _>>(),
+        });
+        if !keys.is_empty() {
+            let prefixes = key_prefixes(entity, keys, "a request for what is blocked")?;
+            answer["blocked"] = json!(erasures.blocked_prefixes(keys.len(), &prefixes));
+        }
+        Ok(answer)
     }
 
     /// Writes the memtables of one table, or of all of `catalog`, to segments.
@@ -422,4 +438,28 @@ impl Drop for Inner {
             tracing::error!(%error, "the database did not close cleanly; the next opening recovers");
         }
     }
+}
+
+/// The encoded values of the leading key columns of `entity` that a request names. `what` is the request.
+fn key_prefixes(entity: &Entity, keys: &[(String, ArrayRef)], what: &str) -> Result<Keys> {
+    let columns = keys.len();
+    if columns == 0 || columns > entity.key.len() {
+        let known: Vec<_> = entity.key.iter().map(|key| key.name.as_str()).collect();
+        return Err(Error::invalid(format!(
+            "{what} names values of the leading key columns of entity {}: {}",
+            entity.name,
+            known.join(", ")
+        )));
+    }
+    let mut arrays = Vec::with_capacity(columns);
+    for (key, (name, values)) in entity.key.iter().zip(keys) {
+        if key.name != *name {
+            return Err(Error::invalid(format!(
+                "{what} names leading key columns in order: {name:?} was given where {:?} is due",
+                key.name
+            )));
+        }
+        arrays.push(key_values(values, &entity.name, key, &|| format!("column {name:?} of the request"))?);
+    }
+    key::encode(&entity.key[..columns], &arrays)
 }

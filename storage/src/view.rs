@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 use crate::dictionary::Dictionary;
-use crate::erase::{Erase, ErasePrefixes, Erasures, Receipt};
+use crate::erase::{Blocking, Erase, ErasePrefixes, Erasures, Receipt};
 use crate::error::Result;
 use crate::horizon::Ages;
 pub use crate::horizon::Horizon;
@@ -312,10 +312,11 @@ impl EntityState {
     /// Applies an erase: its entities are invisible when this returns. For the log's one writer.
     pub fn erase(&self, mut erase: Erase, sequence: Sequence, ingest_time: Micros) -> Result<()> {
         erase.look_again(&self.declared, &self.dictionaries, self.erasures.load().secret())?;
+        let erases = erase.prefixes.blocking != Blocking::Unblocks;
         let (entities, erased) = erase.apply(&self.dictionaries, sequence);
-        let receipt = Receipt { sequence, ingest_time, entities, purged: None };
+        let receipt = erases.then_some(Receipt { sequence, ingest_time, entities, purged: None });
         let erased = erased.into();
-        self.erasures.rcu(|erasures| erasures.with(&receipt, &erased));
+        self.erasures.rcu(|erasures| erasures.with(receipt.as_ref(), &erased));
         Ok(())
     }
 

@@ -148,6 +148,21 @@ def test_keys_of_any_number_are_erased(client: firndb.Client, name: str) -> None
     assert client.scan(name, to="pyarrow").num_rows == 0
 
 
+def test_what_an_erase_blocked_is_listed_and_unblocked(client: firndb.Client, name: str) -> None:
+    fill(client, name)
+    client.erase(name, {"k": [1, 7]}, block=True)
+    assert client.blocked(name)["count"] == 2
+    assert client.blocked(name, {"k": [1, 2, 7]})["blocked"] == [True, False, True]
+    rows = {"k": [1, 2], "at": [NOON] * 2, "x": [11, 21]}
+    written = client.write(name, rows, bad_rows="report")
+    assert (written.rows, [bad.row for bad in written.bad_rows]) == (1, [0])
+    assert client.unblock(name, {"k": [1, 2]})["unblocked"] == 1
+    assert client.blocked(name, pandas.DataFrame({"k": [1, 7]}))["blocked"] == [False, True]
+    assert client.write(name, rows).rows == 2
+    with pytest.raises(firndb.Invalid, match="has no key column `j`"):
+        client.unblock(name, {"j": [1]})
+
+
 # Joins
 
 

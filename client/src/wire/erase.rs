@@ -1,7 +1,8 @@
-//! The body of the action `erase`: every row of some entities, at all bounds, in every tier.
+//! The bodies of the actions `erase` (every row of some entities, at all bounds, in every tier), `blocked` and `unblock`.
 //!
 //! ```text
 //! {"entity":"airport","entities":{"origin":["EWR"]},"block":false}
+//! {"entity":"airport","entities":{"origin":["EWR"]}}
 //! ```
 
 use serde_json::Value;
@@ -19,6 +20,35 @@ pub struct Erase {
     pub entities: KeyValues,
     /// Whether later rows of them are refused.
     pub block: bool,
+}
+
+/// Entities that an erase may have blocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The entity, as declared.
+    pub entity: String,
+    /// Keys, or leading key columns, as an erase named them; none where all are meant.
+    pub entities: KeyValues,
+}
+
+impl Blocked {
+    /// Reads the body of the action `name`, which may leave out the keys unless they are `needed`.
+    pub fn decode(name: &str, body: Value, needed: bool) -> Result<Self> {
+        let mut fields = Object::new(name, body)?;
+        let entity = fields.required_text("entity")?;
+        let entities = fields.key_values("entities")?;
+        fields.finish()?;
+        if entities.is_none() && needed {
+            return Err(CommandError::invalid(name, "the field `entities` is missing"));
+        }
+        Ok(Self { entity, entities: entities.unwrap_or_default() })
+    }
+
+    /// The body of the action.
+    pub fn encode(&self) -> Value {
+        let entities = (!self.entities.is_empty()).then(|| key_values(&self.entities));
+        object([("entity", Some(Value::from(self.entity.as_str()))), ("entities", entities)])
+    }
 }
 
 impl Erase {

@@ -1,7 +1,7 @@
 //! DoAction: JSON in, JSON out. Which there are says the table of calls, which ListActions answers and errors name.
 
 use arrow_flight::{Action, ActionType};
-use firn_client::wire::{Erase, Producers, ProducersOf, TableName};
+use firn_client::wire::{Blocked, Erase, Producers, ProducersOf, TableName};
 use firn_storage::database::EraseRequest;
 use firn_storage::model::declare::Change;
 use firn_storage::model::describe;
@@ -83,6 +83,8 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
         }
         "producers" => producers(granted, body),
         "erase" => erase(entry, granted, body).await,
+        "blocked" => blocked(granted, body).await,
+        "unblock" => unblock(entry, granted, body).await,
         _ => unreachable!("`{name}` is in the table of calls"),
     }
 }
@@ -90,10 +92,25 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
 async fn erase(entry: &Entry, granted: &Granted, body: Value) -> Result<Value, Status> {
     let erase = Erase::decode(body).map_err(|error| from_command(&error))?;
     let catalog = granted.catalog();
-    let keys = convert::erase_keys(&catalog, &erase)?;
+    let keys = convert::erase_keys(&catalog, &erase.entity, &erase.entities)?;
     tracing::info!(caller = %entry.caller, entity = erase.entity, block = erase.block, "erasing");
     let request = EraseRequest { entity: erase.entity, keys, block: erase.block };
     granted.engine(Pool::Waiters, move |database| database.erase(&catalog, &request)).await
+}
+
+async fn blocked(granted: &Granted, body: Value) -> Result<Value, Status> {
+    let asked = Blocked::decode("blocked", body, false).map_err(|error| from_command(&error))?;
+    let catalog = granted.catalog();
+    let keys = convert::erase_keys(&catalog, &asked.entity, &asked.entities)?;
+    granted.engine(Pool::Waiters, move |database| database.blocked(&catalog, &asked.entity, &keys)).await
+}
+
+async fn unblock(entry: &Entry, granted: &Granted, body: Value) -> Result<Value, Status> {
+    let asked = Blocked::decode("unblock", body, true).map_err(|error| from_command(&error))?;
+    let catalog = granted.catalog();
+    let keys = convert::erase_keys(&catalog, &asked.entity, &asked.entities)?;
+    tracing::info!(caller = %entry.caller, entity = asked.entity, "unblocking");
+    granted.engine(Pool::Waiters, move |database| database.unblock(&catalog, &asked.entity, &keys)).await
 }
 
 fn producers(granted: &Granted, body: Value) -> Result<Value, Status> {

@@ -205,14 +205,15 @@ pub(super) fn entities_batch(
 /// Keys of an erase as arrays: the leading key columns of the entity, in its order.
 pub(super) fn erase_keys(
     catalog: &Catalog,
-    erase: &wire::Erase,
+    entity_name: &str,
+    entities: &wire::KeyValues,
 ) -> Result<Vec<(String, arrow_array::ArrayRef)>, Status> {
-    let entity = catalog.entity(&erase.entity).map_err(|error| from_error(&error))?;
-    let mut keys = Vec::with_capacity(erase.entities.len());
-    for (name, values) in &erase.entities {
+    let entity = catalog.entity(entity_name).map_err(|error| from_error(&error))?;
+    let mut keys = Vec::with_capacity(entities.len());
+    for (name, values) in entities {
         let Some(column) = entity.key.iter().find(|column| column.name == *name) else {
             let names: Vec<_> = entity.key.iter().map(|column| format!("`{}`", column.name)).collect();
-            let (entity, names) = (&erase.entity, names.join(", "));
+            let (entity, names) = (entity_name, names.join(", "));
             return Err(invalid(format!("entities: `{entity}` has no key column `{name}`; it has {names}")));
         };
         let array = from_json(&values.iter().collect::<Vec<_>>(), &column.data_type);

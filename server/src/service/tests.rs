@@ -87,6 +87,7 @@ fn body(action: &str, table: &str) -> Value {
         "create_table" => json!({"table":table,"entity":"airport","event_time":"observed","features":[]}),
         "alter_table" => json!({"table":table,"add":[{"name":"wind","type":"float64"}]}),
         "describe_entity" | "drop_entity" => json!({"entity":"airport"}),
+        "blocked" | "unblock" => json!({"entity":"airport","entities":{"origin":["LGA"]}}),
         "erase" => json!({"entity":"airport","entities":{"origin":["LGA"]}}),
         "list_entities" | "list_tables" | "status" => json!({}),
         _ => json!({"table":table}),

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::model::key::{self, KeyColumn, Keys};
 use crate::time::{Micros, Sequence};
 
+/// Stands for the commit of a prefix that is no longer blocked.
+pub(super) const UNBLOCKED: Sequence = Sequence::MAX;
+
 /// Hashes with the commit that brought them, the newest layer last.
 #[derive(Debug, Clone, Default)]
 struct Layers(Vec<Arc<HashMap<u128, Sequence>>>);
@@ -128,7 +131,8 @@ impl Erasures {
     pub fn entry(&self) -> ErasuresEntry {
         let of_columns = |(columns, layers): (&usize, &Layers)| {
             let columns = *columns;
-            layers.entries().into_iter().map(move |(hash, _)| (columns, hash)).collect::<Vec<_>>()
+            let entries = layers.entries().into_iter().filter(|(_, sequence)| *sequence != UNBLOCKED);
+            entries.map(move |(hash, _)| (columns, hash)).collect::<Vec<_>>()
         };
         ErasuresEntry {
             keys: self.keys.entries(),
@@ -137,15 +141,16 @@ impl Erasures {
         }
     }
 
-    /// These and one erase more. If a manifest had its receipt already, replay only looked for what was inserted again.
+    /// These and one erase more, or without its receipt what is blocked no longer. If a manifest had the receipt already,
+    /// replay only looked for what was inserted again.
     #[must_use]
-    pub fn with(&self, receipt: &Receipt, erased: &SharedErased) -> Self {
+    pub fn with(&self, receipt: Option<&Receipt>, erased: &SharedErased) -> Self {
         let mut with = self.clone();
         with.keys.add(&erased.keys);
         if !erased.blocked.is_empty() {
             with.blocked.entry(erased.columns).or_default().add(&erased.blocked);
         }
-        if self.receipt(receipt.sequence).is_none() {
+        if let Some(receipt) = receipt.filter(|receipt| self.receipt(receipt.sequence).is_none()) {
             Arc::make_mut(&mut with.receipts).push(receipt.clone());
         }
         with
@@ -230,13 +235,27 @@ impl Erasures {
         !self.blocked.is_empty()
     }
 
+    /// How many prefixes are blocked, by how many key columns they have. Of their keys nothing is kept but hashes.
+    pub fn blocked_counts(&self) -> BTreeMap<usize, usize> {
+        let count = |layers: &Layers| layers.entries().iter().filter(|(_, sequence)| *sequence != UNBLOCKED).count();
+        let counts = self.blocked.iter().map(|(columns, layers)| (*columns, count(layers)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Which of `prefixes`, of `columns` key columns each, are blocked as such.
+    pub fn blocked_prefixes(&self, columns: usize, prefixes: &Keys) -> Vec<bool> {
+        let blocked = self.blocked.get(&columns);
+        let is_blocked = |prefix: &[u8]| blocked.and_then(|layers| layers.get(self.secret.hash(prefix)));
+        prefixes.iter().map(|prefix| is_blocked(prefix).is_some_and(|blocked| blocked != UNBLOCKED)).collect()
+    }
+
     /// The keys of blocked entities, by place.
     pub fn blocked_rows(&self, keys: &Keys) -> impl Iterator<Item = usize> {
         let is_blocked = |row: &usize| {
             let bytes = keys.get(*row);
             self.blocked.iter().any(|(&columns, hashes)| {
                 let length = key::prefix_length(&self.key, bytes, columns);
-                hashes.get(self.secret.hash(&bytes[..length])).is_some()
+                hashes.get(self.secret.hash(&bytes[..length])).is_some_and(|blocked| blocked != UNBLOCKED)
             })
         };
         let rows = if self.block() { keys.len() } else { 0 };

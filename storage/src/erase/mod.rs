@@ -28,7 +28,7 @@ use crate::time::Sequence;
 pub use erasures::{BLOCKED, Erasures, ErasuresEntry, Receipt};
 pub(crate) use file::block_list;
 pub use file::file_name;
-pub use prefixes::ErasePrefixes;
+pub use prefixes::{Blocking, ErasePrefixes};
 pub use secret::Secret;
 
 /// The entities of one bucket that an erase names.
@@ -61,7 +61,8 @@ impl Erase {
             let message = format!("an erase names {} key columns of entity `{}`", prefixes.columns, entity.name);
             return Err(Error::new(Kind::Corrupt, message));
         }
-        let hashes = prefixes.keys().iter().filter(|_| prefixes.block).map(|prefix| (secret.hash(prefix), 0));
+        let hashes = prefixes.keys().iter().filter(|_| prefixes.blocking != Blocking::Leaves);
+        let hashes = hashes.map(|prefix| (secret.hash(prefix), 0));
         let mut erase = Self {
             payload: prefixes.encode(),
             found: dictionaries.iter().map(|_| Found::default()).collect(),
@@ -69,6 +70,9 @@ impl Erase {
             blocked: hashes.collect(),
             prefixes,
         };
+        if erase.prefixes.blocking == Blocking::Unblocks {
+            return Ok(erase);
+        }
         if erase.prefixes.columns == entity.key.len() {
             // What comes after this is looked at in the log, so nothing falls between.
             erase.found.iter_mut().zip(dictionaries).for_each(|(found, dictionary)| found.seen = dictionary.len());
@@ -100,6 +104,9 @@ impl Erase {
     /// Looks at the keys that came since the last look.
     pub fn look_again(&mut self, entity: &Entity, dictionaries: &[Dictionary], secret: &Secret) -> Result<()> {
         let Self { prefixes, found, keys, .. } = self;
+        if prefixes.blocking == Blocking::Unblocks {
+            return Ok(());
+        }
         for (Found { ordinals, seen }, dictionary) in found.iter_mut().zip(dictionaries) {
             *seen = dictionary.visit(*seen, &mut |ordinal, key| {
                 if prefixes.names(&key[..key::prefix_length(&entity.key, key, prefixes.columns)]) {
@@ -116,6 +123,10 @@ impl Erase {
     pub fn apply(self, dictionaries: &[Dictionary], sequence: Sequence) -> (u64, Erased) {
         let Self { prefixes, found, mut keys, mut blocked, .. } = self;
         keys.values_mut().chain(blocked.values_mut()).for_each(|of| *of = sequence);
+        if prefixes.blocking == Blocking::Unblocks {
+            blocked.values_mut().for_each(|of| *of = erasures::UNBLOCKED);
+            return (0, Erased { keys, columns: prefixes.columns, blocked });
+        }
         let mut count = 0;
         for (Found { ordinals, seen }, dictionary) in found.into_iter().zip(dictionaries) {
             assert_eq!(seen, dictionary.len(), "an erase knows every key that came before it");

@@ -8,6 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::model::key::Keys;
 
+/// What a request does to entities, beside making their rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocking {
+    /// Erases them; they may come again.
+    Leaves,
+    /// Erases them; later rows of them are refused.
+    Blocks,
+    /// Erases nothing: rows of them are taken again.
+    Unblocks,
+}
+
 /// The entities that one request erases: encoded keys, or encodings of the leading key columns.
 #[derive(Debug, Clone)]
 pub struct ErasePrefixes {
@@ -17,8 +28,8 @@ pub struct ErasePrefixes {
     pub columns: usize,
     /// The prefixes, sorted, each once.
     prefixes: Keys,
-    /// Whether later rows of these entities are refused.
-    pub block: bool,
+    /// What becomes of their later rows.
+    pub blocking: Blocking,
 }
 
 /// The same in the log.
@@ -30,16 +41,18 @@ struct Logged {
     /// In base64.
     prefixes: Vec<String>,
     block: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unblock: bool,
 }
 
 impl ErasePrefixes {
     /// Those over `prefixes` of `columns` key columns each.
-    pub fn new(entity: u32, columns: usize, prefixes: &Keys, block: bool) -> Self {
+    pub fn new(entity: u32, columns: usize, prefixes: &Keys, blocking: Blocking) -> Self {
         let mut sorted: Vec<&[u8]> = prefixes.iter().collect();
         sorted.sort_unstable();
         sorted.dedup();
         let prefixes = Keys::from_binary(BinaryArray::from_iter_values(sorted));
-        Self { entity, columns, prefixes, block }
+        Self { entity, columns, prefixes, blocking }
     }
 
     /// The prefixes, sorted, each once.
@@ -64,7 +77,8 @@ impl ErasePrefixes {
     /// They as the WAL keeps it.
     pub fn encode(&self) -> Vec<u8> {
         let prefixes = self.prefixes.iter().map(|prefix| STANDARD.encode(prefix)).collect();
-        let logged = Logged { entity: self.entity, columns: self.columns, prefixes, block: self.block };
+        let (block, unblock) = (self.blocking == Blocking::Blocks, self.blocking == Blocking::Unblocks);
+        let logged = Logged { entity: self.entity, columns: self.columns, prefixes, block, unblock };
         serde_json::to_vec(&logged).expect("they are plain data")
     }
 
@@ -75,7 +89,13 @@ impl ErasePrefixes {
         let decode = |text: &String| STANDARD.decode(text).map_err(|error| wrong(format!("{text:?}: {error}")));
         let prefixes = logged.prefixes.iter().map(decode).collect::<Result<Vec<_>>>()?;
         let prefixes = Keys::from_binary(BinaryArray::from_iter_values(prefixes));
-        Ok(Self::new(logged.entity, logged.columns, &prefixes, logged.block))
+        let blocking = match (logged.block, logged.unblock) {
+            (false, false) => Blocking::Leaves,
+            (true, false) => Blocking::Blocks,
+            (false, true) => Blocking::Unblocks,
+            (true, true) => return Err(wrong("it blocks and unblocks".to_owned())),
+        };
+        Ok(Self::new(logged.entity, logged.columns, &prefixes, blocking))
     }
 }
 
@@ -86,8 +106,11 @@ mod tests {
     #[test]
     fn what_is_erased_reads_back_and_what_that_does_not_is_corrupt() {
         let prefixes = Keys::from_binary(BinaryArray::from_iter_values([&b"b"[..], b"\0\xff", b"b", b""]));
-        let erased = ErasePrefixes::decode(&ErasePrefixes::new(3, 2, &prefixes, true).encode()).unwrap();
-        assert_eq!((erased.entity, erased.columns, erased.block), (3, 2, true));
+        for blocking in [Blocking::Leaves, Blocking::Unblocks, Blocking::Blocks] {
+            let erased = ErasePrefixes::decode(&ErasePrefixes::new(3, 2, &prefixes, blocking).encode()).unwrap();
+            assert_eq!((erased.entity, erased.columns, erased.blocking), (3, 2, blocking));
+        }
+        let erased = ErasePrefixes::decode(&ErasePrefixes::new(3, 2, &prefixes, Blocking::Blocks).encode()).unwrap();
         assert_eq!(erased.keys().iter().collect::<Vec<_>>(), [&b""[..], b"\0\xff", b"b"]);
         for (prefix, named) in [(&b""[..], true), (b"b", true), (b"\0\xff", true), (b"a", false), (b"bb", false)] {
             assert_eq!(erased.names(prefix), named, "{prefix:?}");

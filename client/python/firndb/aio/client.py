@@ -14,7 +14,7 @@ from ..calls import arun
 from ..connection import Connection, Pem
 from ..declarations import FeatureReference
 from .declaring import Declaring
-from ..erase import erase
+from ..erase import erase, of_blocked
 from ..frames import Data
 from ..join import join
 from ..lookup import lookup
@@ -255,6 +255,17 @@ class Client(Declaring):
         ``block=True`` also refuses later rows of them.
         """
         return await arun(erase(self._connection, entity, entities, block, timeout))
+
+    async def blocked(self, entity: str, entities: Data | None = None, *, timeout: float | None = None) -> dict[str, Any]:
+        """How many entities are blocked (``count``), and of ``entities``, named as their erase named them, which (``blocked``).
+
+        The server keeps hashes of what was erased, so it cannot say the keys.
+        """
+        return await arun(of_blocked(self._connection, "blocked", entity, entities, timeout))
+
+    async def unblock(self, entity: str, entities: Data, *, timeout: float | None = None) -> dict[str, Any]:
+        """Takes rows again of entities that were erased with ``block=True``, named as then; says how many were blocked."""
+        return await arun(of_blocked(self._connection, "unblock", entity, entities, timeout))
 
     def close(self) -> None:
         """Closes the connection."""

@@ -247,6 +247,49 @@ fn a_prefix_erases_all_entities_under_it_and_a_block_keeps_them_away() {
 }
 
 #[test]
+fn what_is_unblocked_takes_rows_again_and_stays_so() {
+    for seed in 0..6 {
+        let mut world = filled();
+        let blocked = |world: &World, keys: &[(String, ArrayRef)]| {
+            let database = world.database();
+            database.blocked(&database.catalog(), ENTITY, keys).expect("an entity")
+        };
+        let prefix = vec![key().remove(0)];
+        erase(&mut world, prefix.clone(), true);
+        forget(&mut world, |entity| entity / 4 == 1);
+        assert_eq!(blocked(&world, &[])["count"], 1);
+        assert_eq!(blocked(&world, &prefix)["blocked"], json!([true]));
+        if seed % 2 == 0 {
+            world.flush(None).unwrap();
+        }
+        // Only what was blocked is unblocked: the prefix, not a key under it.
+        let under = key();
+        for (keys, unblocked) in [(&under, 0), (&prefix, 1), (&prefix, 0)] {
+            let answer = world.database().unblock(&world.database().catalog(), ENTITY, keys).expect("a healthy disk");
+            assert_eq!(answer["unblocked"], unblocked);
+            let again = marked(5, 700, 1, "again");
+            if keys.len() == 3 {
+                refused(world.send(&again), Kind::Precondition, &["erased"]);
+            } else {
+                world.apply(&again).unwrap();
+            }
+        }
+        world.apply(&marked(4, 701, 1, "once more")).unwrap();
+        ask_everything(&mut world);
+        match seed % 3 {
+            0 => world.crash(seed).unwrap(),
+            1 => world.flush(None).and_then(|()| world.reopen()).unwrap(),
+            _ => world.compact(None).and_then(|()| world.crash(seed)).unwrap(),
+        }
+        world.apply(&marked(6, 702, 1, "after a restart")).unwrap();
+        assert_eq!(blocked(&world, &[]), json!({"entity": ENTITY, "count": 0, "by_key_columns": {}}));
+        ask_everything(&mut world);
+        erase(&mut world, prefix.clone(), true);
+        assert!(world.send(&marked(5, 703, 1, "again")).is_err(), "it can be blocked again");
+    }
+}
+
+#[test]
 fn an_answer_at_an_older_position_says_that_something_was_erased_since() {
     let mut world = filled();
     let ack = world.acks.len() - 1;
