@@ -7,6 +7,7 @@ or refused before anything was sent.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from .written import Written
@@ -151,7 +152,24 @@ _BY_CODE: dict[str, type[FirnError]] = {
     )
 }
 
+#: How the server, which speaks JSON, says what mends a request, and how Python says it.
+_IN_PYTHON = (
+    (re.compile(r'"entity":\{("[^"]+"):("[^"]+")\}'), r"select(…, entity={\1: \2})"),
+    (re.compile(r'(?<!{)"(\w+)": ?("[^"]*")'), r"\1=\2"),
+    (re.compile(r'"(\w+)": ?true\b'), r"\1=True"),
+    (re.compile(r'"(\w+)": ?false\b'), r"\1=False"),
+    (re.compile(r'\b(with|use) "as"'), r"\1 select(…, as_=…)"),
+    (re.compile(r'\b(with|use) "prefix"'), r"\1 select(…, prefix=…)"),
+)
+
+
+def in_python(message: str) -> str:
+    """A message of the server with its mends in Python's words."""
+    for pattern, words in _IN_PYTHON:
+        message = pattern.sub(words, message)
+    return message
+
 
 def from_code(code: str, message: str, column: str | None = None, row: int | None = None) -> FirnError:
     """The error for a gRPC code by name, such as ``INVALID_ARGUMENT``."""
-    return _BY_CODE.get(code, FirnError)(message, column, row)
+    return _BY_CODE.get(code, FirnError)(in_python(message), column, row)

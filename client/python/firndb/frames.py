@@ -159,9 +159,9 @@ def take(data: Data) -> Given | Stream:
 def _taken(data: Any) -> Table:
     try:
         return Table.take(data)
-    except (TypeError, ValueError, BaseException) as error:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # A panic inside of polars is no Exception.
         raise Invalid(f"the data cannot be read as Arrow: {error}") from error
 
 

@@ -42,7 +42,8 @@ class _Spine:
         taken = next((name for name in self.features if name in names), None)
         if taken is not None:
             raise Invalid(
-                f'the spine already has a column `{taken}`; rename the feature with "as", or the table\'s features with "prefix"',
+                f"the spine already has a column `{taken}`; rename the feature with select(…, as_=…), or the table's features "
+                "with select(…, prefix=…)",
                 taken,
             )
         #: Of those, the ones that are there. What is missing, the server says, with all else that is wrong.

@@ -8,12 +8,14 @@ answer is a mistake of the page, and so is an answer to a block that prints noth
 from __future__ import annotations
 
 import contextlib
+import doctest
 import io
 import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
 
+import firndb
 import pytest
 from server import PROJECT, Server
 
@@ -48,6 +50,20 @@ def run(page: str, server: Server) -> None:
 def test_page(fresh: Callable[..., Server], page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     run(page, fresh())
+
+
+def test_the_examples_of_the_package_run(fresh: Callable[..., Server]) -> None:
+    """In their order: what one writes, the next one reads."""
+    with firndb.connect(fresh().url) as client:
+        client.create_entity("airport", {"origin": "utf8"})
+        client.create_table("weather", entity="airport", event_time="observed", features={"temp": "float64"})
+        finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+        methods = [getattr(firndb.Client, name) for name in ("write", "lookup", "lookups", "join", "scan")]
+        tried = 0
+        for documented in (firndb.connect, *methods):
+            for example in finder.find(documented, globs={"firndb": firndb, "client": client}):
+                tried += runner.run(example).attempted
+        assert tried >= 6 and runner.failures == 0
 
 
 def test_the_pages_that_must_have_examples_have_them() -> None:

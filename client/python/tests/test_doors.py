@@ -101,6 +101,20 @@ def test_an_error_says_its_column_and_its_row(client: firndb.Client, name: str) 
         assert (caught.value.column, caught.value.row) == (column, row), (number, caught.value.message)
 
 
+def test_the_mend_is_said_in_the_words_of_python(client: firndb.Client, name: str) -> None:
+    fill(client, name)
+    cases = [
+        (lambda: client.write(name, {"k": [1, 2], "at": [NOON] * 2, "x": [1.5, 2]}), 'bad_rows="report" applies the good ones'),
+        (lambda: client.lookup(f"{name}.x", {"user": [1]}), 'map another column with select(…, entity={"k": "your_column"})'),
+        (lambda: client.join({"k": [1], "x": [1]}, f"{name}.x", as_of="latest"), "select(…, as_=…)"),
+        (lambda: client.create_entity(name, {"k": "int64"}), "say if_not_exists=True"),
+    ]
+    for call, words in cases:
+        with pytest.raises(firndb.FirnError) as caught:
+            call()
+        assert words in caught.value.message, caught.value.message
+
+
 def test_values_that_no_column_holds_are_named(client: firndb.Client, name: str) -> None:
     create(client, name, {"x": "int64", "m": "map<utf8, int64>", "t": "timestamp[us, UTC]"})
     for value, words in [
@@ -179,7 +193,7 @@ def test_only_keys_and_times_travel_and_the_spine_comes_back_as_it_was(client: f
     assert client.join(table, f"{name}.x", as_of="at").select(table.column_names).equals(table)
     categories = polars.DataFrame({"k": [1], "at": [NOON], "c": ["x"]}, schema_overrides={"c": polars.Categorical})
     assert client.join(categories, f"{name}.x", as_of="at").select(categories.columns).equals(categories)
-    with pytest.raises(firndb.Invalid, match='the spine already has a column `x`; rename the feature with "as"'):
+    with pytest.raises(firndb.Invalid, match=r"the spine already has a column `x`; rename the feature with select\(…, as_=…\)"):
         client.join(table.append_column("x", [[1]]), f"{name}.x", as_of="at")
     mapped = client.join({"who": [1], "k": ["not a key"]}, firndb.select(f"{name}.x", entity={"k": "who"}), as_of="latest")
     assert mapped == {"who": [1], "k": ["not a key"], "x": [10]}

@@ -301,8 +301,8 @@ mod tests {
             let key = format!("key {}", sequence % 150);
             let before = now.clone();
             let merged = before.merged();
-            now = now.with(&receipt(sequence), &erased(&[&key], sequence, secret));
-            now = now.with(&receipt(sequence), &erased(&[], sequence, secret)).replaced(&before, &merged);
+            now = now.with(Some(&receipt(sequence)), &erased(&[&key], sequence, secret));
+            now = now.with(Some(&receipt(sequence)), &erased(&[], sequence, secret)).replaced(&before, &merged);
             assert!(now.keys.0.len() < 10, "{} layers", now.keys.0.len());
         }
         for key in 0..150 {
