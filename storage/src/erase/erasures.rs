@@ -8,13 +8,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::prefixes::UNBLOCKED;
 use super::{Erased, Secret};
 use crate::error::{Error, Result};
 use crate::model::key::{self, KeyColumn, Keys};
 use crate::time::{Micros, Sequence};
-
-/// Stands for the commit of a prefix that is no longer blocked.
-pub(super) const UNBLOCKED: Sequence = Sequence::MAX;
 
 /// Hashes with the commit that brought them, the newest layer last.
 #[derive(Debug, Clone, Default)]

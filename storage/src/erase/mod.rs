@@ -124,7 +124,7 @@ impl Erase {
         let Self { prefixes, found, mut keys, mut blocked, .. } = self;
         keys.values_mut().chain(blocked.values_mut()).for_each(|of| *of = sequence);
         if prefixes.blocking == Blocking::Unblocks {
-            blocked.values_mut().for_each(|of| *of = erasures::UNBLOCKED);
+            blocked.values_mut().for_each(|of| *of = prefixes::UNBLOCKED);
             return (0, Erased { keys, columns: prefixes.columns, blocked });
         }
         let mut count = 0;

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::key::Keys;
+use crate::time::Sequence;
+
+/// Stands for the commit of a prefix that is no longer blocked.
+pub(super) const UNBLOCKED: Sequence = Sequence::MAX;
 
 /// What a request does to entities, beside making their rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
