@@ -117,6 +117,7 @@ fn latest(database: &Database) -> Result<Vec<RecordBatch>> {
             event_times: true,
             keep_null_keys: false,
             max_age: None,
+            standing: None,
         };
         let plan = database.plan(&database.catalog(), &request, &rows.schema())?;
         let snapshot = database.snapshot(&plan, &rows)?;

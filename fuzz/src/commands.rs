@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{Action, FlightDescriptor, Ticket};
 use firn_client::wire::{Acknowledgement, Answer, Command, Erase, ProducerStep, TableName};
+use firn_flight_sql::service::FlightSql;
 use firn_server::access::Rights;
 use firn_server::config::{Config, Limits};
 use firn_server::metrics::Metrics;
@@ -146,7 +147,8 @@ impl Served {
         let database = Database::open(options.clone()).expect("the sample opens");
         let stopping = CancellationToken::new();
         let (limits, metrics) = (Arc::new(limits()), Arc::new(Metrics::new()));
-        let resources = Resources::new(database, &options, Rights::all(), limits, metrics, stopping.clone());
+        let sql = FlightSql::begin(firn_flight_sql::limits::Limits::default()).expect("SQL begins");
+        let resources = Resources::new(database, sql, &options, Rights::all(), limits, metrics, stopping.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { firn: Firn::new(Arc::new(resources)), runtime, _serving: stopping.drop_guard() }
     }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
+use firn_flight_sql::service::FlightSql;
 use firn_storage::database::Database;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -93,18 +94,17 @@ impl Server {
         }
 
         let limits = Arc::new(config.limits);
+        let sql = FlightSql::begin(config.sql).map_err(|error| error.to_string())?;
         let resources = Resources::new(
             database.clone(),
+            sql,
             &config.storage,
             rights,
             Arc::clone(&limits),
             Arc::clone(&metrics),
             stopping.clone(),
         );
-        let flight = FlightServiceServer::new(Firn::new(Arc::new(resources)))
-            .max_decoding_message_size(limits.message_bytes_max)
-            .max_encoding_message_size(usize::MAX)
-            .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+        let flight = flight(resources, &limits);
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in ["", SERVICE_NAME] {
             health.set_service_status(name, ServingStatus::Serving).await;
@@ -188,6 +188,14 @@ impl Server {
         let closed = tokio::task::spawn_blocking(move || database.close()).await;
         closed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
+}
+
+/// Flight within the limits of a message.
+fn flight(resources: Resources, limits: &Limits) -> FlightServiceServer<Firn> {
+    FlightServiceServer::new(Firn::new(Arc::new(resources)))
+        .max_decoding_message_size(limits.message_bytes_max)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
 }
 
 /// HTTP/2 within the limits of a connection.

@@ -25,14 +25,34 @@ pub fn from_error(error: &Error) -> Status {
         Kind::OutOfRange => Code::OutOfRange,
         Kind::Exhausted => Code::ResourceExhausted,
         Kind::Unavailable | Kind::Poisoned => Code::Unavailable,
+        Kind::Denied => Code::PermissionDenied,
+        Kind::Unsupported => Code::Unimplemented,
         Kind::Corrupt => Code::DataLoss,
-        Kind::Io => Code::Internal,
+        Kind::Io | Kind::Defect => Code::Internal,
         _ => Code::Internal,
     };
     if matches!(error.kind(), Kind::Corrupt | Kind::Poisoned | Kind::Io) {
         tracing::error!(kind = ?error.kind(), "{error}");
     }
     about(code, error.message(), error.subject())
+}
+
+/// The engine's error of a status of ours, on its way through what speaks of errors of the engine.
+pub fn to_error(status: &Status) -> Error {
+    let kind = match status.code() {
+        Code::InvalidArgument => Kind::Invalid,
+        Code::NotFound => Kind::NotFound,
+        Code::AlreadyExists => Kind::AlreadyExists,
+        Code::FailedPrecondition => Kind::Precondition,
+        Code::OutOfRange => Kind::OutOfRange,
+        Code::ResourceExhausted => Kind::Exhausted,
+        Code::PermissionDenied => Kind::Denied,
+        Code::Unimplemented => Kind::Unsupported,
+        Code::DataLoss => Kind::Corrupt,
+        Code::Internal => Kind::Defect,
+        _ => Kind::Unavailable,
+    };
+    Error::new(kind, status.message())
 }
 
 /// Whose errors these are.

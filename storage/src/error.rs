@@ -20,6 +20,10 @@ pub enum Kind {
     Precondition,
     /// The bound lies before the horizon, or the position after what is published.
     OutOfRange,
+    /// Whoever asks may not.
+    Denied,
+    /// What is asked is not served, whatever the state; the message says what serves instead.
+    Unsupported,
     /// A configured limit was met; send less, or later, or raise the limit that the message names.
     Exhausted,
     /// Not now (waiting for a position timed out, the database is closing); try again.
@@ -30,6 +34,8 @@ pub enum Kind {
     Poisoned,
     /// The operating system refused a file operation.
     Io,
+    /// The server met a fault of its own, which its log says.
+    Defect,
 }
 
 /// An error of the storage engine.

@@ -21,6 +21,8 @@ pub enum Method {
     ListFlights,
     /// Declarations and upkeep.
     DoAction,
+    /// Statements of SQL, by whatever method of Flight they come.
+    Sql,
 }
 
 /// Something that can be asked.
@@ -40,7 +42,7 @@ const fn call(method: Method, name: &'static str, needs: Right, help: &'static s
     Call { method, name, needs, help }
 }
 
-use Method::{DoAction, DoExchange, DoGet, DoPut, GetFlightInfo, GetSchema, ListFlights};
+use Method::{DoAction, DoExchange, DoGet, DoPut, GetFlightInfo, GetSchema, ListFlights, Sql};
 use Right::{Alter, Create, Delete, Describe, Drop, Erase, History, Operate, Read, Write};
 
 /// Every call. A scan of history is a call of its own.
@@ -66,6 +68,15 @@ pub static CALLS: &[Call] = &[
     call(GetSchema, "delete", Describe, "The columns that a delete takes"),
     call(GetSchema, "retract", Describe, "The columns that a retract takes"),
     call(ListFlights, "flights", Describe, "Every table"),
+    call(Sql, "describe", Describe, "What there is to query"),
+    call(Sql, "read", Read, "Queries of features as they are or were"),
+    call(Sql, "history", History, "Queries of every row"),
+    call(Sql, "write", Write, "INSERT and bulk ingest"),
+    call(Sql, "delete", Delete, "DELETE"),
+    call(Sql, "create", Create, "CREATE TABLE"),
+    call(Sql, "alter", Alter, "ALTER TABLE and COMMENT"),
+    call(Sql, "drop", Drop, "DROP TABLE"),
+    call(Sql, "operate", Operate, "CALL flush and compact"),
     call(DoAction, "create_entity", Create, "Declares an entity: {\"entity\",\"key\":[{\"name\",\"type\"}],\"bucket_by\",\"buckets\"}"),
     call(DoAction, "list_entities", Describe, "All entities with their declarations: {}"),
     call(DoAction, "describe_entity", Describe, "The declaration of an entity: {\"entity\"}"),

@@ -61,6 +61,8 @@ pub struct Config {
     pub insecure: bool,
     /// Limits of requests and connections.
     pub limits: Limits,
+    /// Limits of SQL.
+    pub sql: firn_flight_sql::limits::Limits,
     /// How logs are written.
     pub log: Log,
 }
@@ -224,6 +226,7 @@ impl Config {
             metrics: None,
             insecure: false,
             limits: Limits::blank(),
+            sql: firn_flight_sql::limits::Limits::default(),
             log: Log::default(),
         }
     }

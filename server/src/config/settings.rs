@@ -11,6 +11,7 @@ const MEMORY: &str = "Memory and durability";
 const REQUESTS: &str = "Limits of requests";
 const STREAMS: &str = "Limits of streams";
 const CONNECTIONS: &str = "Limits of connections";
+const SQL: &str = "Limits of SQL";
 const LOGS: &str = "Logs";
 
 /// The largest size that any setting takes.
@@ -152,6 +153,26 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.limits.keepalive_timeout = parse_duration(t)?),
     setting!(CONNECTIONS, "shutdown-wait-max", "DURATION", "30s", "How long accepted requests may take to finish at shutdown",
         |c, t| c.limits.shutdown_wait_max = parse_duration(t)?),
+    setting!(SQL, "sql-statement-bytes-max", "SIZE", "1MiB", "One statement",
+        |c, t| c.sql.statement_bytes_max = size(t, 1 << 10, 1 << 30)? as usize),
+    setting!(SQL, "sql-depth-max", "COUNT", "50", "How deep a statement may be nested",
+        |c, t| c.sql.depth_max = count(t, 8, 200)? as usize),
+    setting!(SQL, "sql-query-bytes-max", "SIZE", "256MiB", "Memory of one query, of request-bytes-max; what does not fit is spilled",
+        |c, t| c.sql.query_bytes_max = size(t, 1 << 20, SIZE_MAX)?),
+    setting!(SQL, "sql-query-time-max", "DURATION", "10m", "How long a query may take",
+        |c, t| c.sql.query_time_max = parse_duration(t)?),
+    setting!(SQL, "sql-result-rows-max", "ROWS", "4294967296", "Rows of one answer",
+        |c, t| c.sql.result_rows_max = count(t, 1, 1 << 48)?),
+    setting!(SQL, "sql-spill-directory", "DIR", "", "Where queries put what does not fit their memory; the system's if it is empty",
+        |c, t| if !t.is_empty() { c.sql.spill_directory = t.into() }),
+    setting!(SQL, "sql-spill-bytes-max", "SIZE", "8GiB", "What all queries together may put there",
+        |c, t| c.sql.spill_bytes_max = size(t, 0, SIZE_MAX)?),
+    setting!(SQL, "sql-queries-max", "COUNT", "64", "Queries that are not small which run at once; others wait",
+        |c, t| c.sql.queries_max = count(t, 1, 1 << 16)? as usize),
+    setting!(SQL, "sql-threads", "COUNT", "0", "Threads of queries that are not small; 0 is one per core",
+        |c, t| c.sql.threads = threads(t)?),
+    setting!(SQL, "sql-plans-max", "COUNT", "256", "Plans of statements that are kept to be run again",
+        |c, t| c.sql.plans_max = count(t, 1, 1 << 16)? as usize),
     setting!(LOGS, "log", "FILTER", "info", "Which messages: error, warn, info, debug, trace, or per module",
         |c, t| c.log.filter = t.to_owned()),
     setting!(LOGS, "log-json", "BOOL", "false", "One JSON object per line instead of text",

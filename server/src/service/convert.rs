@@ -45,6 +45,7 @@ pub(super) fn point_request(
         event_times: options.event_times,
         keep_null_keys: options.keep_null_keys,
         max_age,
+        standing: None,
     })
 }
 

@@ -9,7 +9,6 @@ use futures::StreamExt;
 use tonic::Status;
 
 use super::answers::{Answering, Question};
-use super::protocol::Protocol;
 use super::resources::granted::{Entry, Granted};
 use super::streams::{Answers, Source, stream};
 use super::{convert, scan};
@@ -23,7 +22,6 @@ pub(super) const ENTITIES_MISSING: &str =
 
 /// Serves the ticket.
 pub(super) async fn serve(entry: Entry, ticket: Bytes) -> Result<Answers<FlightData>, Status> {
-    Protocol::of(&ticket).native()?;
     let (resources, bytes, command) = (Arc::clone(&entry.resources), ticket.len(), ticket.clone());
     match entry.resources.of_command(bytes, move || resources.command(&command)).await? {
         Command::Lookup(lookup) => {

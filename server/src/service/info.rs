@@ -13,7 +13,6 @@ use tonic::{Code, Status};
 
 use super::answers::joined;
 use super::get::ENTITIES_MISSING;
-use super::protocol::Protocol;
 use super::resources::Pool;
 use super::resources::granted::{Entry, Granted};
 use super::{convert, scan};
@@ -99,7 +98,6 @@ pub(super) async fn list(entry: &Entry) -> Result<Vec<FlightInfo>, Status> {
 
 /// The command of a descriptor; a path names a table to scan.
 fn read(entry: &Entry, descriptor: &FlightDescriptor) -> Result<Command, Status> {
-    Protocol::of_descriptor(descriptor).native()?;
     match (descriptor.cmd.is_empty(), descriptor.path.as_slice()) {
         (false, _) => entry.resources.command(&descriptor.cmd),
         (true, [table]) => Ok(Command::Scan(Scan { table: table.clone(), ..Scan::default() })),

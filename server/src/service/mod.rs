@@ -7,6 +7,7 @@
 //! | DoGet: lookup with entities, scan | `get.rs`, `scan.rs` |
 //! | DoAction, ListActions | `actions.rs` |
 //! | GetFlightInfo, GetSchema, ListFlights | `info.rs` |
+//! | all of them, where the command is one of Flight SQL | `sql.rs` |
 //!
 //! Every call enters by `resources/granted.rs`, which makes its caller and grants what it asks for, and is sorted by
 //! the protocol that it speaks (`protocol.rs`). Commands are read by `firn_client::wire` and turned into the engine's
@@ -27,6 +28,7 @@ mod protocol;
 mod put;
 mod resources;
 mod scan;
+mod sql;
 mod streams;
 mod submission;
 
@@ -37,6 +39,8 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
     PollInfo, PutResult, SchemaResult, Ticket,
 };
+use bytes::Bytes;
+use firn_flight_sql::service::FlightSql;
 use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -47,6 +51,7 @@ use crate::framing::too_large;
 use crate::refusal::unimplemented;
 use protocol::Protocol;
 use resources::granted::Entry;
+use sql::SqlCall;
 use streams::Messages;
 
 /// FirnDB over Arrow Flight.
@@ -61,23 +66,31 @@ impl Firn {
         Self { resources }
     }
 
-    /// Lets a stream in, and serves it once its first message has come and says how.
-    fn enter_stream<T, S>(
+    /// Lets a stream in, and serves it once its first message has come and says how: as ours, or as one of Flight SQL.
+    fn enter_stream<T, S, Q>(
         &self,
         request: Request<Streaming<FlightData>>,
         serve: impl FnOnce(Entry, Messages) -> S + Send + 'static,
+        serve_sql: impl FnOnce(SqlCall, Messages, Bytes) -> Q + Send + 'static,
     ) -> Result<Response<Answers<T>>, Status>
     where
         T: Send + 'static,
         S: Stream<Item = Result<T, Status>> + Send + 'static,
+        Q: Future<Output = Result<T, Status>> + Send + 'static,
     {
         let entry = self.resources.enter(&request)?;
         let limits = Arc::clone(&self.resources.limits);
+        let headers = request.metadata().clone();
         let messages = request.into_inner().map_err(move |status| too_large(status, &limits));
         let mut messages = messages.boxed().peekable();
         let serving = async move {
-            Protocol::of_stream(&mut messages, &entry.stopping).await.native()?;
-            Ok(serve(entry, messages))
+            Ok(match Protocol::of_stream(&mut messages, &entry.stopping).await {
+                Protocol::Native => serve(entry, messages).boxed(),
+                Protocol::FlightSql(command) => {
+                    let call = SqlCall::new(entry, &headers)?;
+                    futures::stream::once(serve_sql(call, messages, command)).boxed()
+                }
+            })
         };
         Ok(Response::new(serving.try_flatten_stream().boxed()))
     }
@@ -102,23 +115,32 @@ impl FlightService for Firn {
     type DoExchangeStream = Answers<FlightData>;
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        self.enter_stream(request, put::serve)
+        self.enter_stream(request, put::serve, SqlCall::put)
     }
 
     async fn do_exchange(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        self.enter_stream(request, exchange::serve)
+        self.enter_stream(request, exchange::serve, |call, _, _| call.refuse_exchange())
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
         let entry = self.resources.enter(&request)?;
+        if let Protocol::FlightSql(ticket) = Protocol::of(&request.get_ref().ticket) {
+            let call = SqlCall::new(entry, request.metadata())?;
+            return self.counted("sql", call.get(&ticket).await);
+        }
         self.counted("get", get::serve(entry, request.into_inner().ticket).await)
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         let entry = self.resources.enter(&request)?;
+        if FlightSql::has_action(&request.get_ref().r#type) {
+            let answered = SqlCall::new(entry, request.metadata())?.act(request.get_ref());
+            let answers = answered.map(|answers| futures::stream::iter(answers.into_iter().map(Ok)).boxed());
+            return self.counted("sql", answers);
+        }
         let answered = actions::answer(&entry, request.into_inner()).await;
         let once = answered.map(|answer| futures::stream::once(async move { Ok(answer) }).boxed());
         self.counted("action", once)
@@ -130,11 +152,19 @@ impl FlightService for Firn {
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         let entry = self.resources.enter(&request)?;
+        if let Protocol::FlightSql(_) = Protocol::of_descriptor(request.get_ref()) {
+            let call = SqlCall::new(entry, request.metadata())?;
+            return self.counted("sql", call.flight_info(request.into_inner()).await);
+        }
         self.counted("info", info::flight(&entry, request.into_inner()).await)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
         let entry = self.resources.enter(&request)?;
+        if let Protocol::FlightSql(command) = Protocol::of_descriptor(request.get_ref()) {
+            let call = SqlCall::new(entry, request.metadata())?;
+            return self.counted("sql", call.schema(&command));
+        }
         self.counted("info", info::schema(&entry, request.into_inner()).await)
     }
 

@@ -26,8 +26,8 @@ pub(super) struct Outgoing {
 struct Cutting {
     batch: RecordBatch,
     next_row: usize,
-    /// What its last message says.
-    metadata: Answer,
+    /// What its last message says, if messages say anything.
+    metadata: Option<Answer>,
 }
 
 impl Outgoing {
@@ -51,7 +51,13 @@ impl Outgoing {
     /// Puts `batch`, which may have no rows, on its way. The one before must have left.
     pub(super) fn put(&mut self, batch: RecordBatch, metadata: Answer) {
         assert!(self.cutting.is_none(), "one batch is cut at a time");
-        self.cutting = Some(Cutting { batch, next_row: 0, metadata });
+        self.cutting = Some(Cutting { batch, next_row: 0, metadata: Some(metadata) });
+    }
+
+    /// [`Outgoing::put`] in messages that say nothing of it, as Flight SQL sends them.
+    pub(super) fn put_plainly(&mut self, batch: RecordBatch) {
+        assert!(self.cutting.is_none(), "one batch is cut at a time");
+        self.cutting = Some(Cutting { batch, next_row: 0, metadata: None });
     }
 
     /// Puts a plain answer on its way as it lies in memory, if one message holds it.
@@ -71,11 +77,16 @@ impl Outgoing {
         let encoded = self.encoder.next(&batch, next_row)?;
         next_row += encoded.rows;
         self.messages.extend(encoded.dictionaries);
-        if next_row == batch.num_rows() {
-            self.messages.push_back(with_metadata(encoded.message, &metadata));
-        } else {
-            let more = Answer { last: false, digest: None, ..metadata.clone() };
-            self.messages.push_back(with_metadata(encoded.message, &more));
+        let last = next_row == batch.num_rows();
+        self.messages.push_back(match &metadata {
+            None => encoded.message,
+            Some(metadata) if last => with_metadata(encoded.message, metadata),
+            Some(metadata) => {
+                let more = Answer { last: false, digest: None, ..metadata.clone() };
+                with_metadata(encoded.message, &more)
+            }
+        });
+        if !last {
             self.cutting = Some(Cutting { batch, next_row, metadata });
         }
         Ok(self.messages.pop_front())

@@ -5,15 +5,11 @@
 use std::pin::Pin;
 
 use arrow_flight::FlightDescriptor;
-use prost::Message;
+use bytes::Bytes;
+use firn_flight_sql::service::is_flight_sql;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use super::streams::Messages;
-use crate::refusal::unimplemented;
-
-/// The beginning of the names of Flight SQL's commands.
-const SQL: &str = "type.googleapis.com/arrow.flight.protocol.sql.";
 
 /// How a client speaks.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,28 +17,15 @@ pub(super) enum Protocol {
     /// Our commands, or something that is refused like a wrong one.
     Native,
     /// Flight SQL, with this command.
-    FlightSql(String),
-}
-
-/// A protobuf `Any`: <https://protobuf.dev/programming-guides/proto3/#any>.
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
+    FlightSql(Bytes),
 }
 
 impl Protocol {
     /// Of a ticket, or of the command of a descriptor.
-    pub(super) fn of(command: &[u8]) -> Self {
+    pub(super) fn of(command: &Bytes) -> Self {
         // A line feed is also white space in front of JSON.
         let is_object = command.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-        let any = if is_object { None } else { Any::decode(command).ok() };
-        match any.and_then(|any| any.type_url.strip_prefix(SQL).map(str::to_owned)) {
-            Some(command) => Self::FlightSql(command),
-            None => Self::Native,
-        }
+        if !is_object && is_flight_sql(command) { Self::FlightSql(command.clone()) } else { Self::Native }
     }
 
     /// Of a descriptor.
@@ -60,33 +43,26 @@ impl Protocol {
         let descriptor = first.and_then(|first| first.as_ref().ok()?.flight_descriptor.as_ref());
         descriptor.map_or(Self::Native, Self::of_descriptor)
     }
-
-    /// Refuses what is not served.
-    pub(super) fn native(self) -> Result<(), Status> {
-        match self {
-            Self::Native => Ok(()),
-            Self::FlightSql(command) => Err(unimplemented(format!(
-                "this build does not serve Flight SQL ({command}); send a JSON command, such as {{\"lookup\":{{…}}}}"
-            ))),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow_flight::sql::Any;
+    use prost::Message;
+
     use super::*;
 
     #[test]
     fn flight_sql_is_told_from_json_and_from_noise() {
-        let any = |type_url: &str| Any { type_url: type_url.to_owned(), value: vec![1, 2, 3] }.encode_to_vec();
+        let any = |type_url: &str| {
+            let any = Any { type_url: type_url.to_owned(), value: Bytes::from_static(&[1, 2, 3]) };
+            Bytes::from(any.encode_to_vec())
+        };
         let query = any("type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery");
-        assert_eq!(Protocol::of(&query), Protocol::FlightSql("CommandStatementQuery".to_owned()));
-        let refused = Protocol::of(&query).native().unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::Unimplemented);
-        assert!(refused.message().contains("Flight SQL (CommandStatementQuery)"), "{refused}");
+        assert_eq!(Protocol::of(&query), Protocol::FlightSql(query.clone()));
         let other = any("type.googleapis.com/google.protobuf.Duration");
         for native in [&b"\n {\"scan\":{}}"[..], b"{}", b"", b"SELECT 1", b"\n\xff", &other, &query[..20]] {
-            assert_eq!(Protocol::of(native), Protocol::Native, "{native:?}");
+            assert_eq!(Protocol::of(&Bytes::copy_from_slice(native)), Protocol::Native, "{native:?}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Times as microseconds UTC: timestamps of any unit and zone, dates, which are their midnights, and text in ISO 8601. The
 //! one place where units of stored times and bounds meet.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_array::{Array, ArrayRef, TimestampMicrosecondArray, new_null_array};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_cast::cast;
 use arrow_schema::{DataType, TimeUnit};
@@ -46,6 +48,25 @@ pub(crate) struct Times {
     pub(crate) nulls: Option<NullBuffer>,
     /// The rows whose time is not whole microseconds or too far away; `None` if all fit.
     pub(crate) misfits: Option<BooleanBuffer>,
+}
+
+/// The time in the one row of `given`, rounded to microseconds up or down; `None` if it is null.
+pub fn one_time(given: &ArrayRef, round_up: bool) -> Result<Option<Micros>> {
+    assert_eq!(given.len(), 1, "one time is asked for");
+    let times = to_micros(given, if round_up { Rounding::Up } else { Rounding::Down })?;
+    if times.misfits.is_some_and(|misfits| misfits.value(0)) {
+        return Err(Error::invalid("no time, or one that is too far away"));
+    }
+    Ok((!times.nulls.is_some_and(|nulls| nulls.is_null(0))).then(|| times.micros[0]))
+}
+
+/// The times in `given` as microseconds, rounded up or down; null where it is.
+pub fn micros_array(given: &ArrayRef, round_up: bool) -> Result<ArrayRef> {
+    let times = to_micros(given, if round_up { Rounding::Up } else { Rounding::Down })?;
+    match times.misfits.and_then(|misfits| misfits.set_indices().next()) {
+        None => Ok(Arc::new(TimestampMicrosecondArray::new(times.micros, times.nulls))),
+        Some(row) => Err(Error::invalid(format!("row {row}: no time, or one that is too far away"))),
+    }
 }
 
 /// The times in `given`; an error if no value of its type is one. Microseconds are not copied.

@@ -16,7 +16,7 @@ pub mod describe;
 mod duration;
 pub mod key;
 pub mod listed;
-pub(crate) mod micros;
+pub mod micros;
 pub mod names;
 pub(crate) mod problems;
 pub mod prove;

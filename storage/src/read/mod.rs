@@ -21,6 +21,7 @@ pub(crate) mod rule;
 pub mod scan;
 pub(crate) mod slab;
 pub(crate) mod snapshot;
+pub(crate) mod standing;
 pub(crate) mod states;
 pub(crate) mod statuses;
 pub(crate) mod walk;

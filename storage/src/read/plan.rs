@@ -58,7 +58,13 @@ pub struct PointRequest {
     pub keep_null_keys: bool,
     /// Counts instead of the max ages that the features declare.
     pub max_age: Option<MaxAge>,
+    /// A table whose entities' newest standing row is asked for too: its event time is the last column of the answer, null
+    /// where none stands. The table need not have features that are asked for.
+    pub standing: Option<String>,
 }
+
+/// What the column of standing rows is called: nothing that a feature can be called.
+const STANDING: &str = "standing since";
 
 /// One feature of the answer.
 #[derive(Debug)]
@@ -127,6 +133,8 @@ pub struct Plan {
     pub(crate) status: bool,
     pub(crate) event_times: bool,
     pub(crate) keep_null_keys: bool,
+    /// The table whose standing rows are asked for.
+    pub(crate) standing: Option<u32>,
     pub(crate) request: Schema,
     pub(crate) output: SchemaRef,
     pub(crate) features: usize,
@@ -144,6 +152,11 @@ impl Plan {
     /// About how many bytes a row of the answer takes, at least 1.
     pub fn row_bytes(&self) -> u64 {
         self.row_bytes
+    }
+
+    /// Whether the event bound leaves out its moment.
+    pub fn excludes_as_of(&self) -> bool {
+        matches!(self.as_of, PlannedBound::Time { exclusive: true, .. } | PlannedBound::Column { exclusive: true, .. })
     }
 
     /// The tables that are asked.
@@ -173,7 +186,7 @@ pub(crate) fn plan(
     position: Option<Position>,
     schema: &Schema,
 ) -> Result<Plan> {
-    if request.features.is_empty() {
+    if request.features.is_empty() && request.standing.is_none() {
         return Err(Error::invalid("no features are asked; name at least one in \"features\", as \"table.feature\""));
     }
     let mut keyed: Vec<KeyedTables> = Vec::new();
@@ -203,11 +216,16 @@ pub(crate) fn plan(
         }
     }
     refuse_collisions(&fields)?;
+    let standing = standing_table(&catalog, states, request, schema, &mut keyed)?;
+    if standing.is_some() {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        fields.push(Field::new(STANDING, time, true));
+    }
     let outputs = keyed.iter().flat_map(|keyed| &keyed.tables).flat_map(|asked| &asked.features);
     let beside = u64::from(request.status) + u64::from(request.event_times) * 8;
     let tables = keyed.iter().flat_map(|keyed| &keyed.tables);
     let cells: u64 = tables.map(|asked| estimate::row_bytes(asked.stored_types(), &asked.state.view.load())).sum();
-    let in_order = outputs.enumerate().all(|(place, feature)| feature.output == place);
+    let in_order = standing.is_none() && outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
         in_order,
         as_of: PlannedBound::find(&request.as_of, schema, "as_of")?,
@@ -217,6 +235,7 @@ pub(crate) fn plan(
         status: request.status,
         event_times: request.event_times,
         keep_null_keys: request.keep_null_keys,
+        standing,
         request: schema.clone(),
         output: Arc::new(Schema::new(fields)),
         features,
@@ -224,6 +243,25 @@ pub(crate) fn plan(
         catalog,
         keyed,
     })
+}
+
+/// The number of the table whose standing rows are asked for, which is put among `keyed`.
+fn standing_table(
+    catalog: &Catalog,
+    states: &dyn States,
+    request: &PointRequest,
+    schema: &Schema,
+    keyed: &mut Vec<KeyedTables>,
+) -> Result<Option<u32>> {
+    let Some(name) = &request.standing else { return Ok(None) };
+    let table = catalog.table(name)?;
+    let entity = entity_of(catalog, table)?;
+    let reference = FeatureReference { table: name.clone(), ..FeatureReference::default() };
+    let mut problems = Problems::default();
+    let columns = key_columns(&entity, &reference, schema, &mut problems, &mut HashSet::new());
+    problems.check()?;
+    asked_table(keyed, states, &entity, table, columns.unwrap_or_default())?;
+    Ok(Some(table.id))
 }
 
 /// A reference whose names are all there.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
 use arrow_buffer::NullBuffer;
 use arrow_select::take::take;
 
@@ -14,13 +14,14 @@ use super::plain::{Answer, FeatureAnswer, PlainAnswer, TableAnswer};
 use super::plan::{AskedTable, KeyedTables, Plan};
 use super::resolve::Item;
 use super::snapshot::Snapshot;
+use super::standing::stand_at;
 use crate::budget::Share;
 use crate::error::{Error, Result};
 use crate::model::cast::key_values;
 use crate::model::key;
 use crate::model::value::time_text;
 use crate::time::Sequence;
-use crate::view::Horizon;
+use crate::view::{Horizon, TableView};
 
 /// Answers `plan` for the rows of `batch` at `snapshot`: features only, rows in the order of the request, in `memory`
 /// that grows where values are longer than was thought.
@@ -38,6 +39,7 @@ pub(crate) fn read(
     let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
     let mut answers: Vec<(&AskedTable, TableAnswer)> = Vec::new();
     let mut bytes = 0;
+    let mut stand = None;
     for keyed in &plan.keyed {
         let items = keyed_items(plan, keyed, batch, threads)?;
         for asked in &keyed.tables {
@@ -56,13 +58,30 @@ pub(crate) fn read(
             memory.grow_to(bytes)?;
             let answer = table.finish(&forgotten, &bounds, (plan.status, plan.event_times), threads)?;
             answers.push((asked, answer));
+            if plan.standing == Some(asked.table.id) {
+                stand = Some(standing_rows(how.view, &items, &bounds, batch.num_rows())?);
+            }
         }
     }
-    assemble(plan, answers, batch.num_rows())
+    assemble(plan, answers, stand, batch.num_rows())
+}
+
+/// The event times of the newest standing rows, null where none stands.
+fn standing_rows(view: &TableView, items: &[Vec<Item>], bounds: &Bounds, rows: usize) -> Result<ArrayRef> {
+    let mut stand = vec![None; rows];
+    for (bucket, items) in items.iter().enumerate().filter(|(_, items)| !items.is_empty()) {
+        stand_at(&view.buckets[bucket], items, bounds, None, &mut stand)?;
+    }
+    Ok(Arc::new(TimestampMicrosecondArray::from(stand).with_timezone("UTC")))
 }
 
 /// The answers of all tables as one.
-fn assemble(plan: &Plan, answers: Vec<(&AskedTable, TableAnswer)>, rows: usize) -> Result<Answer> {
+fn assemble(
+    plan: &Plan,
+    answers: Vec<(&AskedTable, TableAnswer)>,
+    stand: Option<ArrayRef>,
+    rows: usize,
+) -> Result<Answer> {
     let schema = Arc::clone(&plan.output);
     if plan.in_order && answers.iter().all(|(_, answer)| matches!(answer, TableAnswer::Plain(_))) {
         let slabs = answers.into_iter().filter_map(|(_, answer)| match answer {
@@ -77,7 +96,7 @@ fn assemble(plan: &Plan, answers: Vec<(&AskedTable, TableAnswer)>, rows: usize) 
             finished[feature.output] = Some(columns);
         }
     }
-    let columns = finished.into_iter().flatten().flatten().flatten().collect();
+    let columns = finished.into_iter().flatten().flatten().flatten().chain(stand).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(Answer::Columns(RecordBatch::try_new_with_options(schema, columns, &options)?))
 }

@@ -49,6 +49,12 @@ impl Resources {
 }
 
 impl Entry {
+    /// The schema that a statement of SQL is planned with, the newest or the one of a version. What the statement needs is
+    /// granted before any name of it is looked up.
+    pub(in crate::service) fn catalog_to_plan(&self, schema_version: Option<u64>) -> EngineResult<Arc<Catalog>> {
+        self.resources.database.catalog_asked(schema_version)
+    }
+
     /// Grants the caller what it asks for, or denies it.
     pub(in crate::service) fn authorize(&self, method: Method, name: &str) -> Result<Granted, Status> {
         let call = Call::find(method, name);

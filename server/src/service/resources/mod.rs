@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firn_client::wire::{Command, MOST};
+use firn_flight_sql::service::FlightSql;
 use firn_storage::budget::Share;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
@@ -35,6 +36,8 @@ pub struct Resources {
     pub limits: Arc<Limits>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Statements of SQL.
+    pub sql: FlightSql,
     /// How long a read's snapshot may be used.
     pub snapshot_age_max: Duration,
     /// Rings when the server stops.
@@ -58,6 +61,7 @@ impl Resources {
     /// The state of a server that begins, over `database`, which was opened with `storage`, for callers with `rights`.
     pub fn new(
         database: Database,
+        sql: FlightSql,
         storage: &Options,
         rights: Rights,
         limits: Arc<Limits>,
@@ -70,6 +74,7 @@ impl Resources {
             waiters: Arc::new(Semaphore::new(limits.waiters_max + NOT_WAITING)),
             positions: Arc::new(Semaphore::new(limits.waiters_max)),
             database,
+            sql,
             rights,
             snapshot_age_max: storage.snapshot_age_max,
             limits,

@@ -13,8 +13,8 @@ use super::pinned::{Batches, Piece, Scan};
 use crate::error::Result;
 use crate::model::key::Decoder;
 use crate::read::fill::{Filling, fill};
-use crate::read::resolve::{Item, Wanted, resolve};
-use crate::read::walk::{Standing, bound_runs, walk};
+use crate::read::resolve::Item;
+use crate::read::standing::{standing, walk_each};
 use crate::time::Micros;
 
 /// The batches of `bucket`, for each of which at most so many entities are looked at.
@@ -52,8 +52,9 @@ fn read_piece(scan: &Scan, bucket: u32, piece: &Piece) -> Result<Option<RecordBa
 /// For each of `items` whether a row of its stands, with the event time of the newest such row where that matters, and
 /// the answers of all of them.
 fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros>>, Vec<ArrayRef>)> {
+    let view = &scan.view.buckets[bucket as usize];
     if scan.asked.features.is_empty() {
-        return Ok((standing(scan, bucket, items)?, Vec::new()));
+        return Ok((standing(view, items, &scan.bounds, scan.event_times)?, Vec::new()));
     }
     let how = Filling {
         view: &scan.view,
@@ -65,47 +66,16 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
     };
     let table = fill(&scan.asked, std::iter::once((bucket as usize, items)), &how)?;
     let stand = if scan.event_time || scan.event_times.is_some() {
-        standing(scan, bucket, items)?
+        standing(view, items, &scan.bounds, scan.event_times)?
     } else {
         let mut stand: Vec<Option<Micros>> = table.won().into_iter().map(|won| won.then_some(Micros::MAX)).collect();
         let left: Vec<Item> = items.iter().filter(|item| stand[item.place as usize].is_none()).copied().collect();
-        walk_each(scan, bucket, &left, &mut stand)?;
+        walk_each(view, &left, &scan.bounds, scan.event_times, &mut stand)?;
         stand
     };
     let answer = table.finish(&[], &scan.bounds, (false, false), 1)?;
     let answers = answer.into_columns(&scan.asked.features, items.len())?;
     Ok((stand, answers.into_iter().filter_map(|[cells, ..]| cells).collect()))
-}
-
-/// The event time of the newest standing row, within the event times that select, of each of `items`.
-fn standing(scan: &Scan, bucket: u32, items: &[Item]) -> Result<Vec<Option<Micros>>> {
-    let view = &scan.view.buckets[bucket as usize];
-    let wanted = Wanted { features: &[], event_times: true };
-    let newest = resolve(view, items.to_vec(), &scan.bounds, wanted)?;
-    let (from, to) = scan.event_times.unwrap_or((Micros::MIN, Micros::MAX));
-    let mut stand = vec![None; items.len()];
-    let mut decided = vec![false; items.len()];
-    for source in &newest.sources {
-        for (pick, &time) in source.picks.iter().zip(&source.event_times) {
-            // Where the newest row lies after what selects, an older one may still be selected.
-            decided[pick.place as usize] = time <= to;
-            stand[pick.place as usize] = Some(time).filter(|time| (from..=to).contains(time));
-        }
-    }
-    let left: Vec<Item> = items.iter().filter(|item| !decided[item.place as usize]).copied().collect();
-    walk_each(scan, bucket, &left, &mut stand)?;
-    Ok(stand)
-}
-
-/// [`standing`] of `items` by the whole rule.
-fn walk_each(scan: &Scan, bucket: u32, items: &[Item], stand: &mut [Option<Micros>]) -> Result<()> {
-    let point = scan.bounds.of(0);
-    let runs = bound_runs(scan.view.buckets[bucket as usize].runs(), point.known_at, point.position);
-    let (from, to) = scan.event_times.unwrap_or((Micros::MIN, Micros::MAX));
-    for item in items {
-        stand[item.place as usize] = walk(&runs, item.ordinal, &point, &[], Standing::Within(from, to))?.standing;
-    }
-    Ok(())
 }
 
 /// The key columns of those of `ordinals` that stand. One that was erased meanwhile has no key, and stands no more.

@@ -16,17 +16,28 @@ pub use pinned::{Batches, Scan};
 pub(crate) use pinned::{ScanInputs, plan};
 pub use request::ScanRequest;
 
+use crate::budget::Share;
 use crate::error::{Error, Result};
 
 impl Scan {
     /// Reads a part: at least one, possibly empty, batch. A reader that takes its time gets an error once the snapshot
     /// is older than it may be. Memory for a batch is waited for here, and held until the batches are dropped.
     pub fn open(self: &Arc<Self>, part: usize) -> Result<Batches> {
+        let memory = self.snapshot.resources.budget.reserve(self.batch_bytes())?;
+        self.open_within(part, memory)
+    }
+
+    /// About how many bytes a batch takes at most.
+    pub fn batch_bytes(&self) -> u64 {
+        u64::from(self.batch_rows).min(self.rows_at_most().max(1)) * self.row_bytes
+    }
+
+    /// [`Scan::open`] in memory that was reserved before, [`Scan::batch_bytes`] of it.
+    pub fn open_within(self: &Arc<Self>, part: usize, memory: Share) -> Result<Batches> {
         let buckets = self
             .parts
             .get(part)
             .ok_or_else(|| Error::invalid(format!("the scan has no part {part}; it has {}", self.parts.len())))?;
-        let memory = self.snapshot.resources.budget.reserve(u64::from(self.batch_rows) * self.row_bytes)?;
         let scan = Arc::clone(self);
         let buckets = buckets.clone();
         let pinned = Arc::clone(self);

@@ -80,6 +80,13 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// The table whose standing rows are asked for too: that of the first feature, for every other number of entities.
+    fn standing(&self, asked: &[Asked]) -> Option<usize> {
+        asked.first().map(|asked| asked.table).filter(|_| self.entities.len() % 2 == 1)
+    }
+}
+
 /// One feature of a request: its table, and what the asked schema version says of it.
 struct Asked {
     table: usize,
@@ -158,6 +165,7 @@ impl World {
             event_times: true,
             keep_null_keys: false,
             max_age: None,
+            standing: ask.standing(&asked).map(|table| self.tables[table].name.clone()),
         };
         Some(Request { point, rows })
     }
@@ -201,7 +209,9 @@ impl World {
     }
 
     fn compare(&self, ask: &Ask, asked: &[Asked], answer: &RecordBatch, clock: i64) -> Outcome {
-        if answer.num_rows() != ask.entities.len() || answer.num_columns() != asked.len() * 3 {
+        let standing = ask.standing(asked);
+        let columns = asked.len() * 3 + usize::from(standing.is_some());
+        if answer.num_rows() != ask.entities.len() || answer.num_columns() != columns {
             return Err(format!("an answer of {}×{} to {ask:?}", answer.num_rows(), answer.num_columns()));
         }
         for (place, Asked { table, feature, max_age }) in asked.iter().enumerate() {
@@ -216,15 +226,7 @@ impl World {
                 return Err(format!("type {} for feature {name} of {:?}", columns[0].data_type(), feature.kind));
             }
             for (row, entity) in ask.entities.iter().enumerate() {
-                let bounds = Bounds {
-                    as_of: ask.as_of.of(row),
-                    known_at: match ask.known_at.of(row) {
-                        AsOf::Open => None,
-                        AsOf::At(micros) | AsOf::Before(micros) => Some(micros),
-                    },
-                    position: ask.position.map_or(u64::MAX, |ack| self.acks[ack].sequence),
-                    clock,
-                };
+                let bounds = self.bounds(ask, row, clock);
                 let rows = &self.tables[*table].rows;
                 let right = oracle::answer(rows, *entity, feature.id, *max_age, &feature.default, &bounds);
                 let given = given(columns, row);
@@ -237,6 +239,36 @@ impl World {
                         feature.id
                     ));
                 }
+            }
+        }
+        standing.map_or(Ok(()), |table| self.compare_standing(ask, table, answer, clock))
+    }
+
+    /// The bounds of a row of `ask`.
+    fn bounds(&self, ask: &Ask, row: usize, clock: i64) -> Bounds {
+        Bounds {
+            as_of: ask.as_of.of(row),
+            known_at: match ask.known_at.of(row) {
+                AsOf::Open => None,
+                AsOf::At(micros) | AsOf::Before(micros) => Some(micros),
+            },
+            position: ask.position.map_or(u64::MAX, |ack| self.acks[ack].sequence),
+            clock,
+        }
+    }
+
+    /// The last column of `answer` says the event time of the newest row of `table` that stands.
+    fn compare_standing(&self, ask: &Ask, table: usize, answer: &RecordBatch, clock: i64) -> Outcome {
+        let column = answer.column(answer.num_columns() - 1).as_primitive::<TimestampMicrosecondType>();
+        for (row, entity) in ask.entities.iter().enumerate() {
+            let rows = &self.tables[table].rows;
+            let right = oracle::standing(rows, *entity, &self.bounds(ask, row, clock)).into_iter().max();
+            let given = column.is_valid(row).then(|| column.value(row));
+            if given != right {
+                return Err(format!(
+                    "table {table} entity {entity}: the newest standing row is of {given:?}, and should be of {right:?}: \
+                     {ask:?}\n  rows {rows:?}"
+                ));
             }
         }
         Ok(())

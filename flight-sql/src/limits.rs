@@ -1,0 +1,47 @@
+//! How much a statement may take. Every limit is finite, and is named in the error of what exceeds it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The limits of SQL.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The length of a statement.
+    pub statement_bytes_max: usize,
+    /// How deep a statement may be nested.
+    pub depth_max: usize,
+    /// The memory of one query, of what all requests may hold.
+    pub query_bytes_max: u64,
+    /// How long a query may take.
+    pub query_time_max: Duration,
+    /// The rows of one answer.
+    pub result_rows_max: u64,
+    /// Where a query puts what does not fit its memory.
+    pub spill_directory: PathBuf,
+    /// How much it may put there.
+    pub spill_bytes_max: u64,
+    /// How many queries run at once; others wait.
+    pub queries_max: usize,
+    /// Threads of queries that are not small.
+    pub threads: usize,
+    /// Plans that are kept.
+    pub plans_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            statement_bytes_max: 1 << 20,
+            depth_max: 50,
+            query_bytes_max: 256 << 20,
+            query_time_max: Duration::from_secs(600),
+            result_rows_max: 1 << 32,
+            spill_directory: std::env::temp_dir(),
+            spill_bytes_max: 8 << 30,
+            queries_max: 64,
+            threads,
+            plans_max: 256,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The running of a scan: the parts of the engine's scan are the partitions, read batch by batch as they are asked for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Statistics, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
+};
+use firn_storage::database::Database;
+use firn_storage::read::Scan;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::error::through;
+use crate::memory::reserve;
+
+/// A scan of a feature table.
+#[derive(Debug)]
+pub(crate) struct ScanExec {
+    database: Database,
+    scan: Arc<Scan>,
+    /// What it is, in words.
+    words: String,
+    /// The columns of the engine's scan that are answered.
+    columns: Vec<usize>,
+    /// Whether these are all, as they are.
+    whole: bool,
+    /// So many rows of a part are enough.
+    fetch: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl ScanExec {
+    /// Of `scan`, answering `schema`, whose columns are those of the scan by name.
+    pub(crate) fn new(
+        database: Database,
+        scan: Arc<Scan>,
+        schema: SchemaRef,
+        fetch: Option<usize>,
+        words: String,
+    ) -> Result<Self> {
+        let columns = schema.fields().iter().map(|field| scan.schema().index_of(field.name()));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let whole = columns.iter().copied().eq(0..scan.schema().fields().len());
+        let partitions = Partitioning::UnknownPartitioning(scan.parts());
+        let equivalence = EquivalenceProperties::new(schema);
+        let properties = PlanProperties::new(equivalence, partitions, EmissionType::Incremental, Boundedness::Bounded);
+        Ok(Self { database, scan, words, columns, whole, fetch, properties: Arc::new(properties) })
+    }
+}
+
+/// `batch` with the columns of `schema`, which are at `columns`.
+fn project(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    let arrays = columns.iter().map(|&column| Arc::clone(batch.column(column))).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)?;
+        self.fetch.map_or(Ok(()), |fetch| write!(f, ", at most {fetch} rows of each part"))
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &'static str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children") }
+    }
+
+    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (database, scan) = (self.database.clone(), Arc::clone(&self.scan));
+        let (columns, schema, whole) = (self.columns.clone(), self.schema(), self.whole);
+        let mut left = self.fetch.unwrap_or(usize::MAX);
+        let opened = async move {
+            let memory = reserve(&database, scan.batch_bytes()).await?;
+            scan.open_within(partition, memory)
+                .map(|batches| futures::stream::iter(batches).map_err(through))
+                .map_err(through)
+        };
+        let batches = futures::stream::once(opened).try_flatten().map(move |batch| {
+            let batch = batch?;
+            if whole {
+                Ok(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?)
+            } else {
+                project(&batch, &columns, &schema)
+            }
+        });
+        let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0)).map(move |batch| {
+            batch.map(|batch| {
+                let taken = batch.num_rows().min(left);
+                left -= taken;
+                (batch.slice(0, taken), left == 0)
+            })
+        });
+        // The batch that is enough is the last.
+        let mut done = false;
+        let batches = batches.take_while(move |batch| {
+            let go_on = !done;
+            done = batch.as_ref().is_ok_and(|(_, enough)| *enough);
+            std::future::ready(go_on)
+        });
+        let batches = batches.map_ok(|(batch, _)| batch);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+
+    fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if args.partition().is_none() {
+            let rows = usize::try_from(self.scan.rows_at_most()).unwrap_or(usize::MAX);
+            statistics.num_rows = Precision::Inexact(self.fetch.map_or(rows, |fetch| rows.min(fetch)));
+        }
+        Ok(Arc::new(statistics))
+    }
+}

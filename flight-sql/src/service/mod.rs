@@ -1,0 +1,256 @@
+//! Flight SQL: which command does what.
+//!
+//! | message | file |
+//! |---|---|
+//! | statements, prepared statements, their tickets | `statement.rs`, as `handle.rs` writes them |
+//! | catalogs, schemas, tables, keys | `catalog.rs` |
+//! | what the server is, which types there are | `server_info.rs` |
+//!
+//! A handle says everything: the server keeps none, so one that was restarted answers what another gave. Messages that the
+//! protocol has and FirnDB has not are refused by name. The frames of Flight are the server's.
+
+mod catalog;
+mod handle;
+mod ipc;
+mod server_info;
+mod statement;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_flight::sql::{
+    ActionCreatePreparedStatementRequest, Any, Command, DoPutPreparedStatementResult, DoPutUpdateResult,
+    ProstMessageExt,
+};
+use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
+use arrow_schema::Schema;
+use bytes::Bytes;
+use firn_storage::error::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use prost::Message;
+
+use crate::door::Caller;
+use crate::error::{invalid, unsupported};
+use crate::lanes::Batches;
+use crate::limits::Limits;
+use crate::sql::{Rows, Sql};
+use crate::statement::ingest::ingest;
+use ipc::ipc;
+use statement::Begun;
+
+/// Rows or bytes that are not known beforehand, as Flight says it.
+const UNKNOWN: i64 = -1;
+
+/// The actions of Flight SQL, those that are refused too.
+const ACTIONS: &[&str] = &[
+    "BeginSavepoint",
+    "BeginTransaction",
+    "CancelFlightInfo",
+    "CancelQuery",
+    "ClosePreparedStatement",
+    "CloseSession",
+    "CreatePreparedStatement",
+    "CreatePreparedSubstraitPlan",
+    "EndSavepoint",
+    "EndTransaction",
+    "GetSessionOptions",
+    "SetSessionOptions",
+];
+
+/// Flight SQL over one database.
+#[derive(Debug, Clone)]
+pub struct FlightSql {
+    sql: Arc<Sql>,
+}
+
+/// Whether a command or a ticket is one of Flight SQL.
+pub fn is_flight_sql(command: &[u8]) -> bool {
+    Any::decode(command).is_ok_and(|any| any.type_url.starts_with("type.googleapis.com/arrow.flight.protocol.sql."))
+}
+
+/// The command of a descriptor or a ticket.
+fn read(command: &[u8]) -> Result<Command> {
+    let any = Any::decode(command).map_err(|error| invalid(format!("the command cannot be read: {error}")))?;
+    Command::try_from(any).map_err(|error| invalid(format!("the command cannot be read: {error}")))
+}
+
+impl FlightSql {
+    /// SQL within `limits`.
+    pub fn begin(limits: Limits) -> Result<Self> {
+        Ok(Self { sql: Arc::new(Sql::new(limits)?) })
+    }
+
+    /// What a command answers, and the tickets to get it with.
+    pub async fn flight_info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let command = read(&descriptor.cmd)?;
+        if let Some(rows) = self.catalog(caller, &command)? {
+            let ticket = command.into_any().encode_to_vec();
+            return info(&rows.schema, descriptor, vec![ticket]);
+        }
+        let begun = match command {
+            Command::CommandStatementQuery(query) => statement::begin_text(&self.sql, caller, query).await?,
+            Command::CommandPreparedStatementQuery(query) => {
+                statement::begin_prepared(&self.sql, caller, &query).await?
+            }
+            other => return Err(not_served(&other)),
+        };
+        match begun {
+            Begun::Rows(schema, ticket) => info(&schema, descriptor, vec![ticket]),
+            Begun::Done(rows) => {
+                let total_records = i64::try_from(rows).unwrap_or(i64::MAX);
+                Ok(FlightInfo { total_records, ..info(&Schema::empty(), descriptor, Vec::new())? })
+            }
+        }
+    }
+
+    /// The columns that a command answers.
+    pub fn schema(&self, caller: &Caller, command: &[u8]) -> Result<Bytes> {
+        let command = read(command)?;
+        if let Some(rows) = self.catalog(caller, &command)? {
+            return ipc(&rows.schema);
+        }
+        match command {
+            Command::CommandStatementQuery(query) => ipc(statement::planned(&self.sql, caller, &query.query)?.schema()),
+            Command::CommandPreparedStatementQuery(query) => {
+                let handle = handle::Handle::read(&query.prepared_statement_handle)?;
+                ipc(statement::planned(&self.sql, caller, &handle.text)?.schema())
+            }
+            other => Err(not_served(&other)),
+        }
+    }
+
+    /// The rows behind a ticket.
+    pub async fn get(&self, caller: &Caller, ticket: &[u8]) -> Result<Rows> {
+        let command = read(ticket)?;
+        if let Some(rows) = self.catalog(caller, &command)? {
+            return Ok(rows);
+        }
+        match command {
+            Command::TicketStatementQuery(ticket) => statement::run(&self.sql, caller, &ticket.statement_handle).await,
+            other => Err(not_served(&other)),
+        }
+    }
+
+    /// What a stream of rows is for; answers what is sent back.
+    pub async fn put(&self, caller: &Caller, command: &[u8], batches: Batches) -> Result<Bytes> {
+        match read(command)? {
+            Command::CommandPreparedStatementQuery(query) => {
+                let batches = collected(batches).await?;
+                let bound = statement::bind(&self.sql, caller, &query.prepared_statement_handle, &batches)?;
+                let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(bound) };
+                Ok(result.encode_to_vec().into())
+            }
+            Command::CommandStatementUpdate(update) => {
+                changed(statement::update(&self.sql, caller, &update.query, vec![Vec::new()]).await?)
+            }
+            Command::CommandPreparedStatementUpdate(update) => {
+                let batches = collected(batches).await?;
+                let handle = &update.prepared_statement_handle;
+                changed(statement::update_prepared(&self.sql, caller, handle, &batches).await?)
+            }
+            Command::CommandStatementIngest(command) => {
+                statement::refuse_transaction(command.transaction_id.as_ref())?;
+                changed(ingest(caller, &command, batches).await?)
+            }
+            other => Err(not_served(&other)),
+        }
+    }
+
+    /// Whether an action is one of Flight SQL.
+    pub fn has_action(name: &str) -> bool {
+        ACTIONS.contains(&name)
+    }
+
+    /// Answers an action.
+    pub fn act(&self, caller: &Caller, action: &Action) -> Result<Vec<Bytes>> {
+        match action.r#type.as_str() {
+            "CreatePreparedStatement" => match read(&action.body)? {
+                Command::ActionCreatePreparedStatementRequest(request) => self.prepare(caller, &request),
+                other => Err(not_served(&other)),
+            },
+            // A handle says everything, and nothing is kept for it; a session neither.
+            "ClosePreparedStatement" | "CloseSession" => Ok(Vec::new()),
+            "CreatePreparedSubstraitPlan" => Err(unsupported("plans of Substrait are not served: send SQL")),
+            "CancelQuery" | "CancelFlightInfo" => {
+                Err(unsupported("a query is cancelled by ending its stream: the server stops with it"))
+            }
+            "SetSessionOptions" | "GetSessionOptions" => Err(unsupported(
+                "session options are not served: send firn.as_of, firn.known_at or firn.position as headers",
+            )),
+            _ => Err(unsupported(
+                "transactions are not served: each statement is atomic, and reads with one firn.position agree",
+            )),
+        }
+    }
+
+    fn prepare(&self, caller: &Caller, request: &ActionCreatePreparedStatementRequest) -> Result<Vec<Bytes>> {
+        let result = statement::prepare(&self.sql, caller, request)?;
+        Ok(vec![result.as_any().encode_to_vec().into()])
+    }
+
+    /// The answer of a command about what is declared.
+    fn catalog(&self, caller: &Caller, command: &Command) -> Result<Option<Rows>> {
+        let batch = match command {
+            Command::CommandGetSqlInfo(asked) => server_info::info(asked)?,
+            Command::CommandGetXdbcTypeInfo(asked) => server_info::types(asked)?,
+            other => match catalog::answer(caller, other)? {
+                Some(batch) => batch,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(rows_of(batch)))
+    }
+}
+
+/// One batch as an answer.
+fn rows_of(batch: RecordBatch) -> Rows {
+    Rows { schema: batch.schema(), batches: futures::stream::iter([Ok(batch)]).boxed() }
+}
+
+/// The values of parameters may take so much.
+const PARAMETERS_BYTES_MAX: usize = 64 << 20;
+
+/// All of `batches`, which are values of parameters.
+async fn collected(mut batches: Batches) -> Result<Vec<RecordBatch>> {
+    let (mut collected, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = batches.try_next().await? {
+        bytes += batch.get_array_memory_size();
+        if bytes > PARAMETERS_BYTES_MAX {
+            return Err(Error::exhausted(format!(
+                "the values of parameters take more than {PARAMETERS_BYTES_MAX} bytes: bulk ingest streams"
+            )));
+        }
+        collected.push(batch);
+    }
+    Ok(collected)
+}
+
+/// How many rows a statement changed, as Flight SQL says it.
+fn changed(rows: u64) -> Result<Bytes> {
+    let record_count = i64::try_from(rows).unwrap_or(i64::MAX);
+    Ok(DoPutUpdateResult { record_count }.encode_to_vec().into())
+}
+
+fn not_served(command: &Command) -> Error {
+    let name = command.type_url().rsplit('.').next().unwrap_or_default().to_owned();
+    unsupported(format!("{name} is not served here"))
+}
+
+fn info(schema: &Schema, descriptor: FlightDescriptor, tickets: Vec<Vec<u8>>) -> Result<FlightInfo> {
+    let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint {
+        ticket: Some(Ticket { ticket: Bytes::from(ticket) }),
+        // No location: read from the server that was asked.
+        location: Vec::new(),
+        expiration_time: None,
+        app_metadata: Bytes::new(),
+    });
+    Ok(FlightInfo {
+        schema: ipc(schema)?,
+        flight_descriptor: Some(descriptor),
+        endpoint: endpoints.collect(),
+        total_records: UNKNOWN,
+        total_bytes: UNKNOWN,
+        ordered: true,
+        app_metadata: Bytes::new(),
+    })
+}

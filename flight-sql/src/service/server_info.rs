@@ -1,0 +1,137 @@
+//! What the server is and which types there are, as Flight SQL asks for it.
+
+use arrow_array::RecordBatch;
+use arrow_flight::sql::metadata::{
+    SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder,
+};
+use arrow_flight::sql::{CommandGetSqlInfo, CommandGetXdbcTypeInfo, Nullable, Searchable, SqlInfo, XdbcDataType};
+use firn_storage::error::Result;
+
+use crate::error::defect;
+
+/// Transactions: none (`SqlSupportedTransaction`).
+const NO_TRANSACTIONS: i32 = 0;
+/// Names are folded to lower case (`SqlSupportedCaseSensitivity`), quoted ones are kept.
+const LOWER_CASE: i32 = 3;
+const AS_WRITTEN: i32 = 1;
+/// NULLs are greatest (`SqlNullOrdering`).
+const NULLS_HIGH: i32 = 0;
+
+/// Answers `asked` about the server.
+pub(super) fn info(asked: &CommandGetSqlInfo) -> Result<RecordBatch> {
+    let data = server()?;
+    asked.clone().into_builder(&data).build().map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> firn_storage::error::Error {
+    defect(&format!("what the server is cannot be answered: {error}"))
+}
+
+fn server() -> Result<SqlInfoData> {
+    let mut builder = SqlInfoDataBuilder::new();
+    builder.append(SqlInfo::FlightSqlServerName, "FirnDB");
+    builder.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
+    builder.append(SqlInfo::FlightSqlServerArrowVersion, "1.3");
+    builder.append(SqlInfo::FlightSqlServerReadOnly, false);
+    builder.append(SqlInfo::FlightSqlServerSql, true);
+    builder.append(SqlInfo::FlightSqlServerSubstrait, false);
+    builder.append(SqlInfo::FlightSqlServerTransaction, NO_TRANSACTIONS);
+    builder.append(SqlInfo::FlightSqlServerCancel, false);
+    builder.append(SqlInfo::FlightSqlServerBulkIngestion, true);
+    builder.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
+    builder.append(SqlInfo::FlightSqlServerStatementTimeout, 0_i32);
+    builder.append(SqlInfo::FlightSqlServerTransactionTimeout, 0_i32);
+    builder.append(SqlInfo::SqlDdlCatalog, false);
+    builder.append(SqlInfo::SqlDdlSchema, false);
+    builder.append(SqlInfo::SqlDdlTable, true);
+    builder.append(SqlInfo::SqlIdentifierCase, LOWER_CASE);
+    builder.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
+    builder.append(SqlInfo::SqlQuotedIdentifierCase, AS_WRITTEN);
+    builder.append(SqlInfo::SqlAllTablesAreSelectable, true);
+    builder.append(SqlInfo::SqlNullOrdering, NULLS_HIGH);
+    builder.append(SqlInfo::SqlSearchStringEscape, "\\");
+    builder.append(SqlInfo::SqlExtraNameCharacters, "");
+    builder.append(SqlInfo::SqlSupportsColumnAliasing, true);
+    builder.append(SqlInfo::SqlNullPlusNullIsNull, true);
+    builder.append(SqlInfo::SqlSupportsTableCorrelationNames, true);
+    builder.append(SqlInfo::SqlSupportsDifferentTableCorrelationNames, false);
+    builder.append(SqlInfo::SqlSupportsExpressionsInOrderBy, true);
+    builder.append(SqlInfo::SqlSupportsOrderByUnrelated, true);
+    builder.append(SqlInfo::SqlSupportsLikeEscapeClause, true);
+    builder.append(SqlInfo::SqlSupportsNonNullableColumns, true);
+    builder.build().map_err(failed)
+}
+
+/// Answers `asked` about types.
+pub(super) fn types(asked: &CommandGetXdbcTypeInfo) -> Result<RecordBatch> {
+    (*asked).into_builder(&all_types()?).build().map_err(failed)
+}
+
+/// A type: its SQL name, its number in XDBC, how many digits, characters or bytes it has, and what quotes a literal.
+struct Told {
+    name: &'static str,
+    number: XdbcDataType,
+    size: Option<i32>,
+    quote: Option<&'static str>,
+}
+
+const fn told(name: &'static str, number: XdbcDataType, size: Option<i32>, quote: Option<&'static str>) -> Told {
+    Told { name, number, size, quote }
+}
+
+/// Every type that a feature can have and XDBC knows.
+const TYPES: &[Told] = &[
+    told("BOOLEAN", XdbcDataType::XdbcBit, Some(1), None),
+    told("TINYINT", XdbcDataType::XdbcTinyint, Some(3), None),
+    told("SMALLINT", XdbcDataType::XdbcSmallint, Some(5), None),
+    told("INT", XdbcDataType::XdbcInteger, Some(10), None),
+    told("BIGINT", XdbcDataType::XdbcBigint, Some(19), None),
+    told("REAL", XdbcDataType::XdbcReal, Some(24), None),
+    told("DOUBLE", XdbcDataType::XdbcDouble, Some(53), None),
+    told("DECIMAL", XdbcDataType::XdbcDecimal, Some(38), None),
+    told("VARCHAR", XdbcDataType::XdbcVarchar, None, Some("'")),
+    told("VARBINARY", XdbcDataType::XdbcVarbinary, None, Some("'")),
+    told("DATE", XdbcDataType::XdbcDate, Some(10), Some("'")),
+    told("TIME", XdbcDataType::XdbcTime, Some(15), Some("'")),
+    told("TIMESTAMP WITH TIME ZONE", XdbcDataType::XdbcTimestamp, Some(32), Some("'")),
+];
+
+fn all_types() -> Result<XdbcTypeInfoData> {
+    let mut builder = XdbcTypeInfoDataBuilder::new();
+    for told in TYPES {
+        builder.append(XdbcTypeInfo {
+            type_name: told.name.to_owned(),
+            data_type: told.number,
+            column_size: told.size,
+            literal_prefix: told.quote.map(str::to_owned),
+            literal_suffix: told.quote.map(str::to_owned),
+            create_params: (told.name == "DECIMAL").then(|| vec!["precision".to_owned(), "scale".to_owned()]),
+            nullable: Nullable::NullabilityNullable,
+            case_sensitive: told.name == "VARCHAR",
+            searchable: Searchable::Full,
+            unsigned_attribute: told.number.is_number().then_some(false),
+            fixed_prec_scale: false,
+            auto_increment: told.number.is_number().then_some(false),
+            local_type_name: Some(told.name.to_owned()),
+            minimum_scale: None,
+            maximum_scale: None,
+            sql_data_type: told.number,
+            datetime_subcode: None,
+            num_prec_radix: told.number.is_number().then_some(10),
+            interval_precision: None,
+        });
+    }
+    builder.build().map_err(failed)
+}
+
+/// Whether a type is one of numbers.
+trait Number {
+    fn is_number(&self) -> bool;
+}
+
+impl Number for XdbcDataType {
+    fn is_number(&self) -> bool {
+        use XdbcDataType::{XdbcBigint, XdbcDecimal, XdbcDouble, XdbcInteger, XdbcReal, XdbcSmallint, XdbcTinyint};
+        matches!(self, XdbcTinyint | XdbcSmallint | XdbcInteger | XdbcBigint | XdbcReal | XdbcDouble | XdbcDecimal)
+    }
+}

@@ -1,0 +1,184 @@
+//! DELETE: tombstones of entities that the statement names by all their key columns.
+//!
+//! `DELETE FROM t` ends entities; `DELETE FROM history('t')` takes identities back. A filter by anything else is refused: a
+//! tombstone names an entity.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow_schema::{Field, Schema};
+use arrow_select::take::take;
+use datafusion::scalar::ScalarValue;
+use firn_storage::error::Result;
+use firn_storage::model::prove::{Verb, WriteRequest};
+use sqlparser::ast::{BinaryOperator, Delete, Expr, FromTable, FunctionArg, FunctionArgExpr, TableFactor};
+
+use super::step::{Values, blocking, table_name, writing};
+use crate::door::{Caller, Need};
+use crate::error::{from_datafusion, invalid, unsupported};
+use crate::sql::constant;
+
+/// Tombstones that are written.
+#[derive(Debug, Clone)]
+pub(crate) struct Deletion {
+    table: String,
+    /// Whether identities are taken back, instead of entities ended.
+    retracts: bool,
+    /// For each column the constants that it is one of.
+    named: Vec<(String, Vec<Expr>)>,
+}
+
+/// What `delete` writes.
+pub(super) fn deletion(delete: &Delete) -> Result<Deletion> {
+    let Delete { delete_token: _, optimizer_hints, tables, from, using, selection, returning, output, order_by, limit } =
+        delete;
+    let more = !optimizer_hints.is_empty()
+        || !tables.is_empty()
+        || using.is_some()
+        || returning.is_some()
+        || output.is_some()
+        || !order_by.is_empty()
+        || limit.is_some();
+    if more {
+        return Err(unsupported(format!("`{delete}` says more than DELETE FROM t WHERE its keys are given")));
+    }
+    let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = from;
+    let [from] = from.as_slice() else { return Err(unsupported("DELETE names one table")) };
+    let (table, retracts) = match &from.relation {
+        TableFactor::Table { name, args: None, version: None, .. } if from.joins.is_empty() => {
+            (table_name(name)?, false)
+        }
+        TableFactor::Table { name, args: Some(args), .. }
+            if from.joins.is_empty() && name.to_string().eq_ignore_ascii_case("history") =>
+        {
+            let table = match args.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => value.value.clone().into_string(),
+                _ => None,
+            };
+            let table = table.ok_or_else(|| invalid("DELETE takes rows back FROM history('t')"))?;
+            (table.to_lowercase(), true)
+        }
+        other => return Err(unsupported(format!("DELETE FROM `{other}` is not served: name a feature table"))),
+    };
+    let selection = selection.as_ref().ok_or_else(|| filter_missing(&table))?;
+    let mut named = Vec::new();
+    conditions(selection, &mut named)?;
+    Ok(Deletion { table, retracts, named })
+}
+
+fn filter_missing(table: &str) -> firn_storage::error::Error {
+    invalid(format!(
+        "DELETE FROM {table} names the entities that end: WHERE gives every key column, by `=` or IN (…); to remove all, \
+         DROP TABLE"
+    ))
+}
+
+/// The columns that `selection` compares with constants.
+fn conditions(selection: &Expr, named: &mut Vec<(String, Vec<Expr>)>) -> Result<()> {
+    let column = |expr: &Expr| match expr {
+        Expr::Identifier(ident) if ident.quote_style.is_some() => Some(ident.value.clone()),
+        Expr::Identifier(ident) => Some(ident.value.to_lowercase()),
+        _ => None,
+    };
+    let (column, constants) = match selection {
+        Expr::Nested(inner) => return conditions(inner, named),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conditions(left, named)?;
+            return conditions(right, named);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match (column(left), column(right)) {
+            (Some(name), None) => (name, vec![Expr::clone(right)]),
+            (None, Some(name)) => (name, vec![Expr::clone(left)]),
+            _ => return Err(other_condition(selection)),
+        },
+        Expr::InList { expr, list, negated: false } => match column(expr) {
+            Some(name) => (name, list.clone()),
+            None => return Err(other_condition(selection)),
+        },
+        other => return Err(other_condition(other)),
+    };
+    if named.iter().any(|(name, _)| *name == column) {
+        return Err(invalid(format!("DELETE compares `{column}` twice: `{selection}`")));
+    }
+    named.push((column, constants));
+    Ok(())
+}
+
+fn other_condition(written: &Expr) -> firn_storage::error::Error {
+    unsupported(format!(
+        "DELETE names entities by constants, and `{written}` does not: WHERE gives every key column by `=` or IN (…), and \
+         perhaps the event time by `=`"
+    ))
+}
+
+impl Deletion {
+    /// Writes the tombstones, those of each row of `values` if there are parameters; how many.
+    pub(super) async fn run(&self, caller: &Caller, values: Values) -> Result<u64> {
+        let (database, catalog) = writing(caller, Need::Delete)?;
+        let table = Arc::clone(catalog.table(&self.table)?);
+        let keys = catalog.entity_of(&table).key.iter().map(|key| key.name.as_str());
+        let missing: Vec<&str> = keys.clone().filter(|key| !self.named.iter().any(|(name, _)| name == key)).collect();
+        if !missing.is_empty() {
+            return Err(invalid(format!("{}; it lacks {}", filter_missing(&self.table).message(), missing.join(", "))));
+        }
+        let row_id = table.row_id.iter().map(|id| id.name.as_str()).filter(|_| self.retracts);
+        let known: Vec<&str> = keys.chain([table.event_time.as_str()]).chain(row_id).collect();
+        if let Some((other, _)) = self.named.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            return Err(unsupported(format!(
+                "DELETE FROM {} cannot filter by `{other}`: it names entities, by {}",
+                self.table,
+                known.join(", ")
+            )));
+        }
+        if self.retracts && self.named.len() < known.len() {
+            return Err(invalid(format!(
+                "DELETE FROM history('{}') names identities: WHERE gives {}",
+                self.table,
+                known.join(", ")
+            )));
+        }
+        let verb = if self.retracts { Verb::Retract { features: Vec::new() } } else { Verb::Delete };
+        let request = WriteRequest {
+            table: self.table.clone(),
+            verb,
+            nulls_absent: false,
+            ingest_time: None,
+            report_bad_rows: false,
+        };
+        let mut batches = Vec::with_capacity(values.len());
+        for values in &values {
+            batches.push(self.batch(&table.event_time, values)?);
+        }
+        let Some(first) = batches.first() else { return Ok(0) };
+        let batch = arrow_select::concat::concat_batches(first.schema_ref(), &batches)?;
+        blocking(move || {
+            let proven = database.prove(&catalog, &request, &batch)?;
+            Ok(database.write(proven.batch)?.rows)
+        })
+        .await
+    }
+
+    /// The rows that are named: every combination of the constants.
+    fn batch(&self, event_time: &str, values: &[ScalarValue]) -> Result<RecordBatch> {
+        let now = chrono::Utc::now();
+        let all: usize = self.named.iter().map(|(_, constants)| constants.len()).product();
+        let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+        let mut repeat = all;
+        for (name, constants) in &self.named {
+            repeat /= constants.len().max(1);
+            let constants =
+                constants.iter().map(|written| constant(written, values, now)).collect::<Result<Vec<_>>>()?;
+            let distinct = ScalarValue::iter_to_array(constants).map_err(|error| from_datafusion(&error))?;
+            let picks: UInt32Array = (0..all).map(|row| (row / repeat.max(1) % distinct.len()) as u32).collect();
+            let column = take(&distinct, &picks, None)?;
+            fields.push(Field::new(name, column.data_type().clone(), true));
+            columns.push(column);
+        }
+        if !self.named.iter().any(|(name, _)| name == event_time) {
+            let times = TimestampMicrosecondArray::from(vec![now.timestamp_micros(); all]).with_timezone("UTC");
+            fields.push(Field::new(event_time, crate::table::time_type(), false));
+            columns.push(Arc::new(times));
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+}

@@ -1,0 +1,46 @@
+//! What clients are told of an answer, and get: no views, no dictionaries, which tools do not read.
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_cast::cast;
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+
+/// The columns that clients are told.
+pub(crate) fn told_schema(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(told_fields(schema.fields())))
+}
+
+fn told_fields(fields: &Fields) -> Fields {
+    fields.iter().map(told_field).collect()
+}
+
+fn told_field(field: &FieldRef) -> FieldRef {
+    let told = told_type(field.data_type());
+    // Only what a declaration says of a column would be told in its metadata, and DataFusion's own is none of that.
+    Arc::new(Field::new(field.name(), told, field.is_nullable()))
+}
+
+fn told_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        DataType::Dictionary(_, values) => told_type(values),
+        DataType::List(item) | DataType::ListView(item) | DataType::LargeList(item) | DataType::LargeListView(item) => {
+            DataType::List(told_field(item))
+        }
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(told_field(item), *length),
+        DataType::Struct(fields) => DataType::Struct(told_fields(fields)),
+        DataType::Map(entries, sorted) => DataType::Map(told_field(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
+/// `batch` as it is told.
+pub(crate) fn tell(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_, _>>()?, &options)
+}
