@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionStateDefaults;
@@ -14,7 +14,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Optimizer;
 use datafusion::optimizer::OptimizerRule;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
@@ -60,6 +60,18 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// Its batches, each with these columns.
     pub batches: Batches,
+}
+
+impl Rows {
+    /// One batch as an answer.
+    pub(crate) fn of(batch: RecordBatch) -> Self {
+        Self { schema: batch.schema(), batches: futures::stream::iter([Ok(batch)]).boxed() }
+    }
+}
+
+/// The columns of a plan that is told.
+pub(crate) fn plan_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, false)]))
 }
 
 impl std::fmt::Debug for Rows {
@@ -137,6 +149,23 @@ impl Sql {
         };
         let batches = if small { begin.await? } else { self.lanes.run(begin) };
         Ok(Rows { schema, batches: self.limited(batches) })
+    }
+
+    /// How `query` would run with `values`: what it reads at which moment, and its steps, the last first.
+    pub(crate) async fn explain(&self, caller: &Caller, query: &Query, values: Vec<ScalarValue>) -> Result<Rows> {
+        let begun = self.pin(caller, query, values).await?;
+        let bounds = begun.bounds();
+        let state = if begun.bound.small { &self.small } else { &self.large };
+        let lane = if begun.bound.small { "where it arrives" } else { "on threads of queries" };
+        let Begun { database, bound, pinned, now, bounds: asked } = begun;
+        let (catalog, parts) = (Arc::clone(&query.catalog), state.config().target_partitions());
+        let planner = Planner { database, catalog, pinned: Arc::new(pinned), bounds: asked, now, parts };
+        let plan = physical(planner, &bound, state).await?;
+        let position = bounds.position.unwrap_or_else(|| "none".to_owned());
+        let mut lines = vec![format!("reads at position {position}, runs {lane}")];
+        lines.extend(displayable(plan.as_ref()).indent(false).to_string().lines().map(str::to_owned));
+        let lines: ArrayRef = Arc::new(StringArray::from(lines));
+        Ok(Rows::of(RecordBatch::try_new(plan_schema(), vec![lines])?))
     }
 
     /// `batches`, ended by the limits of an answer.

@@ -13,7 +13,7 @@ use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
 use firn_storage::time::Micros;
 
-use crate::error::from_datafusion;
+use crate::error::{defect, from_datafusion};
 use crate::table::{FeatureTable, Rows};
 use crate::time::{micros_of, value_of};
 
@@ -142,7 +142,7 @@ impl Chosen {
                         .or_insert(values);
                 }
                 Some(Said::EventTime { operator, moment }) => chosen.bound(operator, moment, now)?,
-                None => unreachable!("a filter was taken that says nothing: {filter}"),
+                None => return Err(defect(&format!("a filter was taken that says nothing: {filter}"))),
             }
         }
         if !keys.is_empty() {

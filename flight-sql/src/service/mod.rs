@@ -26,7 +26,7 @@ use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket}
 use arrow_schema::Schema;
 use bytes::Bytes;
 use firn_storage::error::{Error, Result};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use prost::Message;
 
 use crate::door::Caller;
@@ -110,10 +110,10 @@ impl FlightSql {
             return ipc(&rows.schema);
         }
         match command {
-            Command::CommandStatementQuery(query) => ipc(statement::planned(&self.sql, caller, &query.query)?.schema()),
+            Command::CommandStatementQuery(query) => ipc(&*statement::columns(&self.sql, caller, &query.query)?),
             Command::CommandPreparedStatementQuery(query) => {
                 let handle = handle::Handle::read(&query.prepared_statement_handle)?;
-                ipc(statement::planned(&self.sql, caller, &handle.text)?.schema())
+                ipc(&*statement::columns(&self.sql, caller, &handle.text)?)
             }
             other => Err(not_served(&other)),
         }
@@ -198,13 +198,8 @@ impl FlightSql {
                 None => return Ok(None),
             },
         };
-        Ok(Some(rows_of(batch)))
+        Ok(Some(Rows::of(batch)))
     }
-}
-
-/// One batch as an answer.
-fn rows_of(batch: RecordBatch) -> Rows {
-    Rows { schema: batch.schema(), batches: futures::stream::iter([Ok(batch)]).boxed() }
 }
 
 /// The values of parameters may take so much.

@@ -18,7 +18,6 @@ use super::ipc::ipc;
 use crate::answer::Prepared;
 use crate::door::Caller;
 use crate::error::{invalid, unsupported};
-use crate::query::Query;
 use crate::sql::{Rows, Sql};
 use crate::statement::{self, Values};
 
@@ -50,22 +49,23 @@ pub(super) async fn begin_prepared(sql: &Sql, caller: &Caller, query: &CommandPr
 }
 
 async fn begin(sql: &Sql, caller: &Caller, handle: Handle) -> Result<Begun> {
-    let query = match sql.prepare(caller, &handle.text)? {
-        Prepared::Query(query) => query,
+    let prepared = sql.prepare(caller, &handle.text)?;
+    let (query, mut schema) = match &prepared {
+        Prepared::Query(query) => (Some(query), Arc::clone(query.schema())),
         // Some clients send all statements as queries, and never fetch what does not answer rows.
         Prepared::Command { command, .. } => {
-            return Ok(Begun::Done(statement::run(sql, caller, &command, handle.values()?).await?));
+            return Ok(Begun::Done(statement::run(sql, caller, command, handle.values()?).await?));
         }
+        Prepared::Explain(_) | Prepared::Shown(_) => (None, prepared.schema().ok_or_else(no_rows)?),
     };
     let mut bounds = caller.bounds.clone();
-    // All runs of one statement read the moment of the first.
-    let mut schema = Arc::clone(query.schema());
-    if let Some(values) = handle.values()?.into_iter().next() {
-        let begun = sql.pin(caller, &query, values).await?;
+    if let (Some(query), Some(values)) = (query, handle.values()?.into_iter().next()) {
+        // All runs of one statement read the moment of the first.
+        let begun = sql.pin(caller, query, values).await?;
         (bounds, schema) = (begun.bounds(), Arc::clone(begun.schema()));
+        // Before anything is declared there is no version to name.
+        bounds.schema_version = Some(query.catalog.schema_version).filter(|version| *version > 0);
     }
-    // Before anything is declared there is no version to name.
-    bounds.schema_version = Some(query.catalog.schema_version).filter(|version| *version > 0);
     let ticket = TicketStatementQuery { statement_handle: handle.within(bounds).bytes() };
     Ok(Begun::Rows(schema, ticket.as_any().encode_to_vec()))
 }
@@ -74,10 +74,15 @@ async fn begin(sql: &Sql, caller: &Caller, handle: Handle) -> Result<Begun> {
 pub(super) async fn run(sql: &Sql, caller: &Caller, handle: &[u8]) -> Result<Rows> {
     let handle = Handle::read(handle)?;
     let caller = Caller { bounds: handle.bounds(), ..caller.clone() };
-    let query = planned(sql, &caller, &handle.text)?;
-    let (mut schema, mut answers) = (Arc::clone(query.schema()), Vec::new());
+    let prepared = sql.prepare(&caller, &handle.text)?;
+    let (mut schema, mut answers) = (prepared.schema().ok_or_else(no_rows)?, Vec::new());
     for values in handle.values()? {
-        let rows = sql.run(&caller, &query, values).await?;
+        let rows = match &prepared {
+            Prepared::Query(query) => sql.run(&caller, query, values).await?,
+            Prepared::Explain(query) => sql.explain(&caller, query, values).await?,
+            Prepared::Shown(rows) => Rows::of(rows.clone()),
+            Prepared::Command { .. } => return Err(no_rows()),
+        };
         if answers.is_empty() {
             schema = rows.schema;
         } else if schema != rows.schema {
@@ -88,19 +93,20 @@ pub(super) async fn run(sql: &Sql, caller: &Caller, handle: &[u8]) -> Result<Row
     Ok(Rows { schema, batches: futures::stream::iter(answers).flatten().boxed() })
 }
 
-/// The plan of the query `text`.
-pub(super) fn planned(sql: &Sql, caller: &Caller, text: &str) -> Result<Arc<Query>> {
-    match sql.prepare(caller, text)? {
-        Prepared::Query(query) => Ok(query),
-        Prepared::Command { .. } => Err(invalid("the statement answers no rows: run it as an update")),
-    }
+fn no_rows() -> firn_storage::error::Error {
+    invalid("the statement answers no rows: run it as an update")
+}
+
+/// The columns of the answer of the statement `text`.
+pub(super) fn columns(sql: &Sql, caller: &Caller, text: &str) -> Result<SchemaRef> {
+    sql.prepare(caller, text)?.schema().ok_or_else(no_rows)
 }
 
 /// Runs a statement that answers no rows; how many changed.
 pub(super) async fn update(sql: &Sql, caller: &Caller, text: &str, values: Values) -> Result<u64> {
     match sql.prepare(caller, text)? {
         Prepared::Command { command, .. } => statement::run(sql, caller, &command, values).await,
-        Prepared::Query(_) => Err(invalid("the statement is a query, which changes nothing: run it as a query")),
+        _ => Err(invalid("the statement answers rows and changes nothing: run it as a query")),
     }
 }
 
@@ -120,20 +126,13 @@ pub(super) fn prepare(
 ) -> Result<ActionCreatePreparedStatementResult> {
     refuse_transaction(request.transaction_id.as_ref())?;
     let prepared = sql.prepare(caller, &request.query)?;
-    let types = match &prepared {
-        Prepared::Query(query) => query.parameters(),
-        Prepared::Command { parameters, .. } => parameters,
-    };
-    let parameters = types.iter().enumerate().map(|(number, data_type)| {
+    let parameters = prepared.parameters().iter().enumerate().map(|(number, data_type)| {
         let told = data_type.clone().unwrap_or(DataType::Utf8);
         Field::new(format!("${}", number + 1), told, true)
     });
     let parameter_schema = ipc(&Schema::new(parameters.collect::<Vec<_>>()))?;
-    let dataset_schema = match &prepared {
-        Prepared::Query(query) => ipc(query.schema())?,
-        // An empty one says that there are no rows.
-        Prepared::Command { .. } => Bytes::new(),
-    };
+    // An empty one says that there are no rows.
+    let dataset_schema = prepared.schema().map_or(Ok(Bytes::new()), |schema| ipc(&schema))?;
     Ok(ActionCreatePreparedStatementResult {
         prepared_statement_handle: Handle::of_text(&request.query).bytes(),
         dataset_schema,
@@ -146,10 +145,7 @@ pub(super) fn bind(sql: &Sql, caller: &Caller, handle: &[u8], batches: &[RecordB
     let handle = Handle::read(handle)?;
     // What is bound to nothing is said now, not when it runs.
     let given = batches.first().map_or(0, RecordBatch::num_columns);
-    let asked = match sql.prepare(caller, &handle.text)? {
-        Prepared::Query(query) => query.parameters().len(),
-        Prepared::Command { parameters, .. } => parameters.len(),
-    };
+    let asked = sql.prepare(caller, &handle.text)?.parameters().len();
     if given != asked && !(given == 0 && batches.iter().all(|batch| batch.num_rows() == 0)) {
         return Err(invalid(format!("the statement has {asked} parameters, and {given} are bound")));
     }

@@ -9,6 +9,7 @@ mod delete;
 pub(crate) mod ingest;
 mod insert;
 mod options;
+mod show;
 mod step;
 
 use firn_storage::error::{Error, Result};
@@ -18,6 +19,7 @@ use sqlparser::ast::{ObjectType, Statement};
 use crate::door::{Caller, Need};
 use crate::error::unsupported;
 use crate::sql::Sql;
+pub(crate) use show::show;
 pub(crate) use step::Values;
 use step::{Step, declare, table_name};
 
@@ -110,7 +112,9 @@ fn not_served(statement: &Statement) -> Error {
         Statement::CreateFunction(_) => "functions are those of DataFusion",
         Statement::CreateIndex(_) => "entities are found by their keys",
         Statement::CreateSchema { .. } | Statement::CreateDatabase { .. } => "all feature tables are in firn.public",
-        _ => "the statements are queries, CREATE, ALTER and DROP TABLE, COMMENT, INSERT, DELETE, CALL",
+        _ => {
+            "the statements are queries, EXPLAIN, SHOW, DESCRIBE, CREATE, ALTER and DROP TABLE, COMMENT, INSERT, DELETE, CALL"
+        }
     };
     let text = statement.to_string();
     let word: String = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");

@@ -24,6 +24,9 @@ pub(crate) fn needs(statement: &Statement) -> Vec<Need> {
             "drop_entity" => Need::Drop,
             _ => Need::Operate,
         }],
+        Statement::ShowTables { .. } | Statement::ShowColumns { .. } | Statement::ExplainTable { .. } => {
+            vec![Need::Describe]
+        }
         _ => vec![read],
     }
 }
