@@ -21,6 +21,12 @@ const NICE: i32 = 10;
 /// So many batches of a query lie ready for its client.
 const READY_BATCHES: usize = 2;
 
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.unwrap_or_else(|error| Err(defect(&format!("a statement ended its thread: {error}"))))
+}
+
 /// The threads of queries.
 #[derive(Debug)]
 pub(crate) struct Lanes {

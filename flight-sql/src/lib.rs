@@ -8,11 +8,12 @@
 
 pub mod answer;
 mod as_of_join;
+mod combinations;
 pub mod door;
 mod error;
 pub mod lanes;
 pub mod limits;
-mod memory;
+pub mod memory;
 pub mod moment;
 mod parameters;
 mod physical;

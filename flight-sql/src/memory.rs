@@ -10,18 +10,16 @@ use firn_storage::budget::{Budget, Share};
 use firn_storage::database::Database;
 use tokio::sync::oneshot;
 
-use crate::error::through;
-
 /// A share of the memory of all requests, waited for.
-pub(crate) async fn reserve(database: &Database, bytes: u64) -> Result<Share> {
+pub async fn reserve(database: &Database, bytes: u64) -> firn_storage::error::Result<Share> {
     let budget = database.budget();
     let (send, receive) = oneshot::channel();
     // Who waited too long has dropped the receiver, and with it what was sent.
     let place = budget.reserve_later(bytes, move |granted| drop(send.send(granted)));
-    let _place = place.map_err(through)?;
+    let _place = place?;
     match tokio::time::timeout(budget.wait_max(), receive).await {
         Ok(Ok(granted)) => Ok(granted),
-        _ => Err(through(budget.exhausted(bytes))),
+        _ => Err(budget.exhausted(bytes)),
     }
 }
 

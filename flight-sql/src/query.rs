@@ -14,8 +14,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use firn_storage::error::Result;
 use firn_storage::model::catalog::Catalog;
 
-use crate::as_of_join::rule::as_of_join;
-use crate::as_of_join::rule::written_in;
+use crate::as_of_join::rule::{as_of_join, written_in};
 use crate::door::Need;
 use crate::error::{from_datafusion, invalid, through};
 use crate::moment::{Bounds, TableBounds, Wanted};

@@ -21,13 +21,15 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind, Result};
+use firn_storage::model::catalog::Catalog;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
+use sqlparser::ast::{Expr, Value};
 
 use crate::as_of_join::rule::AsOfJoinRule;
 use crate::door::{Caller, Need};
 use crate::error::{defect, from_datafusion, invalid, unsupported};
-use crate::lanes::{Batches, Lanes};
+use crate::lanes::{Batches, Lanes, blocking};
 use crate::limits::Limits;
 use crate::memory::QueryPool;
 use crate::moment::{Bounds, Pinned};
@@ -107,6 +109,22 @@ impl Sql {
         Query::new(parsed, needs, catalog, &self.small)
     }
 
+    /// What a constant of a statement, perhaps a parameter, is worth.
+    pub(crate) fn constant(&self, written: &Expr, values: &[ScalarValue], now: DateTime<Utc>) -> Result<ScalarValue> {
+        let no_constant = || invalid(format!("`{written}` is no constant"));
+        if let Expr::Value(value) = written
+            && let Value::Placeholder(id) = &value.value
+        {
+            let number = parameters::number(id).ok_or_else(no_constant)?;
+            let bound = values.get(number).cloned();
+            return bound.ok_or_else(|| invalid(format!("the parameter {id} has no value: bind one")));
+        }
+        let scope = Scope::new(Arc::default(), &self.small);
+        let planner = SqlToRel::new(&scope);
+        let planned = planner.sql_to_expr(written.clone(), &DFSchema::empty(), &mut PlannerContext::new());
+        value_of(&planned.map_err(|error| from_datafusion(&error))?, now).map_err(|_| no_constant())
+    }
+
     /// Works out and pins the moment of `query` with `values`: the bounds within which it answers the same again.
     pub(crate) async fn pin(&self, caller: &Caller, query: &Query, values: Vec<ScalarValue>) -> Result<Begun> {
         let now = caller.bounds.clock.and_then(DateTime::from_timestamp_micros).unwrap_or_else(Utc::now);
@@ -120,29 +138,29 @@ impl Sql {
             false => Pinned::new(&database, &catalog, &bound.wanted, &bounds)?,
             true => {
                 let (database, wanted) = (database.clone(), bound.wanted.clone());
-                let pinning = tokio::task::spawn_blocking(move || Pinned::new(&database, &catalog, &wanted, &bounds));
-                pinning.await.map_err(|error| defect(&format!("pinning ended its thread: {error}")))??
+                blocking(move || Pinned::new(&database, &catalog, &wanted, &bounds)).await?
             }
         };
-        Ok(Begun { database, bound, pinned, now, bounds: caller.bounds.clone() })
+        let catalog = Arc::clone(&query.catalog);
+        Ok(Begun { database, catalog, bound, pinned, now, bounds: caller.bounds.clone() })
+    }
+
+    /// What plans and runs a query.
+    fn state_of(&self, begun: &Begun) -> &SessionState {
+        if begun.bound.small { &self.small } else { &self.large }
     }
 
     /// Runs `query` with `values`.
     pub(crate) async fn run(&self, caller: &Caller, query: &Query, values: Vec<ScalarValue>) -> Result<Rows> {
         let begun = self.pin(caller, query, values).await?;
         let schema = Arc::clone(begun.schema());
-        let state = if begun.bound.small { &self.small } else { &self.large };
+        let state = self.state_of(&begun);
         let pool = QueryPool::new(begun.database.budget(), self.limits.query_bytes_max);
         let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..RuntimeEnv::clone(state.runtime_env()) };
         let context = Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)));
-        let parts = state.config().target_partitions();
-        let (told, catalog) = (Arc::clone(&schema), Arc::clone(&query.catalog));
-        let small = begun.bound.small;
-        let planning = state.clone();
+        let (told, small, state) = (Arc::clone(&schema), begun.bound.small, state.clone());
         let begin = async move {
-            let Begun { database, bound, pinned, now, bounds } = begun;
-            let planner = Planner { database, catalog, pinned: Arc::new(pinned), bounds, now, parts };
-            let plan = physical(planner, &bound, &planning).await?;
+            let plan = begun.plan(&state).await?;
             let batches = execute_stream(plan, context).map_err(|error| from_datafusion(&error))?;
             let batches = batches.map_err(|error| from_datafusion(&error));
             Ok(batches.map(move |batch| batch.and_then(|batch| told_batch(&batch, &told))).boxed())
@@ -154,14 +172,10 @@ impl Sql {
     /// How `query` would run with `values`: what it reads at which moment, and its steps, the last first.
     pub(crate) async fn explain(&self, caller: &Caller, query: &Query, values: Vec<ScalarValue>) -> Result<Rows> {
         let begun = self.pin(caller, query, values).await?;
-        let bounds = begun.bounds();
-        let state = if begun.bound.small { &self.small } else { &self.large };
+        let position = begun.bounds().position.unwrap_or_else(|| "none".to_owned());
         let lane = if begun.bound.small { "where it arrives" } else { "on threads of queries" };
-        let Begun { database, bound, pinned, now, bounds: asked } = begun;
-        let (catalog, parts) = (Arc::clone(&query.catalog), state.config().target_partitions());
-        let planner = Planner { database, catalog, pinned: Arc::new(pinned), bounds: asked, now, parts };
-        let plan = physical(planner, &bound, state).await?;
-        let position = bounds.position.unwrap_or_else(|| "none".to_owned());
+        let state = self.state_of(&begun);
+        let plan = begun.plan(state).await?;
         let mut lines = vec![format!("reads at position {position}, runs {lane}")];
         lines.extend(displayable(plan.as_ref()).indent(false).to_string().lines().map(str::to_owned));
         let lines: ArrayRef = Arc::new(StringArray::from(lines));
@@ -192,6 +206,7 @@ impl Sql {
 #[derive(Debug)]
 pub(crate) struct Begun {
     database: Database,
+    catalog: Arc<Catalog>,
     bound: Bound,
     pinned: Pinned,
     now: DateTime<Utc>,
@@ -210,38 +225,19 @@ impl Begun {
         let clock = self.pinned.clock.or(Some(self.now.timestamp_micros()));
         Bounds { position, clock, ..self.bounds.clone() }
     }
-}
 
-async fn physical(planner: Planner, bound: &Bound, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
-    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(planner)]);
-    planner.create_physical_plan(&bound.plan, state).await.map_err(|error| from_datafusion(&error))
+    /// What runs, over the engine at what is pinned.
+    async fn plan(self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+        let Self { database, catalog, bound, pinned, now, bounds } = self;
+        let parts = state.config().target_partitions();
+        let planner = Planner { database, catalog, pinned: Arc::new(pinned), bounds, now, parts };
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(planner)]);
+        planner.create_physical_plan(&bound.plan, state).await.map_err(|error| from_datafusion(&error))
+    }
 }
 
 fn told_batch(batch: &RecordBatch, told: &SchemaRef) -> Result<RecordBatch> {
     tell(batch, told).map_err(|error| defect(&format!("an answer is not what was told: {error}")))
-}
-
-/// What a constant of a statement, perhaps a parameter, is worth.
-pub(crate) fn constant(
-    written: &sqlparser::ast::Expr,
-    values: &[ScalarValue],
-    now: DateTime<Utc>,
-) -> Result<ScalarValue> {
-    let no_constant = || invalid(format!("`{written}` is no constant"));
-    if let sqlparser::ast::Expr::Value(value) = written
-        && let sqlparser::ast::Value::Placeholder(id) = &value.value
-    {
-        let number = parameters::number(id).ok_or_else(no_constant)?;
-        let bound = values.get(number).cloned();
-        return bound.ok_or_else(|| invalid(format!("the parameter {id} has no value: bind one")));
-    }
-    let state = SessionStateBuilder::new()
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
-        .build();
-    let scope = Scope::new(Arc::default(), &state);
-    let planned = SqlToRel::new(&scope).sql_to_expr(written.clone(), &DFSchema::empty(), &mut PlannerContext::new());
-    value_of(&planned.map_err(|error| from_datafusion(&error))?, now).map_err(|_| no_constant())
 }
 
 /// What plans and runs queries in so many partitions.

@@ -117,6 +117,11 @@ def test_headers_bound_a_connection(server: Any, rows: str) -> None:
         assert answer(cursor, f"SELECT x FROM {rows} WHERE k = 1") == [("c",)]
         assert answer(cursor, f"SELECT x FROM as_of('{rows}', to_timestamp_micros(50)) WHERE k = 1") == [("c",)]
         assert answer(cursor, f"SELECT count(*) FROM history('{rows}')") == [(3,)]
+        more = pa.table({"k": [9], "at": [at(10)]})
+        with pytest.raises(AdbcError, match="stands in the past"):
+            cursor.adbc_ingest(rows, more, mode="append")
+        with pytest.raises(AdbcError, match="stands in the past"):
+            cursor.execute(f"INSERT INTO {rows} (k, at) VALUES (9, '1970-01-01')")
 
 
 def test_frames(server: Any, rows: str) -> None:

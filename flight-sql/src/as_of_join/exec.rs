@@ -12,6 +12,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::nullif::nullif;
+use datafusion::arrow::compute::{is_not_null, is_null};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -199,7 +200,7 @@ impl Joining {
         columns.splice(0..0, asked);
         let request = RecordBatch::try_new(Arc::clone(&self.request), columns)?;
         let bytes = self.plan.row_bytes() * request.num_rows() as u64;
-        let mut memory = reserve(&self.database, bytes).await?;
+        let mut memory = reserve(&self.database, bytes).await.map_err(through)?;
         let answer = self.database.answer(&self.plan, &self.snapshot, &request, &mut memory);
         let answer = answer.and_then(firn_storage::read::Answer::into_batch).map_err(through)?;
         self.assemble(&left, &keys, &answer)
@@ -213,7 +214,7 @@ impl Joining {
                 (Source::Feature(feature), _) => Arc::clone(answer.column(*feature)),
                 (Source::EventTime, Some(standing)) => Arc::clone(standing),
                 (Source::Key(key), Some(standing)) => {
-                    let unmatched = null_rows(standing);
+                    let unmatched = is_null(standing)?;
                     let key = arrow_cast::cast(&keys[*key], self.schema.field(place).data_type())?;
                     nullif(&key, &unmatched)?
                 }
@@ -223,10 +224,7 @@ impl Joining {
         let options = RecordBatchOptions::new().with_row_count(Some(left.num_rows()));
         let joined = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         match standing {
-            Some(standing) if !self.keeps_left => {
-                let matched = BooleanArray::from_iter((0..standing.len()).map(|row| Some(standing.is_valid(row))));
-                Ok(filter_record_batch(&joined, &matched)?)
-            }
+            Some(standing) if !self.keeps_left => Ok(filter_record_batch(&joined, &is_not_null(&standing)?)?),
             _ => Ok(joined),
         }
     }
@@ -242,11 +240,6 @@ fn moments(given: &ArrayRef, round_up: bool, most: Option<Micros>) -> Result<(Ar
         Some(most) => times.iter().map(|&time| time.min(most)).collect(),
     };
     Ok((Arc::new(TimestampMicrosecondArray::new(times, None)), nulls))
-}
-
-/// Which rows are null.
-fn null_rows(array: &ArrayRef) -> BooleanArray {
-    BooleanArray::from_iter((0..array.len()).map(|row| Some(array.is_null(row))))
 }
 
 fn value(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef> {

@@ -12,6 +12,8 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::limit::LimitStream;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
@@ -32,8 +34,6 @@ pub(crate) struct ScanExec {
     words: String,
     /// The columns of the engine's scan that are answered.
     columns: Vec<usize>,
-    /// Whether these are all, as they are.
-    whole: bool,
     /// So many rows of a part are enough.
     fetch: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -50,11 +50,10 @@ impl ScanExec {
     ) -> Result<Self> {
         let columns = schema.fields().iter().map(|field| scan.schema().index_of(field.name()));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let whole = columns.iter().copied().eq(0..scan.schema().fields().len());
         let partitions = Partitioning::UnknownPartitioning(scan.parts());
         let equivalence = EquivalenceProperties::new(schema);
         let properties = PlanProperties::new(equivalence, partitions, EmissionType::Incremental, Boundedness::Bounded);
-        Ok(Self { database, scan, words, columns, whole, fetch, properties: Arc::new(properties) })
+        Ok(Self { database, scan, words, columns, fetch, properties: Arc::new(properties) })
     }
 }
 
@@ -98,38 +97,21 @@ impl ExecutionPlan for ScanExec {
 
     fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let (database, scan) = (self.database.clone(), Arc::clone(&self.scan));
-        let (columns, schema, whole) = (self.columns.clone(), self.schema(), self.whole);
-        let mut left = self.fetch.unwrap_or(usize::MAX);
+        let (columns, schema) = (self.columns.clone(), self.schema());
         let opened = async move {
-            let memory = reserve(&database, scan.batch_bytes()).await?;
-            scan.open_within(partition, memory)
-                .map(|batches| futures::stream::iter(batches).map_err(through))
-                .map_err(through)
+            let memory = reserve(&database, scan.batch_bytes()).await.map_err(through)?;
+            let batches = scan.open_within(partition, memory);
+            batches.map(|batches| futures::stream::iter(batches).map_err(through)).map_err(through)
         };
-        let batches = futures::stream::once(opened).try_flatten().map(move |batch| {
-            let batch = batch?;
-            if whole {
-                Ok(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?)
-            } else {
-                project(&batch, &columns, &schema)
-            }
-        });
-        let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0)).map(move |batch| {
-            batch.map(|batch| {
-                let taken = batch.num_rows().min(left);
-                left -= taken;
-                (batch.slice(0, taken), left == 0)
-            })
-        });
-        // The batch that is enough is the last.
-        let mut done = false;
-        let batches = batches.take_while(move |batch| {
-            let go_on = !done;
-            done = batch.as_ref().is_ok_and(|(_, enough)| *enough);
-            std::future::ready(go_on)
-        });
-        let batches = batches.map_ok(|(batch, _)| batch);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+        let batches = futures::stream::once(opened).try_flatten();
+        let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
+        let batches = batches.map(move |batch| project(&batch?, &columns, &schema));
+        let batches: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches));
+        let metrics = BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), partition);
+        Ok(match self.fetch {
+            None => batches,
+            Some(_) => Box::pin(LimitStream::new(batches, 0, self.fetch, metrics)),
+        })
     }
 
     fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {

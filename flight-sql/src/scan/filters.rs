@@ -3,17 +3,16 @@
 //! Everything else is filtered by DataFusion above the scan.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, UInt32Array};
-use arrow_select::take::take;
+use arrow_array::{Array, ArrayRef, new_empty_array};
 use chrono::{DateTime, Utc};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
 use firn_storage::time::Micros;
 
-use crate::error::{defect, from_datafusion};
+use crate::combinations::combinations;
+use crate::error::defect;
 use crate::table::{FeatureTable, Rows};
 use crate::time::{micros_of, value_of};
 
@@ -99,9 +98,7 @@ fn said<'a>(table: &'a FeatureTable, filter: &'a Expr) -> Option<Said<'a>> {
 
 fn key_column<'a>(table: &'a FeatureTable, expr: &Expr) -> Option<&'a str> {
     let Expr::Column(column) = expr else { return None };
-    let key = table.entity.key.iter().find(|key| key.name == column.name)?;
-    // A boolean key is written as a filter by itself, which is not worth a case.
-    Some(key.name.as_str())
+    table.entity.key.iter().map(|key| key.name.as_str()).find(|key| *key == column.name)
 }
 
 /// Whether an expression is worth the same for all rows of a run.
@@ -147,7 +144,11 @@ impl Chosen {
         }
         if !keys.is_empty() {
             let columns = table.entity.key.iter().map(|key| keys.remove(key.name.as_str()).unwrap_or_default());
-            chosen.keys = Some(combined(table, columns.collect())?);
+            let columns: Vec<Vec<ScalarValue>> = columns.collect();
+            chosen.keys = Some(match columns.iter().any(Vec::is_empty) {
+                true => table.entity.key.iter().map(|key| new_empty_array(&key.data_type)).collect(),
+                false => combinations(columns)?,
+            });
         }
         Ok(chosen)
     }
@@ -177,26 +178,7 @@ impl Chosen {
     }
 }
 
-/// Every combination of the values of the key columns, one array for each.
-fn combined(table: &FeatureTable, columns: Vec<Vec<ScalarValue>>) -> Result<Vec<ArrayRef>> {
-    let lengths: Vec<usize> = columns.iter().map(Vec::len).collect();
-    let all: usize = lengths.iter().product();
-    let mut arrays = Vec::with_capacity(columns.len());
-    let mut repeat = all;
-    for ((values, length), key) in columns.into_iter().zip(lengths).zip(&table.entity.key) {
-        if all == 0 {
-            arrays.push(arrow_array::new_empty_array(&key.data_type));
-            continue;
-        }
-        repeat /= length;
-        let distinct = ScalarValue::iter_to_array(values).map_err(|error| from_datafusion(&error))?;
-        let picks: UInt32Array = (0..all).map(|row| (row / repeat % length) as u32).collect();
-        arrays.push(take(&distinct, &picks, None)?);
-    }
-    Ok(arrays)
-}
-
 /// The rows of `arrays`, for an explanation.
 pub(crate) fn entities(arrays: &[ArrayRef]) -> usize {
-    arrays.first().map_or(0, |array| Arc::clone(array).len())
+    arrays.first().map_or(0, |array| array.len())
 }

@@ -30,16 +30,13 @@ use futures::TryStreamExt;
 use prost::Message;
 
 use crate::door::Caller;
-use crate::error::{invalid, unsupported};
+use crate::error::{defect, invalid, unsupported};
 use crate::lanes::Batches;
 use crate::limits::Limits;
 use crate::sql::{Rows, Sql};
 use crate::statement::ingest::ingest;
 use ipc::ipc;
 use statement::Begun;
-
-/// Rows or bytes that are not known beforehand, as Flight says it.
-const UNKNOWN: i64 = -1;
 
 /// The actions of Flight SQL, those that are refused too.
 const ACTIONS: &[&str] = &[
@@ -98,7 +95,7 @@ impl FlightSql {
             Begun::Rows(schema, ticket) => info(&schema, descriptor, vec![ticket]),
             Begun::Done(rows) => {
                 let total_records = i64::try_from(rows).unwrap_or(i64::MAX);
-                Ok(FlightInfo { total_records, ..info(&Schema::empty(), descriptor, Vec::new())? })
+                Ok(info(&Schema::empty(), descriptor, Vec::new())?.with_total_records(total_records))
             }
         }
     }
@@ -232,20 +229,8 @@ fn not_served(command: &Command) -> Error {
 }
 
 fn info(schema: &Schema, descriptor: FlightDescriptor, tickets: Vec<Vec<u8>>) -> Result<FlightInfo> {
-    let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint {
-        ticket: Some(Ticket { ticket: Bytes::from(ticket) }),
-        // No location: read from the server that was asked.
-        location: Vec::new(),
-        expiration_time: None,
-        app_metadata: Bytes::new(),
-    });
-    Ok(FlightInfo {
-        schema: ipc(schema)?,
-        flight_descriptor: Some(descriptor),
-        endpoint: endpoints.collect(),
-        total_records: UNKNOWN,
-        total_bytes: UNKNOWN,
-        ordered: true,
-        app_metadata: Bytes::new(),
-    })
+    // No location: read from the server that was asked.
+    let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint::new().with_ticket(Ticket::new(ticket)));
+    let info = FlightInfo::new().with_descriptor(descriptor).with_endpoints(endpoints.collect()).with_ordered(true);
+    info.try_with_schema(schema).map_err(|error| defect(&format!("a schema cannot be encoded: {error}")))
 }

@@ -99,6 +99,7 @@ const TYPES: &[Told] = &[
 fn all_types() -> Result<XdbcTypeInfoData> {
     let mut builder = XdbcTypeInfoDataBuilder::new();
     for told in TYPES {
+        let number = is_number(told.number);
         builder.append(XdbcTypeInfo {
             type_name: told.name.to_owned(),
             data_type: told.number,
@@ -109,15 +110,15 @@ fn all_types() -> Result<XdbcTypeInfoData> {
             nullable: Nullable::NullabilityNullable,
             case_sensitive: told.name == "VARCHAR",
             searchable: Searchable::Full,
-            unsigned_attribute: told.number.is_number().then_some(false),
+            unsigned_attribute: number.then_some(false),
             fixed_prec_scale: false,
-            auto_increment: told.number.is_number().then_some(false),
+            auto_increment: number.then_some(false),
             local_type_name: Some(told.name.to_owned()),
             minimum_scale: None,
             maximum_scale: None,
             sql_data_type: told.number,
             datetime_subcode: None,
-            num_prec_radix: told.number.is_number().then_some(10),
+            num_prec_radix: number.then_some(10),
             interval_precision: None,
         });
     }
@@ -125,13 +126,7 @@ fn all_types() -> Result<XdbcTypeInfoData> {
 }
 
 /// Whether a type is one of numbers.
-trait Number {
-    fn is_number(&self) -> bool;
-}
-
-impl Number for XdbcDataType {
-    fn is_number(&self) -> bool {
-        use XdbcDataType::{XdbcBigint, XdbcDecimal, XdbcDouble, XdbcInteger, XdbcReal, XdbcSmallint, XdbcTinyint};
-        matches!(self, XdbcTinyint | XdbcSmallint | XdbcInteger | XdbcBigint | XdbcReal | XdbcDouble | XdbcDecimal)
-    }
+fn is_number(data_type: XdbcDataType) -> bool {
+    use XdbcDataType::{XdbcBigint, XdbcDecimal, XdbcDouble, XdbcInteger, XdbcReal, XdbcSmallint, XdbcTinyint};
+    matches!(data_type, XdbcTinyint | XdbcSmallint | XdbcInteger | XdbcBigint | XdbcReal | XdbcDouble | XdbcDecimal)
 }

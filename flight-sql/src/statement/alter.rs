@@ -3,11 +3,9 @@
 use firn_storage::error::Result;
 use firn_storage::model::types::print_type;
 use serde_json::{Map, Value, json};
-use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, CommentObject, Ident, ObjectName, Statement,
-};
+use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, CommentObject, ObjectName, Statement};
 
-use super::step::{Step, table_name};
+use super::step::{Step, folded, table_name};
 use super::{create, options};
 use crate::door::Need;
 use crate::error::{invalid, unsupported};
@@ -26,10 +24,6 @@ pub(super) fn steps(alter: &AlterTable) -> Result<Vec<Step>> {
     }
     let step = Step::new("alter_table", &Value::Object(body), Need::Alter)?;
     Ok(vec![Step { if_exists: *if_exists, ..step }])
-}
-
-fn column_name(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 /// Adds `value` to the list `field`.
@@ -56,13 +50,13 @@ fn change(body: &mut Map<String, Value>, operation: &AlterTableOperation) -> Res
             if_exists: false,
             drop_behavior: None,
         } => {
-            column_names.iter().for_each(|name| push(body, "retire", json!(column_name(name))));
+            column_names.iter().for_each(|name| push(body, "retire", json!(folded(name))));
         }
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
             let renames = body.entry("rename").or_insert_with(|| json!({}));
-            renames[column_name(old_column_name)] = json!(column_name(new_column_name));
+            renames[folded(old_column_name)] = json!(folded(new_column_name));
         }
-        AlterTableOperation::AlterColumn { column_name: name, op } => alter_column(body, &column_name(name), op)?,
+        AlterTableOperation::AlterColumn { column_name: name, op } => alter_column(body, &folded(name), op)?,
         AlterTableOperation::SetOptionsParens { options: given }
         | AlterTableOperation::SetTblProperties { table_properties: given } => {
             let mut given = options::read(given, "ALTER TABLE")?;
@@ -124,7 +118,7 @@ pub(super) fn comment(statement: &Statement) -> Result<Vec<Step>> {
             let mut parts = object_name.0.clone();
             let column = parts.pop().and_then(|part| part.as_ident().cloned());
             let column = column.ok_or_else(|| invalid("COMMENT ON COLUMN names a column: t.c"))?;
-            let feature = json!({ "name": column_name(&column), "description": said });
+            let feature = json!({ "name": folded(&column), "description": said });
             json!({ "table": table_name(&ObjectName(parts))?, "set_features": [feature] })
         }
         other => return Err(unsupported(format!("COMMENT ON {other} is not served: it is on tables and columns"))),

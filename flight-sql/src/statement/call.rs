@@ -4,9 +4,10 @@ use firn_storage::error::Result;
 use serde_json::json;
 use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::step::{Step, blocking, declare, writing};
+use super::step::{Step, declare, writing};
 use crate::door::{Caller, Need};
 use crate::error::{invalid, unsupported};
+use crate::lanes::blocking;
 
 /// An action.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 
 use super::options;
-use super::step::{Step, table_name};
+use super::step::{Step, folded, table_name};
 use crate::door::Need;
 use crate::error::{invalid, unsupported};
 use crate::types::data_type;
@@ -159,7 +159,7 @@ struct Column {
 impl Column {
     fn read(column: &ColumnDef) -> Result<Self> {
         let ColumnDef { name, data_type: written, options: given } = column;
-        let name = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+        let name = folded(name);
         let data_type = data_type(written).map_err(|error| error.at(format!("column `{name}`")))?;
         let (mut default, mut comment, mut options) = (None, None, Map::new());
         let (mut not_null, mut primary) = (false, false);

@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
-use arrow_select::take::take;
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
-use firn_storage::model::prove::{Verb, WriteRequest};
+use firn_storage::model::prove::Verb;
 use sqlparser::ast::{BinaryOperator, Delete, Expr, FromTable, FunctionArg, FunctionArgExpr, TableFactor};
 
-use super::step::{Values, blocking, table_name, writing};
+use super::step::{Values, folded, table_name, write, writing};
+use crate::combinations::combinations;
 use crate::door::{Caller, Need};
-use crate::error::{from_datafusion, invalid, unsupported};
-use crate::sql::constant;
+use crate::error::{invalid, unsupported};
+use crate::sql::Sql;
 
 /// Tombstones that are written.
 #[derive(Debug, Clone)]
@@ -76,8 +76,7 @@ fn filter_missing(table: &str) -> firn_storage::error::Error {
 /// The columns that `selection` compares with constants.
 fn conditions(selection: &Expr, named: &mut Vec<(String, Vec<Expr>)>) -> Result<()> {
     let column = |expr: &Expr| match expr {
-        Expr::Identifier(ident) if ident.quote_style.is_some() => Some(ident.value.clone()),
-        Expr::Identifier(ident) => Some(ident.value.to_lowercase()),
+        Expr::Identifier(ident) => Some(folded(ident)),
         _ => None,
     };
     let (column, constants) = match selection {
@@ -113,7 +112,7 @@ fn other_condition(written: &Expr) -> firn_storage::error::Error {
 
 impl Deletion {
     /// Writes the tombstones, those of each row of `values` if there are parameters; how many.
-    pub(super) async fn run(&self, caller: &Caller, values: Values) -> Result<u64> {
+    pub(super) async fn run(&self, sql: &Sql, caller: &Caller, values: Values) -> Result<u64> {
         let (database, catalog) = writing(caller, Need::Delete)?;
         let table = Arc::clone(catalog.table(&self.table)?);
         let keys = catalog.entity_of(&table).key.iter().map(|key| key.name.as_str());
@@ -138,42 +137,25 @@ impl Deletion {
             )));
         }
         let verb = if self.retracts { Verb::Retract { features: Vec::new() } } else { Verb::Delete };
-        let request = WriteRequest {
-            table: self.table.clone(),
-            verb,
-            nulls_absent: false,
-            ingest_time: None,
-            report_bad_rows: false,
-        };
         let mut batches = Vec::with_capacity(values.len());
         for values in &values {
-            batches.push(self.batch(&table.event_time, values)?);
+            batches.push(self.batch(sql, &table.event_time, values)?);
         }
         let Some(first) = batches.first() else { return Ok(0) };
         let batch = arrow_select::concat::concat_batches(first.schema_ref(), &batches)?;
-        blocking(move || {
-            let proven = database.prove(&catalog, &request, &batch)?;
-            Ok(database.write(proven.batch)?.rows)
-        })
-        .await
+        write((database, catalog), &self.table, verb, batch).await
     }
 
     /// The rows that are named: every combination of the constants.
-    fn batch(&self, event_time: &str, values: &[ScalarValue]) -> Result<RecordBatch> {
+    fn batch(&self, sql: &Sql, event_time: &str, values: &[ScalarValue]) -> Result<RecordBatch> {
         let now = chrono::Utc::now();
-        let all: usize = self.named.iter().map(|(_, constants)| constants.len()).product();
-        let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-        let mut repeat = all;
-        for (name, constants) in &self.named {
-            repeat /= constants.len().max(1);
-            let constants =
-                constants.iter().map(|written| constant(written, values, now)).collect::<Result<Vec<_>>>()?;
-            let distinct = ScalarValue::iter_to_array(constants).map_err(|error| from_datafusion(&error))?;
-            let picks: UInt32Array = (0..all).map(|row| (row / repeat.max(1) % distinct.len()) as u32).collect();
-            let column = take(&distinct, &picks, None)?;
-            fields.push(Field::new(name, column.data_type().clone(), true));
-            columns.push(column);
-        }
+        let worth = |written: &Expr| sql.constant(written, values, now);
+        let constants = self.named.iter().map(|(_, constants)| constants.iter().map(worth).collect());
+        let mut columns = combinations(constants.collect::<Result<_>>()?)?;
+        let all = columns.first().map_or(0, Array::len);
+        let named = self.named.iter().zip(&columns);
+        let mut fields: Vec<Field> =
+            named.map(|((name, _), column)| Field::new(name, column.data_type().clone(), true)).collect();
         if !self.named.iter().any(|(name, _)| name == event_time) {
             let times = TimestampMicrosecondArray::from(vec![now.timestamp_micros(); all]).with_timezone("UTC");
             fields.push(Field::new(event_time, crate::table::time_type(), false));

@@ -7,16 +7,17 @@ use arrow_array::RecordBatch;
 use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
 use arrow_schema::{DataType, Schema};
 use firn_storage::error::{Error, Kind, Result};
-use firn_storage::model::prove::{Verb, WriteRequest};
+use firn_storage::model::prove::Verb;
 use firn_storage::model::types::print_type;
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
-use super::step::{Step, blocking, declare, writing};
+use super::step::{Step, declare, write, writing};
 use crate::door::{Caller, Need};
 use crate::error::{invalid, unsupported};
 use crate::lanes::Batches;
 use crate::scope::{CATALOG, SCHEMA};
+use crate::types;
 
 /// What the fields of a table are for.
 const ROLE: &str = "firn.role";
@@ -38,26 +39,13 @@ pub(crate) async fn ingest(caller: &Caller, command: &CommandStatementIngest, mu
     let options = command.table_definition_options.unwrap_or_default();
     let schema = next.as_ref().map(RecordBatch::schema);
     make(caller, name, &options, schema.as_deref()).await?;
-    let request = WriteRequest {
-        table: name.clone(),
-        verb: Verb::Write,
-        nulls_absent: false,
-        ingest_time: None,
-        report_bad_rows: false,
-    };
     let mut rows = 0;
     while let Some(batch) = next {
         if batch.num_rows() > 0 {
-            let (database, catalog) = writing(caller, Need::Write)?;
-            let request = request.clone();
-            rows += blocking(move || {
-                let proven = database.prove(&catalog, &request, &batch)?;
-                database.check_blocked(&proven.batch)?;
-                Ok(database.write(proven.batch)?.rows)
-            })
-            .await
-            .map_err(|error| {
-                if rows == 0 { error } else { error.at(format!("after {rows} rows, which are written")) }
+            let written = write(writing(caller, Need::Write)?, name, Verb::Write, batch).await;
+            rows += written.map_err(|error| match rows {
+                0 => error,
+                _ => error.at(format!("after {rows} rows, which are written")),
             })?;
         }
         next = batches.try_next().await?;
@@ -67,7 +55,8 @@ pub(crate) async fn ingest(caller: &Caller, command: &CommandStatementIngest, mu
 
 /// Sees to it that the table is there, as the mode says.
 async fn make(caller: &Caller, name: &str, options: &TableDefinitionOptions, schema: Option<&Schema>) -> Result<()> {
-    let catalog = caller.door.catalog(None)?;
+    // Who may not write learns nothing of what is there.
+    let (_, catalog) = writing(caller, Need::Write)?;
     let there = catalog.table(name);
     match (there.is_ok(), options.if_exists(), options.if_not_exist()) {
         (true, TableExistsOption::Fail, _) => Err(Error::new(
@@ -91,16 +80,14 @@ async fn make(caller: &Caller, name: &str, options: &TableDefinitionOptions, sch
 
 /// The declarations of a table of `schema`.
 fn declarations(caller: &Caller, name: &str, schema: &Schema) -> Result<Vec<Step>> {
-    let with_role = |role: &str| -> Vec<&str> {
+    let with_role = |role: &str| -> Vec<String> {
         let has = |field: &&arrow_schema::FieldRef| field.metadata().get(ROLE).is_some_and(|said| said == role);
-        schema.fields().iter().filter(has).map(|field| field.name().as_str()).collect()
+        schema.fields().iter().filter(has).map(|field| field.name().clone()).collect()
     };
     let words = |header: &'_ Option<String>| -> Vec<String> {
         header.iter().flat_map(|text| text.split(',')).map(|word| word.trim().to_owned()).collect()
     };
-    let mut key: Vec<String> = with_role("key").into_iter().map(str::to_owned).collect();
-    let mut event_time: Vec<String> = with_role("event_time").into_iter().map(str::to_owned).collect();
-    let row_id: Vec<String> = with_role("row_id").into_iter().map(str::to_owned).collect();
+    let (mut key, mut event_time, row_id) = (with_role("key"), with_role("event_time"), with_role("row_id"));
     if key.is_empty() {
         key = words(&caller.ingest.key);
     }
@@ -143,13 +130,9 @@ fn declared(data_type: &DataType) -> String {
 
 /// The statement that declares a table of `schema`, with its key and its event time to be said.
 fn create_statement(name: &str, schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| format!("  {} {}", field.name(), sql_type(field.data_type())));
+    let columns = schema.fields().iter().map(|field| format!("  {} {}", field.name(), types::name(field.data_type())));
     format!(
         "CREATE TABLE {name} (\n{},\n  PRIMARY KEY (…)\n) WITH (event_time = '…')",
         columns.collect::<Vec<_>>().join(",\n")
     )
-}
-
-fn sql_type(data_type: &DataType) -> String {
-    crate::types::name(data_type)
 }

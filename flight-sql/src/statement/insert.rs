@@ -10,11 +10,11 @@ use arrow_select::concat::concat_batches;
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::{Error, Result};
 use firn_storage::model::catalog::{Catalog, Table};
-use firn_storage::model::prove::{Verb, WriteRequest};
+use firn_storage::model::prove::Verb;
 use futures::TryStreamExt;
 use sqlparser::ast::{Expr, Insert, ObjectName, Query, SetExpr, Statement, TableObject, Value};
 
-use super::step::{Values, blocking, table_name, writing};
+use super::step::{Values, folded, table_name, write, writing};
 use crate::door::{Caller, Need};
 use crate::error::{from_datafusion, invalid, unsupported};
 use crate::parameters;
@@ -47,14 +47,11 @@ pub(super) fn insertion(insert: &Insert) -> Result<Insertion> {
 }
 
 fn column_name(name: &ObjectName) -> Result<String> {
-    match name.0.as_slice() {
-        [part] => match part.as_ident() {
-            Some(ident) if ident.quote_style.is_some() => Ok(ident.value.clone()),
-            Some(ident) => Ok(ident.value.to_lowercase()),
-            None => Err(invalid(format!("`{name}` is no name of a column"))),
-        },
-        _ => Err(invalid(format!("`{name}` is no name of a column"))),
-    }
+    let ident = match name.0.as_slice() {
+        [part] => part.as_ident(),
+        _ => None,
+    };
+    ident.map(folded).ok_or_else(|| invalid(format!("`{name}` is no name of a column")))
 }
 
 /// Refuses whatever an INSERT says beside what is read here.
@@ -189,19 +186,7 @@ impl Insertion {
         if batch.num_rows() == 0 {
             return Ok(0);
         }
-        let request = WriteRequest {
-            table: self.table.clone(),
-            verb: Verb::Write,
-            nulls_absent: false,
-            ingest_time: None,
-            report_bad_rows: false,
-        };
-        blocking(move || {
-            let proven = database.prove(&catalog, &request, &batch)?;
-            database.check_blocked(&proven.batch)?;
-            Ok(database.write(proven.batch)?.rows)
-        })
-        .await
+        write((database, catalog), &self.table, Verb::Write, batch).await
     }
 
     /// The columns that are written, in the order of the source's.

@@ -63,16 +63,10 @@ pub(crate) fn command(statement: &Statement, catalog: &Catalog) -> Result<Option
 
 /// Runs `command`; how many rows it changed.
 pub(crate) async fn run(sql: &Sql, caller: &Caller, command: &Command, values: Values) -> Result<u64> {
-    if !caller.bounds.is_open() {
-        return Err(Error::precondition(
-            "the session stands in the past (firn.as_of, firn.known_at or firn.position is set), where nothing can be \
-             written: unset it",
-        ));
-    }
     match command {
         Command::Declare(steps) => declare(caller, steps).await.map(|()| 0),
         Command::Insert(insertion) => insertion.run(sql, caller, values).await,
-        Command::Delete(deletion) => deletion.run(caller, values).await,
+        Command::Delete(deletion) => deletion.run(sql, caller, values).await,
         Command::Call(call) => call.run(caller).await.map(|()| 0),
     }
 }
@@ -101,8 +95,7 @@ fn drop_tables(statement: &Statement) -> Result<Vec<Step>> {
 /// The refusal of a statement that is never served, with what serves instead.
 fn not_served(statement: &Statement) -> Error {
     let instead = match statement {
-        Statement::Update(_) => "writing an identity again corrects it: use INSERT",
-        Statement::Merge(_) => "writing an identity again corrects it: use INSERT",
+        Statement::Update(_) | Statement::Merge(_) => "writing an identity again corrects it: use INSERT",
         Statement::Truncate(_) => "drop the table and create it again, or erase entities",
         Statement::Copy { .. } => "load rows with bulk ingest, or with `firn import`",
         Statement::StartTransaction { .. } | Statement::Commit { .. } | Statement::Rollback { .. } => {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use firn_storage::database::Database;
 use firn_storage::error::{Error, Result};
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::declare::Change;
-use sqlparser::ast::ObjectName;
+use firn_storage::model::prove::{Verb, WriteRequest};
+use sqlparser::ast::{Ident, ObjectName};
 
 use crate::door::{Caller, Need};
-use crate::error::{defect, invalid};
+use crate::error::invalid;
+use crate::lanes::blocking;
 use crate::scope::{CATALOG, SCHEMA};
 
 /// A change of what is declared.
@@ -44,22 +47,17 @@ pub(super) async fn declare(caller: &Caller, steps: &[Step]) -> Result<()> {
 /// The values of parameters, one row for each run.
 pub(crate) type Values = Vec<Vec<datafusion::scalar::ScalarValue>>;
 
-/// Runs `work` on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let worked = tokio::task::spawn_blocking(work).await;
-    worked.unwrap_or_else(|error| Err(defect(&format!("a statement ended its thread: {error}"))))
+/// What a name means: lower case, unless it is quoted.
+pub(super) fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 /// The feature table that `name` means.
-pub(crate) fn table_name(name: &ObjectName) -> Result<String> {
+pub(super) fn table_name(name: &ObjectName) -> Result<String> {
     let parts: Vec<String> = name
         .0
         .iter()
-        .map(|part| match part.as_ident() {
-            Some(ident) if ident.quote_style.is_some() => Ok(ident.value.clone()),
-            Some(ident) => Ok(ident.value.to_lowercase()),
-            None => Err(invalid(format!("`{name}` is no name of a table"))),
-        })
+        .map(|part| part.as_ident().map(folded).ok_or_else(|| invalid(format!("`{name}` is no name of a table"))))
         .collect::<Result<_>>()?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [table] | [SCHEMA, table] | [CATALOG, SCHEMA, table] => Ok((*table).to_owned()),
@@ -67,7 +65,30 @@ pub(crate) fn table_name(name: &ObjectName) -> Result<String> {
     }
 }
 
-/// A database to write to, and what is declared in it.
-pub(crate) fn writing(caller: &Caller, need: Need) -> Result<(Database, Arc<Catalog>)> {
-    Ok((caller.door.grant(need)?, caller.door.catalog(None)?))
+/// A database to write to, and what is declared in it; nothing is written in the past.
+pub(super) fn writing(caller: &Caller, need: Need) -> Result<(Database, Arc<Catalog>)> {
+    let database = caller.door.grant(need)?;
+    if !caller.bounds.is_open() {
+        return Err(Error::precondition(
+            "the session stands in the past (firn.as_of, firn.known_at or firn.position is set), where nothing can be \
+             written: unset it",
+        ));
+    }
+    Ok((database, caller.door.catalog(None)?))
+}
+
+/// Writes `batch`, which is of `table`, as one commit; how many rows.
+pub(super) async fn write(
+    (database, catalog): (Database, Arc<Catalog>),
+    table: &str,
+    verb: Verb,
+    batch: RecordBatch,
+) -> Result<u64> {
+    let table = table.to_owned();
+    let request = WriteRequest { table, verb, nulls_absent: false, ingest_time: None, report_bad_rows: false };
+    blocking(move || {
+        let proven = database.prove(&catalog, &request, &batch)?;
+        Ok(database.write(proven.batch)?.rows)
+    })
+    .await
 }

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
-use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket};
+use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, SchemaAsIpc, SchemaResult, Ticket};
 use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
-use bytes::Bytes;
 use firn_client::wire::{Command, Join, Lookup, Part, Put, SPINE_COLUMNS, Scan, Verb};
 use firn_storage::model::catalog::{Catalog, Table};
 use tonic::{Code, Status};
@@ -19,9 +18,6 @@ use super::{convert, scan};
 use crate::access::Method;
 use crate::refusal::{from_error, invalid, new};
 
-/// Rows or bytes that are not known beforehand, as Flight says it.
-const UNKNOWN: i64 = -1;
-
 /// Answers GetFlightInfo.
 pub(super) async fn flight(entry: &Entry, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
     match read(entry, &descriptor)? {
@@ -33,7 +29,7 @@ pub(super) async fn flight(entry: &Entry, descriptor: FlightDescriptor) -> Resul
             }
             let schema = lookup_schema(&granted, &lookup)?;
             let command = Command::Lookup(lookup).encode();
-            info(&schema, Some(descriptor), vec![command])
+            info(&schema, descriptor, vec![command])
         }
         other => {
             let verb = other.verb();
@@ -56,7 +52,7 @@ async fn scan_flight(entry: &Entry, mut scan: Scan, descriptor: FlightDescriptor
     let parts = found.parts() as u64;
     let tickets =
         (0..parts).map(|part| Command::Scan(Scan { part: Some(Part { part, parts }), ..scan.clone() }).encode());
-    info(found.schema(), Some(descriptor), tickets.collect())
+    info(found.schema(), descriptor, tickets.collect())
 }
 
 /// Answers GetSchema: of what a scan, a lookup or a join answers, or of what a write takes.
@@ -74,7 +70,7 @@ pub(super) async fn schema(entry: &Entry, descriptor: FlightDescriptor) -> Resul
         Command::Put(put) => write_schema(&grant(put.verb.name())?.catalog(), &put)?,
         Command::Join(join) => join_schema(&grant("join")?, &join)?,
     };
-    Ok(SchemaResult { schema: ipc(&schema)? })
+    SchemaAsIpc::new(&schema, &IpcWriteOptions::default()).try_into().map_err(|error| unencodable(&error))
 }
 
 /// Answers ListFlights: every table as a scan of its latest rows.
@@ -91,7 +87,7 @@ pub(super) async fn list(entry: &Entry) -> Result<Vec<FlightInfo>, Status> {
         tables.collect::<firn_storage::error::Result<Vec<_>>>()
     });
     let flights = listing.await?.into_iter().map(|(table, schema, scan)| {
-        info(&schema, Some(FlightDescriptor::new_path(vec![table])), vec![Command::Scan(scan).encode()])
+        info(&schema, FlightDescriptor::new_path(vec![table]), vec![Command::Scan(scan).encode()])
     });
     flights.collect()
 }
@@ -146,29 +142,13 @@ fn write_schema(catalog: &Catalog, put: &Put) -> Result<Schema, Status> {
     Ok(Schema::new(fields))
 }
 
-fn info(schema: &Schema, descriptor: Option<FlightDescriptor>, tickets: Vec<Vec<u8>>) -> Result<FlightInfo, Status> {
-    let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint {
-        ticket: Some(Ticket { ticket: Bytes::from(ticket) }),
-        // No location: read from the server that was asked.
-        location: Vec::new(),
-        expiration_time: None,
-        app_metadata: Bytes::new(),
-    });
-    Ok(FlightInfo {
-        schema: ipc(schema)?,
-        flight_descriptor: descriptor,
-        endpoint: endpoints.collect(),
-        total_records: UNKNOWN,
-        total_bytes: UNKNOWN,
-        ordered: false,
-        app_metadata: Bytes::new(),
-    })
+fn info(schema: &Schema, descriptor: FlightDescriptor, tickets: Vec<Vec<u8>>) -> Result<FlightInfo, Status> {
+    // No location: read from the server that was asked.
+    let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint::new().with_ticket(Ticket::new(ticket)));
+    let info = FlightInfo::new().with_descriptor(descriptor).with_endpoints(endpoints.collect());
+    info.try_with_schema(schema).map_err(|error| unencodable(&error))
 }
 
-fn ipc(schema: &Schema) -> Result<Bytes, Status> {
-    let options = IpcWriteOptions::default();
-    let encoded: Result<IpcMessage, ArrowError> = SchemaAsIpc::new(schema, &options).try_into();
-    encoded
-        .map(|message| message.0)
-        .map_err(|error| new(Code::Internal, &format!("the schema cannot be encoded: {error}")))
+fn unencodable(error: &ArrowError) -> Status {
+    new(Code::Internal, &format!("the schema cannot be encoded: {error}"))
 }

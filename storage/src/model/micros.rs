@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, TimestampMicrosecondArray, new_null_array};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_cast::cast;
@@ -53,11 +53,8 @@ pub(crate) struct Times {
 /// The time in the one row of `given`, rounded to microseconds up or down; `None` if it is null.
 pub fn one_time(given: &ArrayRef, round_up: bool) -> Result<Option<Micros>> {
     assert_eq!(given.len(), 1, "one time is asked for");
-    let times = to_micros(given, if round_up { Rounding::Up } else { Rounding::Down })?;
-    if times.misfits.is_some_and(|misfits| misfits.value(0)) {
-        return Err(Error::invalid("no time, or one that is too far away"));
-    }
-    Ok((!times.nulls.is_some_and(|nulls| nulls.is_null(0))).then(|| times.micros[0]))
+    let times = micros_array(given, round_up)?;
+    Ok(times.as_primitive::<TimestampMicrosecondType>().iter().next().flatten())
 }
 
 /// The times in `given` as microseconds, rounded up or down; null where it is.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firn_client::wire::{Command, MOST};
+use firn_flight_sql::memory::reserve;
 use firn_flight_sql::service::FlightSql;
 use firn_storage::budget::Share;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -85,15 +86,7 @@ impl Resources {
 
     /// A share of the memory that all requests have together.
     pub(crate) async fn memory(&self, bytes: u64) -> Result<Share, Status> {
-        let budget = self.database.budget();
-        let (send, receive) = oneshot::channel();
-        // Who waited too long has dropped the receiver, and with it what was sent.
-        let place = budget.reserve_later(bytes, move |granted| drop(send.send(granted)));
-        let _place = place.map_err(|error| from_error(&error))?;
-        match tokio::time::timeout(budget.wait_max(), receive).await {
-            Ok(Ok(granted)) => Ok(granted),
-            _ => Err(from_error(&budget.exhausted(bytes))),
-        }
+        reserve(&self.database, bytes).await.map_err(|error| from_error(&error))
     }
 
     /// A place among the requests that wait for a position, or a refusal: whoever waited for a place would wait behind
