@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
-use sqlparser::ast::{DescribeAlias, Statement};
+use firn_storage::model::catalog::Catalog;
 
 use crate::door::Caller;
-use crate::error::unsupported;
+use crate::explain::{Explained, explained, plan_schema};
+use crate::lanes::blocking;
+use crate::parameters::Parameter;
 use crate::query::Query;
-use crate::sql::{Rows, Sql, plan_schema};
+use crate::sql::{Rows, Sql, Which};
 use crate::statement::{self, Command};
 use crate::text::{Parsed, needs, parse};
 
@@ -21,15 +23,20 @@ pub(crate) enum Prepared {
     /// A query.
     Query(Arc<Query>),
     /// The plan of a query, to be told.
-    Explain(Arc<Query>),
-    /// What is declared.
+    Explain {
+        /// The query.
+        query: Arc<Query>,
+        /// Whether it is run.
+        analyze: bool,
+    },
+    /// What is declared, or set.
     Shown(RecordBatch),
     /// Anything else.
     Command {
         /// What it does.
         command: Arc<Command>,
         /// The types of its parameters; none where any will do.
-        parameters: Vec<Option<DataType>>,
+        parameters: Vec<Parameter>,
     },
 }
 
@@ -38,45 +45,24 @@ impl Prepared {
     pub(crate) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Query(query) => Some(Arc::clone(query.schema())),
-            Self::Explain(_) => Some(plan_schema()),
+            Self::Explain { .. } => Some(plan_schema()),
             Self::Shown(rows) => Some(rows.schema()),
             Self::Command { .. } => None,
         }
     }
 
     /// The types of its parameters; none where any will do.
-    pub(crate) fn parameters(&self) -> &[Option<DataType>] {
+    pub(crate) fn parameters(&self) -> &[Parameter] {
         match self {
-            Self::Query(query) | Self::Explain(query) => query.parameters(),
+            Self::Query(query) | Self::Explain { query, .. } => query.parameters(),
             Self::Shown(_) => &[],
             Self::Command { parameters, .. } => parameters,
         }
     }
 }
 
-/// The query whose plan `statement` asks for.
-fn explained(statement: &Statement) -> Result<Option<Statement>> {
-    let Statement::Explain {
-        describe_alias: DescribeAlias::Explain,
-        analyze: false,
-        verbose: _,
-        query_plan: false,
-        estimate: false,
-        statement: of,
-        format: None,
-        options: None,
-    } = statement
-    else {
-        return match statement {
-            Statement::Explain { .. } => Err(unsupported("EXPLAIN has no options yet: write EXPLAIN and the query")),
-            _ => Ok(None),
-        };
-    };
-    match &**of {
-        Statement::Query(_) => Ok(Some(Statement::clone(of))),
-        _ => Err(unsupported("EXPLAIN tells the plan of a query: other statements have none")),
-    }
-}
+/// The stack that reading and planning a statement may take.
+const PLANNING_STACK_BYTES: usize = 64 << 20;
 
 /// What a statement answers.
 #[derive(Debug)]
@@ -88,23 +74,37 @@ pub enum Answered {
 }
 
 impl Sql {
-    /// The statement `text`, read and planned for a caller who may see what it names.
-    pub(crate) fn prepare(&self, caller: &Caller, text: &str) -> Result<Prepared> {
+    /// The statement `text`, read and planned for a caller who may see what it names: on a thread of its own, unless it is
+    /// known, since the other calls of the connection would wait for it.
+    pub(crate) async fn prepare(self: &Arc<Self>, caller: &Caller, text: &str) -> Result<Prepared> {
         let catalog = caller.door.catalog(caller.bounds.schema_version)?;
         let kept = self.plans.lock().get(text, catalog.schema_version);
         if let Some(query) = kept {
             query.needs.iter().try_for_each(|need| caller.door.grant(*need).map(drop))?;
             return Ok(Prepared::Query(query));
         }
+        let (sql, caller, text) = (Arc::clone(self), caller.clone(), text.to_owned());
+        // As many at once as there are threads for queries: planning cannot be ended from outside.
+        let permit = Arc::clone(&self.planning).acquire_owned().await;
+        blocking(move || {
+            let _permit = permit;
+            // A chain of operators is a tree as deep as it is long.
+            stacker::grow(PLANNING_STACK_BYTES, || sql.prepare_anew(&caller, &text, catalog))
+        })
+        .await
+    }
+
+    fn prepare_anew(&self, caller: &Caller, text: &str, catalog: Arc<Catalog>) -> Result<Prepared> {
         let parsed = parse(text, &self.limits)?;
         let needs = needs(&parsed.statement);
         needs.iter().try_for_each(|need| caller.door.grant(*need).map(drop))?;
-        if let Some(shown) = statement::show(&parsed.statement, &catalog)? {
+        if let Some(shown) = statement::show(&parsed.statement, &catalog, &caller.bounds)? {
             return Ok(Prepared::Shown(shown));
         }
-        if let Some(statement) = explained(&parsed.statement)? {
+        if let Some(Explained { statement, analyze }) = explained(&parsed.statement)? {
             let parsed = Parsed { statement, ..parsed };
-            return Ok(Prepared::Explain(Arc::new(Query::new(parsed, needs, catalog, &self.small)?)));
+            let query = Arc::new(Query::new(parsed, needs, catalog, &self.small)?);
+            return Ok(Prepared::Explain { query, analyze });
         }
         if let Some(command) = statement::command(&parsed.statement, &catalog)? {
             let parameters = command.parameters(&catalog, parsed.parameters);
@@ -116,10 +116,12 @@ impl Sql {
     }
 
     /// Runs a statement with `values` for its parameters.
-    pub async fn answer(&self, caller: &Caller, text: &str, values: Vec<ScalarValue>) -> Result<Answered> {
-        match self.prepare(caller, text)? {
-            Prepared::Query(query) => self.run(caller, &query, values).await.map(Answered::Rows),
-            Prepared::Explain(query) => self.explain(caller, &query, values).await.map(Answered::Rows),
+    pub async fn answer(self: &Arc<Self>, caller: &Caller, text: &str, values: Vec<ScalarValue>) -> Result<Answered> {
+        match self.prepare(caller, text).await? {
+            Prepared::Query(query) => self.run(caller, &query, values, Which::default()).await.map(Answered::Rows),
+            Prepared::Explain { query, analyze } => {
+                self.explain(caller, &query, values, analyze).await.map(Answered::Rows)
+            }
             Prepared::Shown(rows) => Ok(Answered::Rows(Rows::of(rows))),
             Prepared::Command { command, .. } => {
                 statement::run(self, caller, &command, vec![values]).await.map(Answered::Changed)

@@ -9,6 +9,7 @@ use firn_storage::error::Result;
 use firn_storage::model::catalog::Catalog;
 
 use crate::moment::Bounds;
+use crate::session::Session;
 
 /// What a statement needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub enum Need {
     Alter,
     /// Tables that go.
     Drop,
+    /// Entities that are removed from everything.
+    Erase,
     /// Upkeep.
     Operate,
 }
@@ -47,10 +50,15 @@ pub trait Door: Debug + Send + Sync + 'static {
 pub struct Caller {
     /// What it may do.
     pub door: Arc<dyn Door>,
-    /// The end of its world.
+    /// The end of its world, that of the session included.
     pub bounds: Bounds,
+    /// The session that it belongs to.
+    pub session: Arc<Session>,
     /// What columns of tables that ingest makes are for.
     pub ingest: IngestRoles,
+    /// Whether the client is one of Java: its driver writes all times in milliseconds, whatever it is told, and it alone reads
+    /// the headers of the answer to an update.
+    pub is_java: bool,
 }
 
 /// What columns of tables that ingest makes are for, as headers say it.

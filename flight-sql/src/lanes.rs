@@ -1,6 +1,8 @@
 //! Where queries run: small ones where they arrive, all others on threads of their own, which give way to everything that
 //! serves.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -78,6 +80,18 @@ impl Lanes {
         })
         .boxed()
     }
+}
+
+/// Batches of a query that runs where it arrives. What panics in it is an error of this query alone.
+pub(crate) fn guarded(batches: Batches) -> Batches {
+    let guarded = AssertUnwindSafe(batches).catch_unwind();
+    let guarded = guarded.map(|batch| batch.unwrap_or_else(|panic| Err(panicked(&*panic))));
+    guarded.boxed()
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    defect(&format!("a query panicked: {}", said.unwrap_or("it did not say why")))
 }
 
 impl Drop for Lanes {

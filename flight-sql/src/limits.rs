@@ -8,6 +8,16 @@ use std::time::Duration;
 pub struct Limits {
     /// The length of a statement.
     pub statement_bytes_max: usize,
+    /// Its words and signs.
+    pub tokens_max: usize,
+    /// Operators in a row of an expression.
+    pub terms_max: usize,
+    /// Joins of a statement.
+    pub joins_max: usize,
+    /// Columns that one SELECT names.
+    pub columns_max: usize,
+    /// Tables that a statement reads, those of common table expressions each time that these are named.
+    pub reads_max: u64,
     /// How deep a statement may be nested.
     pub depth_max: usize,
     /// The memory of one query, of what all requests may hold.
@@ -33,6 +43,11 @@ impl Default for Limits {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             statement_bytes_max: 1 << 20,
+            tokens_max: 250_000,
+            terms_max: 500,
+            joins_max: 64,
+            columns_max: 4096,
+            reads_max: 1000,
             depth_max: 50,
             query_bytes_max: 256 << 20,
             query_time_max: Duration::from_secs(600),

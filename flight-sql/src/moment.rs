@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use firn_storage::database::Database;
-use firn_storage::error::{Error, Result};
+use firn_storage::error::Result;
 use firn_storage::model::catalog::Catalog;
 use firn_storage::position::Position;
 use firn_storage::read::{Bound, KnownAt, Moment, Snapshot};
@@ -16,19 +16,25 @@ use firn_storage::time::Micros;
 use crate::error::invalid;
 use crate::table::WrittenMoment;
 use crate::time::micros_of;
+use crate::words::in_words_of_sql;
 
-/// The bounds of a request or a session. What is not said is open.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+/// The bounds of a request or a session, also as handles and cookies carry them. What is not said is open.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Bounds {
     /// What was true, µs.
+    #[prost(int64, optional, tag = "1")]
     pub as_of: Option<Micros>,
     /// What was known, µs.
+    #[prost(int64, optional, tag = "2")]
     pub known_at: Option<Micros>,
     /// Exactly which commits.
+    #[prost(string, optional, tag = "3")]
     pub position: Option<String>,
     /// The clock that ages are measured from, µs.
+    #[prost(int64, optional, tag = "4")]
     pub clock: Option<Micros>,
     /// Whose names and types are meant.
+    #[prost(uint64, optional, tag = "5")]
     pub schema_version: Option<u64>,
 }
 
@@ -57,6 +63,11 @@ impl TableBounds {
         let as_of = as_of.map(|micros| (micros, exclusive));
         let known_at = written.known_at.as_ref();
         let known_at = known_at.map(|expr| micros_of(expr, now, false, "the moment of what was known")).transpose()?;
+        let after = written.known_after.as_ref();
+        let after = after.map(|expr| micros_of(expr, now, false, "the first moment of changes")).transpose()?;
+        if after > known_at {
+            return Err(invalid("changes('t', after, until) begins later than it ends: give the earlier moment first"));
+        }
         let world = bounds.as_of.map(|micros| (micros, false));
         Ok(Self {
             // At the same moment the exclusive bound sees less.
@@ -147,14 +158,4 @@ impl Pinned {
     pub(crate) fn snapshot(&self, bounds: &TableBounds) -> Result<&Snapshot> {
         self.snapshots.get(&bounds.known()).ok_or_else(|| invalid("a table of the statement was not pinned"))
     }
-}
-
-/// The engine's errors speak of the native protocol.
-fn in_words_of_sql(error: Error) -> Error {
-    let said = error.message().replace("\"known_at\"", "the moment of what was known");
-    let said = said.replace(
-        "seal it with seal_table when its history is complete",
-        "CALL seal_table('…') when its history is complete",
-    );
-    Error::new(error.kind(), said.replace(", or \"latest\"", ", or leave the clause out"))
 }

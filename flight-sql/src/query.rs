@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use firn_storage::error::Result;
@@ -16,11 +16,11 @@ use firn_storage::model::catalog::Catalog;
 
 use crate::as_of_join::rule::{as_of_join, written_in};
 use crate::door::Need;
-use crate::error::{from_datafusion, invalid, through};
+use crate::error::{invalid, planned, through};
 use crate::moment::{Bounds, TableBounds, Wanted};
-use crate::parameters;
-use crate::scan::filters;
+use crate::parameters::{self, Parameter};
 use crate::scope::Scope;
+use crate::shape;
 use crate::table::{FeatureTable, feature_table};
 use crate::text::Parsed;
 use crate::time::{at_clock, reads_clock, value_of};
@@ -29,13 +29,15 @@ use crate::told::told_schema;
 /// A query that is planned.
 #[derive(Debug)]
 pub(crate) struct Query {
+    /// The statement.
+    pub(crate) text: String,
     plan: LogicalPlan,
     /// Whether the plan is optimized: one with parameters of unknown types is when they have values.
     optimized: bool,
     /// The columns that clients are told, and get.
     schema: SchemaRef,
     /// The types of the parameters, by their number less one; none where any will do.
-    parameters: Vec<Option<DataType>>,
+    parameters: Vec<Parameter>,
     /// Whether it asks for the clock.
     reads_clock: bool,
     /// What its caller must be granted.
@@ -56,13 +58,10 @@ pub(crate) struct Bound {
     pub(crate) small: bool,
 }
 
-/// A query that looks at no more rows of a table than these is small.
-const SMALL_ROWS_MAX: usize = 1000;
-
 impl Query {
     /// Plans a statement, which needs `needs`, with the names of `catalog`.
     pub(crate) fn new(
-        Parsed { statement, parameters }: Parsed,
+        Parsed { statement, parameters, text }: Parsed,
         needs: Vec<Need>,
         catalog: Arc<Catalog>,
         state: &SessionState,
@@ -70,13 +69,13 @@ impl Query {
         let scope = Scope::new(Arc::clone(&catalog), state);
         let options = ParserOptions::from(&state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&scope, options);
-        let planned = planner.sql_statement_to_plan(statement).map_err(|error| from_datafusion(&error))?;
-        let types = parameters::types_of(&planned, parameters)?;
-        let known = types.iter().all(Option::is_some);
-        let plan = if known { state.optimize(&planned).map_err(|error| from_datafusion(&error))? } else { planned };
+        let plan = planner.sql_statement_to_plan(statement).map_err(|error| planned(&error))?;
+        let types = parameters::types_of(&plan, parameters)?;
+        let known = types.iter().all(|parameter| parameter.data_type.is_some());
+        let plan = if known { state.optimize(&plan).map_err(|error| planned(&error))? } else { plan };
         let schema = told_schema(plan.schema().as_arrow());
         let reads_clock = any_expression(&plan, &mut reads_clock)?;
-        Ok(Self { plan, optimized: known, schema, parameters: types, reads_clock, needs, catalog })
+        Ok(Self { text, plan, optimized: known, schema, parameters: types, reads_clock, needs, catalog })
     }
 
     /// The columns that clients are told, and get.
@@ -85,7 +84,7 @@ impl Query {
     }
 
     /// The types of the parameters.
-    pub(crate) fn parameters(&self) -> &[Option<DataType>] {
+    pub(crate) fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
@@ -99,28 +98,28 @@ impl Query {
     ) -> Result<Bound> {
         let (given, asked) = (values.len(), self.parameters.len());
         if given != asked {
-            return Err(invalid(format!("the statement has {asked} parameters, and {given} values are bound")));
+            return Err(invalid(format!("the statement has {}, and {given} are bound", parameters::counted(asked))));
         }
         let mut plan = self.plan.clone();
         if asked > 0 || self.reads_clock {
             let values = parameters::cast(values, &self.parameters)?;
-            plan = fill(plan, values, now).map_err(|error| from_datafusion(&error))?;
+            plan = fill(plan, values, now).map_err(|error| planned(&error))?;
         }
         if !self.optimized {
-            plan = state.optimize(&plan).map_err(|error| from_datafusion(&error))?;
+            plan = state.optimize(&plan).map_err(|error| planned(&error))?;
         }
         let schema = if self.optimized { Arc::clone(&self.schema) } else { told_schema(plan.schema().as_arrow()) };
-        let (mut wanted, mut small) = (Vec::new(), true);
+        shape::check_constants(&plan)?;
+        let small = shape::is_small(&plan)?;
+        let mut wanted = Vec::new();
         let mut look = |table: &FeatureTable, bounds: TableBounds| {
             wanted.push(Wanted { table: table.table.name.clone(), bounds });
         };
         let mut failed = None;
         let visited = plan.apply_with_subqueries(|node| {
             let found = match node {
-                LogicalPlan::TableScan(scan) => feature_table(&scan.source).map(|table| {
-                    small &= is_small(table, scan);
-                    TableBounds::new(&table.moment, bounds, now).map(|bounds| look(table, bounds))
-                }),
+                LogicalPlan::TableScan(scan) => feature_table(&scan.source)
+                    .map(|table| TableBounds::new(&table.moment, bounds, now).map(|bounds| look(table, bounds))),
                 _ => as_of_join(node).map(|join| join.bounds(bounds, now).map(|bounds| look(&join.table, bounds))),
             };
             Ok(match found {
@@ -131,15 +130,10 @@ impl Query {
                 _ => TreeNodeRecursion::Continue,
             })
         });
-        visited.map_err(|error| from_datafusion(&error))?;
+        visited.map_err(|error| planned(&error))?;
         failed.map_or(Ok(()), Err)?;
         Ok(Bound { plan, schema, wanted, small })
     }
-}
-
-fn is_small(table: &FeatureTable, scan: &TableScan) -> bool {
-    scan.fetch.is_some_and(|fetch| fetch <= SMALL_ROWS_MAX)
-        || filters::entities_at_most(table, &scan.filters).is_some_and(|entities| entities <= SMALL_ROWS_MAX)
 }
 
 /// Whether `is` holds for some part of some expression of `plan`.
@@ -156,7 +150,7 @@ fn any_expression(plan: &LogicalPlan, is: &mut dyn FnMut(&Expr) -> bool) -> Resu
         written_in(node).into_iter().try_for_each(|expr| look(expr).map(|_| ()))?;
         Ok(TreeNodeRecursion::Continue)
     });
-    visited.map_err(|error| from_datafusion(&error))?;
+    visited.map_err(|error| planned(&error))?;
     Ok(found)
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
@@ -15,14 +15,20 @@ use firn_storage::error::Error;
 use firn_storage::model::catalog::Catalog;
 
 use crate::error::{invalid, through};
+use crate::names::{CATALOG, SCHEMA};
 use crate::relation::Relations;
+use crate::system::{self, SystemSource};
 use crate::table::{FeatureTable, Rows};
 use crate::types::Types;
 
-/// The name of the one catalog.
-pub(crate) const CATALOG: &str = "firn";
-/// The schema of feature tables.
-pub(crate) const SCHEMA: &str = "public";
+fn no_system_table(schema: &str, name: &TableReference) -> DataFusionError {
+    let names = system::tables().filter(|table| table.schema == schema).map(|table| table.name);
+    let names = names.collect::<Vec<_>>().join(", ");
+    through(Error::not_found(match names.is_empty() {
+        true => format!("there is no schema `{schema}`; feature tables are in {SCHEMA}"),
+        false => format!("there is no table `{name}`; {schema} has {names}"),
+    }))
+}
 
 /// The names of one statement.
 pub(crate) struct Scope<'a> {
@@ -48,10 +54,11 @@ impl ContextProvider for Scope<'_> {
         }
         match name.schema() {
             None | Some(SCHEMA) => {}
-            Some(other) => {
-                return Err(through(Error::not_found(format!(
-                    "there is no schema `{other}`; feature tables are in {SCHEMA}"
-                ))));
+            Some(schema) => {
+                let table = system::table(schema, name.table());
+                return table
+                    .map(|table| Arc::new(SystemSource(table)) as _)
+                    .ok_or_else(|| no_system_table(schema, &name));
             }
         }
         let table = FeatureTable::named(&self.catalog, name.table(), Rows::Latest).map_err(through)?;

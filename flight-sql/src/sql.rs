@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionStateDefaults;
@@ -14,7 +14,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Optimizer;
 use datafusion::optimizer::OptimizerRule;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
@@ -25,18 +25,25 @@ use firn_storage::model::catalog::Catalog;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use sqlparser::ast::{Expr, Value};
+use tokio::sync::Semaphore;
 
+use crate::as_of_join::lookup::LookupJoinRule;
 use crate::as_of_join::rule::AsOfJoinRule;
 use crate::door::{Caller, Need};
-use crate::error::{defect, from_datafusion, invalid, unsupported};
-use crate::lanes::{Batches, Lanes, blocking};
+use crate::error::{defect, from_datafusion, invalid, planned, unsupported};
+use crate::functions::checked::CheckedIntegers;
+use crate::functions::{aggregate_functions, scalar_functions};
+use crate::lanes::{Batches, Lanes, blocking, guarded};
 use crate::limits::Limits;
 use crate::memory::QueryPool;
 use crate::moment::{Bounds, Pinned};
 use crate::parameters;
+use crate::parts::{self, Part};
 use crate::physical::{Planner, YieldingJoins};
 use crate::query::{Bound, Plans, Query};
+use crate::running::{Running, within};
 use crate::scope::Scope;
+use crate::shape;
 use crate::text::Parsed;
 use crate::time::value_of;
 use crate::told::tell;
@@ -48,12 +55,16 @@ const BATCH_ROWS: usize = 8192;
 #[derive(Debug)]
 pub struct Sql {
     pub(crate) limits: Limits,
-    lanes: Lanes,
+    pub(crate) lanes: Lanes,
     /// Plans and runs small queries.
     pub(crate) small: SessionState,
     /// Plans and runs all others.
     large: SessionState,
     pub(crate) plans: Mutex<Plans>,
+    /// How many statements may be planned at once.
+    pub(crate) planning: Arc<Semaphore>,
+    /// What runs.
+    pub(crate) running: Arc<Running>,
 }
 
 /// An answer on its way.
@@ -69,11 +80,6 @@ impl Rows {
     pub(crate) fn of(batch: RecordBatch) -> Self {
         Self { schema: batch.schema(), batches: futures::stream::iter([Ok(batch)]).boxed() }
     }
-}
-
-/// The columns of a plan that is told.
-pub(crate) fn plan_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, false)]))
 }
 
 impl std::fmt::Debug for Rows {
@@ -99,8 +105,17 @@ impl Sql {
             ..RuntimeEnv::default()
         };
         let runtime = Arc::new(runtime);
-        let state = |partitions| state(partitions, Arc::clone(&runtime));
-        Ok(Self { small: state(1), large: state(limits.threads), lanes, plans: Mutex::default(), limits })
+        let function_bytes_max = limits.query_bytes_max / 4;
+        let state = |partitions| state(partitions, Arc::clone(&runtime), function_bytes_max);
+        Ok(Self {
+            small: state(1),
+            large: state(limits.threads),
+            lanes,
+            plans: Mutex::default(),
+            planning: Arc::new(Semaphore::new(limits.threads)),
+            running: Arc::default(),
+            limits,
+        })
     }
 
     /// The plan of a query that is part of another statement.
@@ -121,8 +136,8 @@ impl Sql {
         }
         let scope = Scope::new(Arc::default(), &self.small);
         let planner = SqlToRel::new(&scope);
-        let planned = planner.sql_to_expr(written.clone(), &DFSchema::empty(), &mut PlannerContext::new());
-        value_of(&planned.map_err(|error| from_datafusion(&error))?, now).map_err(|_| no_constant())
+        let expr = planner.sql_to_expr(written.clone(), &DFSchema::empty(), &mut PlannerContext::new());
+        value_of(&expr.map_err(|error| planned(&error))?, now).map_err(|_| no_constant())
     }
 
     /// Works out and pins the moment of `query` with `values`: the bounds within which it answers the same again.
@@ -142,64 +157,64 @@ impl Sql {
             }
         };
         let catalog = Arc::clone(&query.catalog);
-        Ok(Begun { database, catalog, bound, pinned, now, bounds: caller.bounds.clone() })
+        let running = Arc::clone(&self.running);
+        // Beside the table there are its hashes, and what else the query needs.
+        let hash_bytes_max = self.limits.query_bytes_max / 4;
+        Ok(Begun { database, catalog, bound, pinned, now, bounds: caller.bounds.clone(), running, hash_bytes_max })
     }
 
     /// What plans and runs a query.
-    fn state_of(&self, begun: &Begun) -> &SessionState {
-        if begun.bound.small { &self.small } else { &self.large }
+    pub(crate) fn state_of(&self, begun: &Begun) -> &SessionState {
+        if begun.is_small() { &self.small } else { &self.large }
     }
 
-    /// Runs `query` with `values`.
-    pub(crate) async fn run(&self, caller: &Caller, query: &Query, values: Vec<ScalarValue>) -> Result<Rows> {
-        let begun = self.pin(caller, query, values).await?;
-        let schema = Arc::clone(begun.schema());
-        let state = self.state_of(&begun);
+    /// What plans and runs a query that is not small.
+    pub(crate) fn state_of_large(&self) -> &SessionState {
+        &self.large
+    }
+
+    /// What a query that begins runs with: its own memory, of that of all requests.
+    pub(crate) fn context(&self, begun: &Begun) -> Arc<TaskContext> {
+        let state = self.state_of(begun);
         let pool = QueryPool::new(begun.database.budget(), self.limits.query_bytes_max);
         let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..RuntimeEnv::clone(state.runtime_env()) };
-        let context = Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)));
-        let (told, small, state) = (Arc::clone(&schema), begun.bound.small, state.clone());
+        Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)))
+    }
+
+    /// Runs `query` with `values`, as `which` of its runs.
+    pub(crate) async fn run(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        values: Vec<ScalarValue>,
+        which: Which,
+    ) -> Result<Rows> {
+        let place = self.running.enter(&query.text, which.run);
+        let begun = self.pin(caller, query, values).await?;
+        let (schema, context) = (Arc::clone(begun.schema()), self.context(&begun));
+        let (told, small, state) = (Arc::clone(&schema), begun.is_small(), self.state_of(&begun).clone());
         let begin = async move {
             let plan = begun.plan(&state).await?;
-            let batches = execute_stream(plan, context).map_err(|error| from_datafusion(&error))?;
+            let batches = match which.part {
+                None => execute_stream(plan, context),
+                Some(part) => parts::execute(&plan, part, context),
+            };
+            let batches = batches.map_err(|error| from_datafusion(&error))?;
             let batches = batches.map_err(|error| from_datafusion(&error));
             Ok(batches.map(move |batch| batch.and_then(|batch| told_batch(&batch, &told))).boxed())
         };
-        let batches = if small { begin.await? } else { self.lanes.run(begin) };
-        Ok(Rows { schema, batches: self.limited(batches) })
+        let batches = if small { guarded(begin.await?) } else { self.lanes.run(begin) };
+        Ok(Rows { schema, batches: within(&self.limits, place, batches) })
     }
+}
 
-    /// How `query` would run with `values`: what it reads at which moment, and its steps, the last first.
-    pub(crate) async fn explain(&self, caller: &Caller, query: &Query, values: Vec<ScalarValue>) -> Result<Rows> {
-        let begun = self.pin(caller, query, values).await?;
-        let position = begun.bounds().position.unwrap_or_else(|| "none".to_owned());
-        let lane = if begun.bound.small { "where it arrives" } else { "on threads of queries" };
-        let state = self.state_of(&begun);
-        let plan = begun.plan(state).await?;
-        let mut lines = vec![format!("reads at position {position}, runs {lane}")];
-        lines.extend(displayable(plan.as_ref()).indent(false).to_string().lines().map(str::to_owned));
-        let lines: ArrayRef = Arc::new(StringArray::from(lines));
-        Ok(Rows::of(RecordBatch::try_new(plan_schema(), vec![lines])?))
-    }
-
-    /// `batches`, ended by the limits of an answer.
-    fn limited(&self, batches: Batches) -> Batches {
-        let (most, time_max) = (self.limits.result_rows_max, self.limits.query_time_max);
-        let started = std::time::Instant::now();
-        let mut rows = 0_u64;
-        let limited = batches.map(move |batch| {
-            let batch = batch?;
-            rows += batch.num_rows() as u64;
-            if rows > most {
-                return Err(Error::exhausted(format!("the answer has more than {most} rows (sql-result-rows-max)")));
-            }
-            if started.elapsed() > time_max {
-                return Err(Error::exhausted(format!("the query takes longer than {time_max:?} (sql-query-time-max)")));
-            }
-            Ok(batch)
-        });
-        limited.boxed()
-    }
+/// Which run of a query.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Which {
+    /// Its name, as tickets say it; 0 of one that no ticket names.
+    pub(crate) run: u64,
+    /// The part of the answer; none of all of it.
+    pub(crate) part: Option<Part>,
 }
 
 /// A query whose moment is pinned.
@@ -211,12 +226,24 @@ pub(crate) struct Begun {
     pinned: Pinned,
     now: DateTime<Utc>,
     bounds: Bounds,
+    running: Arc<Running>,
+    hash_bytes_max: u64,
 }
 
 impl Begun {
     /// The columns of the answer.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.bound.schema
+    }
+
+    /// Whether it looks at few rows.
+    pub(crate) fn is_small(&self) -> bool {
+        self.bound.small
+    }
+
+    /// Whether its answer may be cut into parts.
+    pub(crate) fn may_run_apart(&self) -> bool {
+        !self.is_small() && shape::may_run_apart(&self.bound.plan)
     }
 
     /// The bounds within which it answers the same again.
@@ -227,12 +254,13 @@ impl Begun {
     }
 
     /// What runs, over the engine at what is pinned.
-    async fn plan(self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
-        let Self { database, catalog, bound, pinned, now, bounds } = self;
+    pub(crate) async fn plan(self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+        let Self { database, catalog, bound, pinned, now, bounds, running, hash_bytes_max } = self;
         let parts = state.config().target_partitions();
-        let planner = Planner { database, catalog, pinned: Arc::new(pinned), bounds, now, parts };
+        let planner =
+            Planner { database, catalog, pinned: Arc::new(pinned), bounds, now, running, parts, hash_bytes_max };
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(planner)]);
-        planner.create_physical_plan(&bound.plan, state).await.map_err(|error| from_datafusion(&error))
+        planner.create_physical_plan(&bound.plan, state).await.map_err(|error| planned(&error))
     }
 }
 
@@ -240,8 +268,8 @@ fn told_batch(batch: &RecordBatch, told: &SchemaRef) -> Result<RecordBatch> {
     tell(batch, told).map_err(|error| defect(&format!("an answer is not what was told: {error}")))
 }
 
-/// What plans and runs queries in so many partitions.
-fn state(partitions: usize, runtime: Arc<RuntimeEnv>) -> SessionState {
+/// What plans and runs queries in so many partitions, with functions whose answers for a batch are bounded.
+fn state(partitions: usize, runtime: Arc<RuntimeEnv>, function_bytes_max: u64) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
         .with_batch_size(BATCH_ROWS)
@@ -253,15 +281,17 @@ fn state(partitions: usize, runtime: Arc<RuntimeEnv>) -> SessionState {
     options.sql_parser.enable_subquery_sort_elimination = false;
     options.execution.time_zone = Some("UTC".to_owned());
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new().rules;
+    rules.push(Arc::new(LookupJoinRule));
     rules.push(Arc::new(AsOfJoinRule));
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_scalar_functions(scalar_functions(function_bytes_max))
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
-        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_aggregate_functions(aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_analyzer_rule(Arc::new(CheckedIntegers::default()))
         .with_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build()

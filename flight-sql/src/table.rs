@@ -9,8 +9,9 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableSource};
-use firn_storage::error::{Error, Kind};
 use firn_storage::model::catalog::{Catalog, Entity, Table};
+
+use crate::words::in_words_of_sql;
 
 /// Which rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub(crate) struct WrittenMoment {
     pub(crate) exclusive: bool,
     /// What was known.
     pub(crate) known_at: Option<Expr>,
+    /// What became known after this, of changes.
+    pub(crate) known_after: Option<Expr>,
 }
 
 /// A feature table and how it is read.
@@ -60,11 +63,14 @@ impl FeatureTable {
 
     /// `rows` of the table of `catalog` that is called `name`.
     pub(crate) fn named(catalog: &Catalog, name: &str, rows: Rows) -> firn_storage::error::Result<Self> {
-        let table = catalog.table(name).map_err(|error| match error.kind() {
-            Kind::NotFound => Error::not_found(format!("{}; SHOW TABLES lists them", first_clause(error.message()))),
-            _ => error,
-        })?;
+        let table = catalog.table(name).map_err(in_words_of_sql)?;
         Ok(Self::new(Arc::clone(catalog.entity_of(table)), Arc::clone(table), rows))
+    }
+
+    /// All that it reads, in words that no other read has.
+    pub(crate) fn read(&self) -> String {
+        let Self { entity: _, table, rows, moment, from, to, schema: _ } = self;
+        format!("{} ({rows:?}, {moment:?}, from {from:?}, to {to:?})", table.name)
     }
 
     /// The columns.
@@ -84,14 +90,14 @@ impl FeatureTable {
 
     /// What of a moment is written: everything that may hold parameters.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        let Self { moment: WrittenMoment { as_of, exclusive: _, known_at }, from, to, .. } = self;
-        [as_of, known_at, from, to].into_iter().flatten()
+        let Self { moment: WrittenMoment { as_of, exclusive: _, known_at, known_after }, from, to, .. } = self;
+        [as_of, known_at, known_after, from, to].into_iter().flatten()
     }
 
     /// The same with what is written put through `map`.
     pub(crate) fn map_expressions(mut self, map: &dyn Fn(Expr) -> Result<Expr>) -> Result<Self> {
-        let Self { moment: WrittenMoment { as_of, exclusive: _, known_at }, from, to, .. } = &mut self;
-        for written in [as_of, known_at, from, to] {
+        let Self { moment: WrittenMoment { as_of, exclusive: _, known_at, known_after }, from, to, .. } = &mut self;
+        for written in [as_of, known_at, known_after, from, to] {
             *written = written.take().map(map).transpose()?;
         }
         Ok(self)
@@ -118,11 +124,6 @@ impl PartialOrd for FeatureTable {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         (self.table.id, self.rows, &self.moment).partial_cmp(&(other.table.id, other.rows, &other.moment))
     }
-}
-
-/// What is wrong, without the mend of the native protocol.
-fn first_clause(message: &str) -> &str {
-    message.split_once("; ").map_or(message, |(clause, _)| clause)
 }
 
 /// The feature table behind a source of DataFusion's, if it is one.

@@ -12,7 +12,8 @@ use firn_storage::error::Result;
 use firn_storage::model::micros::one_time;
 use firn_storage::time::Micros;
 
-use crate::error::{from_datafusion, invalid};
+use crate::error::{from_datafusion, invalid, planned};
+use crate::types;
 
 /// What a constant expression is worth at the moment `now`.
 pub(crate) fn value_of(expr: &Expr, now: DateTime<Utc>) -> Result<ScalarValue> {
@@ -25,10 +26,13 @@ pub(crate) fn value_of(expr: &Expr, now: DateTime<Utc>) -> Result<ScalarValue> {
         .build();
     let simplifier = ExprSimplifier::new(context);
     let simplified = simplifier.coerce(expr.clone(), &DFSchema::empty()).and_then(|expr| simplifier.simplify(expr));
-    match simplified.map_err(|error| from_datafusion(&error))? {
+    match simplified.map_err(|error| planned(&error))? {
         Expr::Literal(value, _) => Ok(value),
         Expr::Cast(Cast { expr, .. }) if matches!(*expr, Expr::Placeholder(_)) => Err(unbound(&expr)),
         other @ Expr::Placeholder(_) => Err(unbound(&other)),
+        other if other.to_string().contains("<subquery>") => Err(invalid(
+            "a subquery is no constant: a moment is a time, a parameter, or made of them; bind what the subquery answers",
+        )),
         other => Err(invalid(format!("`{other}` is no constant: a moment is a time, a parameter, or made of them"))),
     }
 }
@@ -42,8 +46,10 @@ pub(crate) fn micros_of(expr: &Expr, now: DateTime<Utc>, round_up: bool, what: &
     let value = value_of(expr, now)?;
     let kind = value.data_type();
     let wrong = || {
+        let told = if kind.is_string() { format!("'{value}'") } else { value.to_string() };
         invalid(format!(
-            "{what} is {value} ({kind}), which is no moment: write ISO 8601, such as '2026-01-31T12:00:00Z'"
+            "{what} is {told} ({}), which is no moment: write ISO 8601, such as '2026-01-31T12:00:00Z'",
+            types::name(&kind)
         ))
     };
     if !(kind.is_temporal() || kind.is_string() || value.is_null()) {

@@ -17,8 +17,15 @@ fn told_fields(fields: &Fields) -> Fields {
 
 fn told_field(field: &FieldRef) -> FieldRef {
     let told = told_type(field.data_type());
-    // Only what a declaration says of a column would be told in its metadata, and DataFusion's own is none of that.
-    Arc::new(Field::new(field.name(), told, field.is_nullable()))
+    // DataFusion's own metadata says nothing to clients; drivers for Java read the digits of a decimal from there alone.
+    let digits = match &told {
+        DataType::Decimal128(precision, scale) => vec![
+            ("ARROW:FLIGHT:SQL:PRECISION".to_owned(), precision.to_string()),
+            ("ARROW:FLIGHT:SQL:SCALE".to_owned(), scale.to_string()),
+        ],
+        _ => Vec::new(),
+    };
+    Arc::new(Field::new(field.name(), told, field.is_nullable()).with_metadata(digits.into_iter().collect()))
 }
 
 fn told_type(data_type: &DataType) -> DataType {

@@ -26,6 +26,8 @@ pub enum Kind {
     Unsupported,
     /// A configured limit was met; send less, or later, or raise the limit that the message names.
     Exhausted,
+    /// Whoever asked for it, or may, ended it.
+    Cancelled,
     /// Not now (waiting for a position timed out, the database is closing); try again.
     Unavailable,
     /// Bytes on disk do not check. Run `firn verify`, then `firn repair`.
@@ -145,6 +147,13 @@ impl Error {
     #[must_use]
     pub fn of_row(mut self, row: usize) -> Self {
         self.subject.row.get_or_insert(row as u64);
+        self
+    }
+
+    /// The same error in other words.
+    #[must_use]
+    pub fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
         self
     }
 

@@ -22,8 +22,10 @@ def at(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def connect(server: Any, **headers: str) -> Any:
+def connect(server: Any, *, session: bool = False, **headers: str) -> Any:
     options = {f"adbc.flight.sql.rpc.call_header.firn.{name}": value for name, value in headers.items()}
+    if session:
+        options["adbc.flight.sql.rpc.with_cookie_middleware"] = "true"
     return flightsql.connect(server.url.replace("http://", "grpc://"), db_kwargs=options, autocommit=True)
 
 
@@ -108,7 +110,7 @@ def test_parameters(cursor: Any, rows: str) -> None:
     assert answer(cursor, f"SELECT x FROM {rows} WHERE k = $1 OR k = $2 ORDER BY k", (2, 1)) == [("b",), ("z",)]
     assert answer(cursor, f"SELECT k FROM {rows} ORDER BY k LIMIT ?", (1,)) == [(1,)]
     assert answer(cursor, "SELECT ? + 1", (41,)) == [(42,)]
-    with pytest.raises(AdbcError, match="no Int64"):
+    with pytest.raises(AdbcError, match="no BIGINT"):
         answer(cursor, f"SELECT x FROM {rows} WHERE k = ?", (1.5,))
 
 
@@ -133,14 +135,77 @@ def test_frames(server: Any, rows: str) -> None:
         assert frame.rows() == [(1, "b"), (2, "z")]
 
 
+def test_the_statement_that_is_shown_declares_the_same_again(cursor: Any, name: str) -> None:
+    cursor.execute(
+        f"CREATE TABLE {name} (origin VARCHAR, hour INT, observed TIMESTAMP NOT NULL, sensor VARCHAR NOT NULL, "
+        "temp DOUBLE DEFAULT 0.5 COMMENT 'it''s °F' OPTIONS (max_age = '3h', tags = 'a,b'), price DECIMAL(12, 3), "
+        "parts REAL[4], sky STRUCT<a INT, b VARCHAR[]>, cold BOOLEAN DEFAULT true, PRIMARY KEY (origin, hour)) "
+        f"WITH (event_time = 'observed', entity = '{name}_key', row_id = 'sensor', bucket_by = 'origin', buckets = 8, "
+        "max_age = '6h', max_future_skew = '5m', keep_events = '400d', owner = 'ops', comment = 'what it was', tags = 'x,y')"
+    )
+    [(shown,)] = answer(cursor, f"SHOW CREATE TABLE {name}")
+    assert "DEFAULT 0.5 COMMENT 'it''s °F' OPTIONS (max_age = '3h', tags = 'a,b')" in shown
+    described = answer(cursor, f"DESCRIBE {name}")
+    cursor.execute(f"DROP TABLE {name}")
+    cursor.execute(f"CALL drop_entity('{name}_key')")
+    cursor.execute(shown)
+    assert answer(cursor, f"SHOW CREATE TABLE {name}") == [(shown,)]
+    assert answer(cursor, f"DESCRIBE {name}") == described
+
+
+def test_a_session_stands_in_the_past(server: Any, rows: str) -> None:
+    with connect(server, session=True) as connection, connection.cursor() as cursor:
+        assert answer(cursor, f"SELECT x FROM {rows} WHERE k = 1") == [("b",)]
+        cursor.execute(f"SET firn.as_of = '{at(15).isoformat()}'")
+        assert answer(cursor, f"SELECT x FROM {rows} WHERE k = 1") == [("c",)]
+        assert answer(cursor, "SHOW firn.as_of") == [(at(15).isoformat(timespec="microseconds").replace("+00:00", "Z"),)]
+        with pytest.raises(flightsql.Error, match="stands in the past"):
+            cursor.execute(f"INSERT INTO {rows} (k, at, x) VALUES (9, '2020-01-01', 'x')")
+        # An update goes another way over the wire, of which this driver reads no headers.
+        cursor.adbc_statement.set_sql_query("SET firn.as_of = NULL")
+        with pytest.raises(AdbcError, match="execute, not execute_update"):
+            cursor.adbc_statement.execute_update()
+        cursor.execute("RESET firn.as_of")
+        assert answer(cursor, f"SELECT x FROM {rows} WHERE k = 1") == [("b",)]
+
+
+def test_a_client_without_cookies_is_told_that_it_has_no_session(server: Any) -> None:
+    with connect(server) as connection, connection.cursor() as cursor:
+        with pytest.raises(flightsql.Error, match="with_cookie_middleware=true"):
+            cursor.execute("SET firn.as_of = '2020-01-01'")
+
+
+def test_sessions_outlive_the_server(fresh: Any) -> None:
+    with fresh() as server, connect(server, session=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SET firn.as_of = '2020-01-01'")
+        server.stop()
+        server.start()
+        assert answer(cursor, "SHOW firn.as_of") == [("2020-01-01T00:00:00.000000Z",)]
+
+
+def test_explanations_are_in_words(cursor: Any, rows: str) -> None:
+    def plan(statement: str) -> str:
+        return "\n".join(line for (line,) in answer(cursor, statement))
+
+    assert f"lookup of 2 keys in {rows}" in plan(f"EXPLAIN SELECT x FROM {rows} WHERE k IN (1, 2)")
+    joined = f"SELECT o.x FROM (VALUES (1), (2)) v(k) JOIN {rows} o ON o.k = v.k"
+    assert f"inner lookup join with {rows} on k, 1 features" in plan(f"EXPLAIN {joined}")
+    told = plan(f"EXPLAIN ANALYZE {joined}")
+    assert "answered 2 rows" in told and "output_rows=2" in told
+
+
 def test_the_catalog(server: Any, rows: str) -> None:
     with connect(server) as connection:
         assert connection.adbc_get_info()["vendor_name"] == "FirnDB"
         tables = connection.adbc_get_objects(depth="all", table_name_filter=rows).read_all().to_pylist()
-        schema = tables[0]["catalog_db_schemas"][0]
-        assert (tables[0]["catalog_name"], schema["db_schema_name"]) == ("firn", "public")
+        assert [table["catalog_name"] for table in tables] == ["firn"]
+        schemas = {schema["db_schema_name"]: schema for schema in tables[0]["catalog_db_schemas"]}
+        assert sorted(schemas) == ["firn_system", "information_schema", "public"]
+        schema = schemas["public"]
         columns = [column["column_name"] for column in schema["db_schema_tables"][0]["table_columns"]]
         assert columns == ["k", "at", "x", "y"]
+        types = [column["xdbc_type_name"] for column in schema["db_schema_tables"][0]["table_columns"]]
+        assert types[:3] == ["BIGINT", "TIMESTAMP WITH TIME ZONE", "VARCHAR"]
         described = connection.adbc_get_table_schema(rows)
         assert described.field("at").type == pa.timestamp("us", "UTC")
         with connection.cursor() as cursor:
@@ -154,7 +219,7 @@ def test_the_catalog(server: Any, rows: str) -> None:
         ("SELECT * FROM other.public.t", "no catalog"),
         ("SELECT nope FROM {rows}", "nope"),
         ("SELEC 1", "cannot be read"),
-        ("SELECT * FROM (SELECT * FROM {rows}) t FOR SYSTEM_TIME AS OF '2020-01-01'", "cannot be read"),
+        ("SELECT * FROM (SELECT * FROM {rows}) t FOR SYSTEM_TIME AS OF '2020-01-01'", "after the tables inside it"),
         ("WITH w AS (SELECT * FROM {rows}) SELECT * FROM w FOR SYSTEM_TIME AS OF '2020-01-01'", "no feature table"),
         ("SELECT * FROM {rows} FOR SYSTEM_TIME AS OF NULL", "NULL"),
         ("SELECT * FROM {rows} FOR SYSTEM_TIME AS OF '2999-01-01'", "what will be known"),
@@ -210,7 +275,7 @@ def test_the_page_runs_as_it_is_written(fresh: Any) -> None:
     page = (pathlib.Path(__file__).parents[3] / "docs" / "sql.md").read_text()
     statements = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     assert len(statements) > 10
-    with fresh() as server, connect(server) as connection, connection.cursor() as cursor:
+    with fresh() as server, connect(server, session=True) as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
             if cursor.description:

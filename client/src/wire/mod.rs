@@ -87,7 +87,9 @@ impl Command {
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(CommandError::invalid(
                 "command",
-                format!("expected a JSON object with one of the keys {VERBS}; this build does not serve Flight SQL"),
+                format!(
+                    "expected a JSON object with one of the keys {VERBS}; a command of Flight SQL comes in a google.protobuf.Any"
+                ),
             ));
         }
         let value: Value = serde_json::from_slice(bytes)

@@ -10,16 +10,20 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow_select::filter::filter_record_batch;
+use arrow_select::filter::filter;
 use arrow_select::nullif::nullif;
 use datafusion::arrow::compute::{is_not_null, is_null};
+use datafusion::common::Statistics;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, StatisticsArgs,
+};
 use firn_storage::database::Database;
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::micros::micros_array;
@@ -36,7 +40,7 @@ use crate::moment::TableBounds;
 #[derive(Debug, Clone)]
 pub(crate) struct Evaluated {
     pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
-    pub(crate) as_of: Arc<dyn PhysicalExpr>,
+    pub(crate) as_of: Option<Arc<dyn PhysicalExpr>>,
     pub(crate) known_at: Option<Arc<dyn PhysicalExpr>>,
 }
 
@@ -67,6 +71,8 @@ struct Joining {
     keeps_left: bool,
     /// Whether the engine says which rows have a match.
     standing: bool,
+    /// Whether a feature without a match has its default, and is not null.
+    defaults: bool,
     schema: SchemaRef,
 }
 
@@ -77,6 +83,7 @@ pub(crate) struct AsOfJoinExec {
     input: Arc<dyn ExecutionPlan>,
     words: String,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 /// What the columns of a request are called: nothing that a key column can be called.
@@ -95,7 +102,8 @@ impl AsOfJoinExec {
         input: Arc<dyn ExecutionPlan>,
     ) -> Result<Self> {
         let (table, keys) = (&join.table.table, join.table.keys());
-        if join.matched.as_of.exclusive && bounds.as_of.is_some() {
+        let exclusive = join.matched.as_of.as_ref().is_some_and(|time| time.exclusive);
+        if exclusive && bounds.as_of.is_some() {
             return Err(through(unsupported(
                 "`>` in an ASOF JOIN is not served where firn.as_of bounds the session: write `>=`, or unset it",
             )));
@@ -115,6 +123,7 @@ impl AsOfJoinExec {
         });
         let sources: Vec<Source> = sources.collect();
         let standing = !join.keeps_left
+            || join.is_lookup()
             || features.is_empty()
             || sources.iter().any(|source| !matches!(source, Source::Feature(_)));
         let request = request_schema(join, &evaluated, &input.schema())?;
@@ -122,9 +131,13 @@ impl AsOfJoinExec {
             Some(_) => Bound::Column { name: KNOWN_AT.to_owned(), exclusive: false },
             None => bounds.known_at(),
         };
+        let as_of = match evaluated.as_of {
+            Some(_) => Bound::Column { name: AS_OF.to_owned(), exclusive },
+            None => bounds.as_of(),
+        };
         let point = PointRequest {
             features,
-            as_of: Bound::Column { name: AS_OF.to_owned(), exclusive: join.matched.as_of.exclusive },
+            as_of,
             known_at,
             keep_null_keys: true,
             standing: standing.then(|| table.name.clone()),
@@ -143,6 +156,7 @@ impl AsOfJoinExec {
             known_at_max: bounds.known_at,
             keeps_left: join.keeps_left,
             standing,
+            defaults: !join.is_lookup(),
             schema,
         };
         Ok(Self::over(Arc::new(joining), input, words(join)))
@@ -156,7 +170,7 @@ impl AsOfJoinExec {
         let partitioning = datafusion::physical_plan::Partitioning::UnknownPartitioning(partitioning);
         let properties =
             PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded);
-        Self { joining, input, words, properties: Arc::new(properties) }
+        Self { joining, input, words, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -167,26 +181,29 @@ fn request_schema(join: &AsOfJoin, evaluated: &Evaluated, left: &Schema) -> Resu
     for (key, expr) in join.table.entity.key.iter().zip(&evaluated.keys) {
         fields.push(Field::new(&key.name, expr.data_type(left)?, true));
     }
-    fields.push(moment(AS_OF));
+    fields.extend(evaluated.as_of.as_ref().map(|_| moment(AS_OF)));
     fields.extend(evaluated.known_at.as_ref().map(|_| moment(KNOWN_AT)));
     Ok(Arc::new(Schema::new(fields)))
 }
 
 /// What a join does, for an explanation.
 fn words(join: &AsOfJoin) -> String {
-    let kind = if join.keeps_left { "left" } else { "inner" };
     let keys: Vec<&str> = join.table.entity.key.iter().map(|key| key.name.as_str()).collect();
     let features = join.columns.iter().filter(|&&column| column >= join.table.keys() + join.table.beside()).count();
-    format!("{kind} as-of join with {} on {}, {features} features", join.table.table.name, keys.join(", "))
+    format!("{} with {} on {}, {features} features", join.kind(), join.table.table.name, keys.join(", "))
 }
 
 impl Joining {
     /// The answer for a batch of left rows.
     async fn join(&self, left: RecordBatch) -> Result<RecordBatch> {
         let keys = self.evaluated.keys.iter().map(|expr| value(expr, &left)).collect::<Result<Vec<_>>>()?;
-        let exclusive = self.plan.excludes_as_of();
-        let (as_of, mut missing) = moments(&value(&self.evaluated.as_of, &left)?, exclusive, self.as_of_max)?;
-        let mut columns: Vec<ArrayRef> = vec![as_of];
+        let (mut columns, mut missing): (Vec<ArrayRef>, _) = (Vec::new(), None);
+        if let Some(as_of) = &self.evaluated.as_of {
+            let exclusive = self.plan.excludes_as_of();
+            let (as_of, unmatched) = moments(&value(as_of, &left)?, exclusive, self.as_of_max)?;
+            missing = unmatched;
+            columns.push(as_of);
+        }
         if let Some(known_at) = &self.evaluated.known_at {
             let (known_at, unknown) = moments(&value(known_at, &left)?, false, self.known_at_max)?;
             missing = NullBuffer::union(missing.as_ref(), unknown.as_ref());
@@ -211,6 +228,9 @@ impl Joining {
         let mut columns: Vec<ArrayRef> = left.columns().to_vec();
         for (source, place) in self.sources.iter().zip(left.num_columns()..) {
             columns.push(match (source, &standing) {
+                (Source::Feature(feature), Some(standing)) if !self.defaults => {
+                    nullif(answer.column(*feature), &is_null(standing)?)?
+                }
                 (Source::Feature(feature), _) => Arc::clone(answer.column(*feature)),
                 (Source::EventTime, Some(standing)) => Arc::clone(standing),
                 (Source::Key(key), Some(standing)) => {
@@ -221,12 +241,14 @@ impl Joining {
                 (_, None) => unreachable!("standing rows are asked for where their keys or times are"),
             });
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(left.num_rows()));
-        let joined = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        match standing {
-            Some(standing) if !self.keeps_left => Ok(filter_record_batch(&joined, &is_not_null(&standing)?)?),
-            _ => Ok(joined),
+        let mut rows = left.num_rows();
+        if let (Some(standing), false) = (&standing, self.keeps_left) {
+            let matched = is_not_null(standing)?;
+            rows = matched.true_count();
+            columns = columns.iter().map(|column| filter(column, &matched)).collect::<Result<_, _>>()?;
         }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 }
 
@@ -275,7 +297,7 @@ impl ExecutionPlan for AsOfJoinExec {
     ) -> Result<TreeNodeRecursion> {
         let Evaluated { keys, as_of, known_at } = &self.joining.evaluated;
         let mut recursion = TreeNodeRecursion::Continue;
-        for expr in keys.iter().chain([as_of]).chain(known_at) {
+        for expr in keys.iter().chain(as_of).chain(known_at) {
             recursion = visit(expr)?;
         }
         Ok(recursion)
@@ -289,11 +311,29 @@ impl ExecutionPlan for AsOfJoinExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let joining = Arc::clone(&self.joining);
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let (time, rows) = (metrics.elapsed_compute().clone(), metrics.output_rows().clone());
         let joined = input.and_then(move |batch| {
-            let joining = Arc::clone(&joining);
-            async move { joining.join(batch).await }
+            let (joining, time, rows) = (Arc::clone(&joining), time.clone(), rows.clone());
+            async move {
+                let _timer = time.timer();
+                let joined = joining.join(batch).await?;
+                rows.add(joined.num_rows());
+                Ok(joined)
+            }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), joined.boxed())))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        let rows = inputs[0].num_rows;
+        statistics.num_rows = if self.joining.keeps_left { rows } else { rows.to_inexact() };
+        Ok(Arc::new(statistics))
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {

@@ -1,4 +1,4 @@
-//! An as-of join in a logical plan.
+//! An as-of join in a logical plan. A lookup join is one whose rows all have the table's own moment.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -28,8 +28,8 @@ pub(crate) struct Time {
 pub(crate) struct Matched {
     /// For each key column an expression over the left.
     pub(crate) keys: Vec<Expr>,
-    /// The event bound.
-    pub(crate) as_of: Time,
+    /// The event bound; none if entities are looked up at the table's own moment.
+    pub(crate) as_of: Option<Time>,
     /// The knowledge bound.
     pub(crate) known_at: Option<Time>,
 }
@@ -61,13 +61,13 @@ impl AsOfJoin {
     ) -> Result<Self> {
         let first = if using { table.keys() } else { 0 };
         let columns: Vec<usize> = (first..table.columns().fields().len()).collect();
-        let schema = schema_of(&input, &table, &name, &columns)?;
+        let schema = schema_of(&input, &table, &name, &columns, keeps_left)?;
         Ok(Self { input, table, name, matched, keeps_left, columns, schema })
     }
 
     /// The same over another left, with other columns.
     pub(crate) fn with(&self, input: LogicalPlan, columns: Vec<usize>) -> Result<Self> {
-        let schema = schema_of(&input, &self.table, &self.name, &columns)?;
+        let schema = schema_of(&input, &self.table, &self.name, &columns, self.keeps_left)?;
         Ok(Self { input, columns, schema, ..self.clone() })
     }
 
@@ -82,6 +82,18 @@ impl AsOfJoin {
         &self.schema
     }
 
+    /// What it is called in explanations.
+    pub(crate) fn kind(&self) -> String {
+        let kind = if self.keeps_left { "left" } else { "inner" };
+        let how = if self.is_lookup() { "lookup" } else { "as-of" };
+        format!("{kind} {how} join")
+    }
+
+    /// Whether entities are looked up at the table's own moment.
+    pub(crate) fn is_lookup(&self) -> bool {
+        self.matched.as_of.is_none()
+    }
+
     /// How many columns the left has.
     pub(crate) fn left_columns(&self) -> usize {
         self.input.schema().fields().len()
@@ -93,11 +105,14 @@ fn schema_of(
     table: &FeatureTable,
     name: &TableReference,
     columns: &[usize],
+    keeps_left: bool,
 ) -> Result<DFSchemaRef> {
     let all = table.columns();
     // Without a match they are null.
     let right = columns.iter().map(|&column| {
-        let field = all.field(column).clone().with_nullable(true);
+        let field = all.field(column).clone();
+        let nullable = keeps_left || field.is_nullable();
+        let field = field.with_nullable(nullable);
         (Some(name.clone()), Arc::new(field))
     });
     let right = DFSchema::new_with_metadata(right.collect(), std::collections::HashMap::new())?;
@@ -119,7 +134,7 @@ impl UserDefinedLogicalNodeCore for AsOfJoin {
 
     fn expressions(&self) -> Vec<Expr> {
         let Matched { keys, as_of, known_at } = &self.matched;
-        let times = [Some(as_of), known_at.as_ref()].into_iter().flatten();
+        let times = [as_of, known_at].into_iter().flatten();
         keys.iter().chain(times.map(|time| &time.expr)).cloned().collect()
     }
 
@@ -129,15 +144,14 @@ impl UserDefinedLogicalNodeCore for AsOfJoin {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.keeps_left { "left" } else { "inner" };
-        write!(f, "{kind} as-of join with {}", self.table.table.name)
+        write!(f, "{} with {}", self.kind(), self.table.table.name)
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut exprs = exprs.into_iter();
         let keys = exprs.by_ref().take(self.matched.keys.len()).collect();
         let mut timed = |time: &Time| Time { expr: exprs.next().expect("as many as there were"), ..*time };
-        let as_of = timed(&self.matched.as_of);
+        let as_of = self.matched.as_of.as_ref().map(&mut timed);
         let known_at = self.matched.known_at.as_ref().map(&mut timed);
         let input = inputs.into_iter().next().expect("one input");
         let joined = self.with(input, self.columns.clone())?;

@@ -52,7 +52,7 @@ pub(crate) fn as_of_join(plan: &LogicalPlan) -> Option<&AsOfJoin> {
     }
 }
 
-fn extension(join: AsOfJoin) -> LogicalPlan {
+pub(super) fn extension(join: AsOfJoin) -> LogicalPlan {
     LogicalPlan::Extension(Extension { node: Arc::new(join) })
 }
 

@@ -10,12 +10,12 @@
 
 use std::sync::Arc;
 
-use arrow_schema::Field;
+use arrow_schema::{DataType, Field};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{BinaryExpr, Expr, Extension, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Extension, LogicalPlan, Operator};
 use firn_storage::error::Error;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, TableFactor, TableVersion, TableWithJoins};
 
@@ -23,6 +23,8 @@ use super::plain::{plain_table, written_moment};
 use crate::as_of_join::node::{AsOfJoin, Matched, Time};
 use crate::error::{invalid, through, unsupported};
 use crate::table::{FeatureTable, Rows, WrittenMoment, time_type};
+use crate::types;
+use crate::words::in_our_words;
 
 /// Plans joins of which the last is an as-of join.
 pub(super) fn plan(mut joins: TableWithJoins, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
@@ -146,7 +148,7 @@ impl Conditions {
         let mut keys: Vec<Option<Expr>> = vec![None; entity.key.len()];
         let (mut as_of, mut known_at) = (None, None);
         for condition in self.0 {
-            let written = condition.to_string();
+            let written = in_our_words(&condition.to_string());
             let Some((expr, operator, column)) = sides(condition, right) else {
                 return Err(other_condition(&written, right));
             };
@@ -154,10 +156,18 @@ impl Conditions {
                 return Err(other_condition(&written, right));
             }
             let time = match operator {
+                Operator::Eq if column == table.event_time => {
+                    return Err(unsupported(format!(
+                        "`{written}` matches one moment alone: the condition of time is `left >= {}.{column}`, or `>`",
+                        right.name
+                    )));
+                }
                 Operator::Eq => {
                     let Some(place) = entity.key.iter().position(|key| key.name == column) else {
                         return Err(other_condition(&written, right));
                     };
+                    let declared = &entity.key[place].data_type;
+                    check_type(&expr, left, &written, types::name(declared), |given| same_family(given, declared))?;
                     if keys[place].replace(expr).is_some() {
                         return Err(invalid(format!(
                             "ASOF JOIN compares the key column `{column}` twice: `{written}`"
@@ -175,6 +185,9 @@ impl Conditions {
                     )));
                 }
             };
+            check_type(&time.expr, left, &written, "a time".to_owned(), |given| {
+                given.is_temporal() || given.is_string()
+            })?;
             let place = match column.as_str() {
                 "ingest_time" => &mut known_at,
                 column if column == table.event_time => &mut as_of,
@@ -197,7 +210,46 @@ impl Conditions {
                 right.name
             )));
         }
-        Ok(Matched { keys, as_of, known_at })
+        Ok(Matched { keys, as_of: Some(as_of), known_at })
+    }
+}
+
+/// Refuses a side of a comparison whose type cannot be meant; one of a parameter is not known yet.
+fn check_type(
+    expr: &Expr,
+    left: &LogicalPlan,
+    written: &str,
+    meant: String,
+    fits: impl Fn(&DataType) -> bool,
+) -> Result<(), Error> {
+    match expr.get_type(left.schema()) {
+        Ok(given) if given != DataType::Null && !fits(&given) => Err(invalid(format!(
+            "ASOF JOIN compares {} with {meant} in `{written}`: compare columns of one type, or CAST one of them",
+            types::name(&given)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether values of two types can be the same.
+fn same_family(given: &DataType, declared: &DataType) -> bool {
+    let family = |data_type: &DataType| match data_type {
+        DataType::Dictionary(_, values) => family_of(values),
+        other => family_of(other),
+    };
+    family(given) == family(declared)
+}
+
+/// A number for each family of types whose values can be the same.
+fn family_of(data_type: &DataType) -> u8 {
+    match data_type {
+        DataType::Boolean => 1,
+        numeric if numeric.is_numeric() => 2,
+        text if text.is_string() => 3,
+        binary if binary.is_binary() => 4,
+        DataType::FixedSizeBinary(_) => 4,
+        time if time.is_temporal() => 5,
+        _ => 6,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Table functions: `as_of`, `history`, `changes`.
 
+use chrono::Utc;
 use datafusion::common::TableReference;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::RelationPlannerContext;
@@ -11,6 +12,7 @@ use sqlparser::ast::{Expr as Written, FunctionArg, FunctionArgExpr, FunctionArgO
 use super::plain::{constant, scan};
 use crate::error::{invalid, through};
 use crate::table::{FeatureTable, Rows, WrittenMoment, time_type};
+use crate::time::micros_of;
 
 /// A table function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +79,18 @@ pub(super) fn plan(
         AsOf => {
             let (at, known_at, exclusive) = (next(), next(), next());
             let exclusive = exclusive.map_or(Ok(false), |expr| flag(&expr, "exclusive")).map_err(through)?;
-            let moment = WrittenMoment { as_of: open(at, context)?, known_at: open(known_at, context)?, exclusive };
+            let moment = WrittenMoment {
+                as_of: open(at, context)?,
+                known_at: open(known_at, context)?,
+                known_after: None,
+                exclusive,
+            };
             scan(name, FeatureTable { moment, ..source })
         }
         History => {
             let (from, to) = (open(next(), context)?, open(next(), context)?);
             let (as_of, known_at) = (open(next(), context)?, open(next(), context)?);
-            let moment = WrittenMoment { as_of, known_at, exclusive: false };
+            let moment = WrittenMoment { as_of, known_at, ..WrittenMoment::default() };
             scan(name, FeatureTable { moment, from, to, ..source })
         }
         Changes => {
@@ -91,7 +98,12 @@ pub(super) fn plan(
             let (Some(after), Some(until)) = (after, until) else {
                 return Err(through(invalid("changes('t', after, until) has two moments; neither is NULL")));
             };
-            let moment = WrittenMoment { known_at: Some(until), ..WrittenMoment::default() };
+            if let Expr::Literal(..) = after {
+                // What it is cast to below would be an error of another kind.
+                micros_of(&after, Utc::now(), false, "the first moment of changes").map_err(through)?;
+            }
+            let moment =
+                WrittenMoment { known_at: Some(until), known_after: Some(after.clone()), ..WrittenMoment::default() };
             let changed = col("ingest_time").gt(cast(after, time_type()));
             let rows = scan(name, FeatureTable { moment, ..source })?;
             LogicalPlanBuilder::from(rows).filter(changed)?.build()

@@ -47,8 +47,12 @@ pub(super) fn plain_table(
 }
 
 /// A scan of `source`, which is called `name`.
+///
+/// DataFusion takes two scans of one name for one read, whatever they read, and computes only one of two subqueries that are the
+/// same to it. So inside a scan is called by all that it reads.
 pub(super) fn scan(name: TableReference, source: FeatureTable) -> Result<LogicalPlan> {
-    LogicalPlanBuilder::scan(name, Arc::new(source), None)?.build()
+    let read = TableReference::bare(source.read());
+    LogicalPlanBuilder::scan(read, Arc::new(source), None)?.alias(name)?.build()
 }
 
 /// The moment that the clauses after a table say: system time, valid time, or both.

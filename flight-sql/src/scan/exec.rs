@@ -1,7 +1,9 @@
 //! The running of a scan: the parts of the engine's scan are the partitions, read batch by batch as they are asked for.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
@@ -13,14 +15,15 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::limit::LimitStream;
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, Time};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
 use firn_storage::database::Database;
 use firn_storage::read::Scan;
-use futures::{StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::error::through;
 use crate::memory::reserve;
@@ -37,6 +40,7 @@ pub(crate) struct ScanExec {
     /// So many rows of a part are enough.
     fetch: Option<usize>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl ScanExec {
@@ -53,7 +57,20 @@ impl ScanExec {
         let partitions = Partitioning::UnknownPartitioning(scan.parts());
         let equivalence = EquivalenceProperties::new(schema);
         let properties = PlanProperties::new(equivalence, partitions, EmissionType::Incremental, Boundedness::Bounded);
-        Ok(Self { database, scan, words, columns, fetch, properties: Arc::new(properties) })
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self { database, scan, words, columns, fetch, properties: Arc::new(properties), metrics })
+    }
+}
+
+impl ScanExec {
+    /// How many rows it answers at most.
+    pub(crate) fn rows_at_most(&self) -> usize {
+        usize::try_from(self.scan.rows_at_most()).unwrap_or(usize::MAX)
+    }
+
+    /// About how many bytes they take.
+    pub(crate) fn bytes_at_most(&self) -> u64 {
+        self.scan.bytes_at_most()
     }
 }
 
@@ -62,6 +79,22 @@ fn project(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result
     let arrays = columns.iter().map(|&column| Arc::clone(batch.column(column))).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
+}
+
+/// Batches, and how long they take to be read.
+struct TimedStream {
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    time: Time,
+}
+
+impl Stream for TimedStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { batches, time } = &mut *self;
+        let _timer = time.timer();
+        batches.poll_next_unpin(context)
+    }
 }
 
 impl DisplayAs for ScanExec {
@@ -103,21 +136,28 @@ impl ExecutionPlan for ScanExec {
             let batches = scan.open_within(partition, memory);
             batches.map(|batches| futures::stream::iter(batches).map_err(through)).map_err(through)
         };
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let (time, rows) = (metrics.elapsed_compute().clone(), metrics.output_rows().clone());
         let batches = futures::stream::once(opened).try_flatten();
+        let batches = TimedStream { batches: batches.boxed(), time };
         let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
         let batches = batches.map(move |batch| project(&batch?, &columns, &schema));
+        let batches = batches.inspect_ok(move |batch| rows.add(batch.num_rows()));
         let batches: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches));
-        let metrics = BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), partition);
         Ok(match self.fetch {
             None => batches,
             Some(_) => Box::pin(LimitStream::new(batches, 0, self.fetch, metrics)),
         })
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
         if args.partition().is_none() {
-            let rows = usize::try_from(self.scan.rows_at_most()).unwrap_or(usize::MAX);
+            let rows = self.rows_at_most();
             statistics.num_rows = Precision::Inexact(self.fetch.map_or(rows, |fetch| rows.min(fetch)));
         }
         Ok(Arc::new(statistics))

@@ -6,18 +6,15 @@ use std::collections::HashMap;
 
 use arrow_array::{Array, ArrayRef, new_empty_array};
 use chrono::{DateTime, Utc};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, TableProviderFilterPushDown, lit};
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
 use firn_storage::time::Micros;
 
-use crate::combinations::combinations;
+use crate::combinations::{ENTITIES_MAX, combinations};
 use crate::error::defect;
 use crate::table::{FeatureTable, Rows};
 use crate::time::{micros_of, value_of};
-
-/// So many entities are looked up at most; more are filtered out of a scan.
-const ENTITIES_MAX: usize = 100_000;
 
 /// What a filter says of a table, if the engine can take it.
 enum Said<'a> {
@@ -67,6 +64,10 @@ fn said<'a>(table: &'a FeatureTable, filter: &'a Expr) -> Option<Said<'a>> {
             list.list.iter().all(is_constant).then(|| Said::Key { column, values: list.list.iter().collect() })
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            // NULL among them is never true.
+            if is_null(left) || is_null(right) {
+                return said(table, if is_null(left) { right } else { left });
+            }
             // A short IN comes as a chain of equalities.
             let (Said::Key { column, mut values }, Said::Key { column: other, values: more }) =
                 (said(table, left)?, said(table, right)?)
@@ -99,6 +100,10 @@ fn said<'a>(table: &'a FeatureTable, filter: &'a Expr) -> Option<Said<'a>> {
 fn key_column<'a>(table: &'a FeatureTable, expr: &Expr) -> Option<&'a str> {
     let Expr::Column(column) = expr else { return None };
     table.entity.key.iter().map(|key| key.name.as_str()).find(|key| *key == column.name)
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(value, _) if value.is_null())
 }
 
 /// Whether an expression is worth the same for all rows of a run.
@@ -139,6 +144,8 @@ impl Chosen {
                         .or_insert(values);
                 }
                 Some(Said::EventTime { operator, moment }) => chosen.bound(operator, moment, now)?,
+                None if *filter == lit(true) => {}
+                None if is_null(filter) || *filter == lit(false) => chosen.nothing(),
                 None => return Err(defect(&format!("a filter was taken that says nothing: {filter}"))),
             }
         }
@@ -153,11 +160,16 @@ impl Chosen {
         Ok(chosen)
     }
 
+    /// Chooses no row.
+    fn nothing(&mut self) {
+        (self.from, self.to) = (Some(Micros::MAX), Some(Micros::MIN));
+    }
+
     /// Narrows the event times by `operator` and a moment.
     fn bound(&mut self, operator: Operator, moment: &Expr, now: DateTime<Utc>) -> Result<()> {
         if value_of(moment, now)?.is_null() {
             // A comparison with NULL holds for no row.
-            (self.from, self.to) = (Some(Micros::MAX), Some(Micros::MIN));
+            self.nothing();
             return Ok(());
         }
         let micros = |round_up| micros_of(moment, now, round_up, "the event time");

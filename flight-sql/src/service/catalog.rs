@@ -1,6 +1,5 @@
 //! What is declared, as Flight SQL asks for it: catalogs, schemas, tables, keys.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -11,12 +10,18 @@ use firn_storage::model::catalog::{Catalog, Table};
 
 use crate::door::{Caller, Need};
 use crate::error::invalid;
-use crate::scope::{CATALOG, SCHEMA};
+use crate::names::{CATALOG, SCHEMA, SYSTEM_SCHEMAS};
+use crate::system;
 use crate::table::{FeatureTable, Rows};
 use crate::told::told_schema;
+use crate::types;
 
 /// The kind of a feature table.
 const TABLE: &str = "TABLE";
+/// What the standard calls it, and some clients ask for.
+const BASE_TABLE: &str = "BASE TABLE";
+/// The kind of a table that nobody writes.
+const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 
 /// The answer of `command`; none if it is none about what is declared.
 pub(super) fn answer(caller: &Caller, command: &Command) -> Result<Option<RecordBatch>> {
@@ -32,16 +37,26 @@ pub(super) fn answer(caller: &Caller, command: &Command) -> Result<Option<Record
         }
         Command::CommandGetDbSchemas(asked) => {
             let mut builder = asked.clone().into_builder();
-            builder.append(CATALOG, SCHEMA);
+            for schema in [SCHEMA].into_iter().chain(SYSTEM_SCHEMAS) {
+                builder.append(CATALOG, schema);
+            }
             builder.build().map_err(failed)?
         }
         Command::CommandGetTableTypes(_) => table_types()?,
         Command::CommandGetTables(asked) => {
             let catalog = catalog()?;
-            let mut builder = asked.clone().into_builder();
+            let mut asked = asked.clone();
+            if asked.table_types.iter().any(|asked| asked == BASE_TABLE) {
+                asked.table_types.push(TABLE.to_owned());
+            }
+            let mut builder = asked.into_builder();
             for table in &*catalog.tables {
                 let schema = described(&catalog, table);
                 builder.append(CATALOG, SCHEMA, &table.name, TABLE, &schema).map_err(failed)?;
+            }
+            for table in system::tables() {
+                let columns = table.columns();
+                builder.append(CATALOG, table.schema, table.name, SYSTEM_TABLE, &columns).map_err(failed)?;
             }
             builder.build().map_err(failed)?
         }
@@ -59,7 +74,7 @@ fn failed(error: impl std::fmt::Display) -> firn_storage::error::Error {
 
 fn table_types() -> Result<RecordBatch> {
     let schema = Schema::new(vec![Field::new("table_type", DataType::Utf8, false)]);
-    Ok(RecordBatch::try_new(Arc::new(schema), vec![Arc::new(StringArray::from(vec![TABLE]))])?)
+    Ok(RecordBatch::try_new(Arc::new(schema), vec![Arc::new(StringArray::from(vec![SYSTEM_TABLE, TABLE]))])?)
 }
 
 /// The columns of a table, with what is told of each.
@@ -67,14 +82,23 @@ fn described(catalog: &Catalog, table: &Arc<Table>) -> Schema {
     let read = FeatureTable::new(Arc::clone(catalog.entity_of(table)), Arc::clone(table), Rows::Latest);
     let told = told_schema(read.columns());
     let fields = told.fields().iter().map(|field| {
-        let mut metadata = HashMap::from([
-            ("ARROW:FLIGHT:SQL:CATALOG_NAME".to_owned(), CATALOG.to_owned()),
-            ("ARROW:FLIGHT:SQL:SCHEMA_NAME".to_owned(), SCHEMA.to_owned()),
-            ("ARROW:FLIGHT:SQL:TABLE_NAME".to_owned(), table.name.clone()),
-        ]);
+        let mut metadata = field.metadata().clone();
+        let mut say = |what: &str, value: &str| {
+            metadata.insert(format!("ARROW:FLIGHT:SQL:{what}"), value.to_owned());
+        };
+        say("CATALOG_NAME", CATALOG);
+        say("SCHEMA_NAME", SCHEMA);
+        say("TABLE_NAME", &table.name);
+        // Tools write the digits of a decimal themselves.
+        let digits = matches!(field.data_type(), DataType::Decimal128(..));
+        say("TYPE_NAME", &if digits { "DECIMAL".to_owned() } else { types::name(field.data_type()) });
+        say("IS_AUTO_INCREMENT", "0");
+        say("IS_CASE_SENSITIVE", if field.data_type().is_string() { "1" } else { "0" });
+        say("IS_READ_ONLY", "0");
+        say("IS_SEARCHABLE", "1");
         let feature = table.features.iter().find(|feature| feature.name == *field.name());
         if let Some(feature) = feature.filter(|feature| !feature.description.is_empty()) {
-            metadata.insert("ARROW:FLIGHT:SQL:REMARKS".to_owned(), feature.description.clone());
+            say("REMARKS", &feature.description);
         }
         Field::clone(field).with_metadata(metadata)
     });

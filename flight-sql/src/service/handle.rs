@@ -7,9 +7,12 @@ use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::{Error, Result};
 use prost::Message;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{from_datafusion, invalid};
 use crate::moment::Bounds;
+use crate::parts::Part;
+use crate::sql::Which;
 
 /// A statement that is prepared, bound, or about to run.
 #[derive(Clone, PartialEq, Message)]
@@ -17,19 +20,23 @@ pub(super) struct Handle {
     /// The statement.
     #[prost(string, tag = "1")]
     pub(super) text: String,
-    #[prost(int64, optional, tag = "2")]
-    as_of: Option<i64>,
-    #[prost(int64, optional, tag = "3")]
-    known_at: Option<i64>,
-    #[prost(string, optional, tag = "4")]
-    position: Option<String>,
-    #[prost(int64, optional, tag = "5")]
-    clock: Option<i64>,
-    #[prost(uint64, optional, tag = "6")]
-    schema_version: Option<u64>,
+    /// The moment that it is run at.
+    #[prost(message, optional, tag = "2")]
+    bounds: Option<Bounds>,
     /// The values of its parameters, one row for each run, as a stream of Arrow.
-    #[prost(bytes = "bytes", tag = "7")]
+    #[prost(bytes = "bytes", tag = "3")]
     values: Bytes,
+    /// The hash of the values, by which damage is known: their reader trusts what they say of themselves.
+    #[prost(fixed64, tag = "7")]
+    values_hash: u64,
+    /// Tells this run of the statement from all others; 0 of one that is not about to run.
+    #[prost(fixed64, tag = "4")]
+    pub(super) run: u64,
+    /// Which part of the answer is meant, of how many; of none of one that is not cut.
+    #[prost(uint32, tag = "5")]
+    part: u32,
+    #[prost(uint32, tag = "6")]
+    parts: u32,
 }
 
 /// The values of parameters that a handle may carry.
@@ -51,16 +58,28 @@ impl Handle {
         self.encode_to_vec().into()
     }
 
-    /// The same at a moment.
-    pub(super) fn within(self, bounds: Bounds) -> Self {
-        let Bounds { as_of, known_at, position, clock, schema_version } = bounds;
-        Self { as_of, known_at, position, clock, schema_version, ..self }
+    /// The same, about to run at a moment.
+    pub(super) fn about_to_run(self, bounds: Bounds) -> Self {
+        Self { bounds: Some(bounds), run: fastrand::u64(1..), ..self }
+    }
+
+    /// The same, each of `parts` of its answer by itself.
+    pub(super) fn in_parts(self, parts: u32) -> Vec<Self> {
+        match parts {
+            0 | 1 => vec![self],
+            _ => (0..parts).map(|part| Self { part, parts, ..self.clone() }).collect(),
+        }
+    }
+
+    /// Which run it is.
+    pub(super) fn which(&self) -> Which {
+        let part = Part { number: self.part, of: self.parts };
+        Which { run: self.run, part: (self.parts > 0).then_some(part) }
     }
 
     /// The moment.
     pub(super) fn bounds(&self) -> Bounds {
-        let Self { as_of, known_at, clock, schema_version, .. } = *self;
-        Bounds { as_of, known_at, position: self.position.clone(), clock, schema_version }
+        self.bounds.clone().unwrap_or_default()
     }
 
     /// The same with values for its parameters.
@@ -75,7 +94,7 @@ impl Handle {
                 values.len()
             )));
         }
-        Ok(Self { values, ..self })
+        Ok(Self { values_hash: xxh3_64(&values), values, ..self })
     }
 
     /// The values of the parameters, for each run; one run without any if none are bound.
@@ -83,7 +102,15 @@ impl Handle {
         if self.values.is_empty() {
             return Ok(vec![Vec::new()]);
         }
-        let batches = StreamReader::try_new(self.values.as_ref(), None)?.collect::<Result<Vec<_>, _>>()?;
+        let damaged = || invalid("the handle is none that this server gave: its values are damaged");
+        if xxh3_64(&self.values) != self.values_hash {
+            return Err(damaged());
+        }
+        let read = || StreamReader::try_new(self.values.as_ref(), None)?.collect::<std::result::Result<Vec<_>, _>>();
+        // Whoever makes a handle up may make the reader panic.
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).ok().and_then(std::result::Result::ok);
+        let batches =
+            read.ok_or_else(|| invalid("the handle is none that this server gave: its values are damaged"))?;
         rows_of(&batches)
     }
 }

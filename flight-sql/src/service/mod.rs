@@ -4,25 +4,26 @@
 //! |---|---|
 //! | statements, prepared statements, their tickets | `statement.rs`, as `handle.rs` writes them |
 //! | catalogs, schemas, tables, keys | `catalog.rs` |
-//! | what the server is, which types there are | `server_info.rs` |
+//! | what the server is, which types there are | `server_info.rs`, `type_info.rs` |
+//! | actions, options of sessions | `action.rs`, `options.rs` |
 //!
 //! A handle says everything: the server keeps none, so one that was restarted answers what another gave. Messages that the
 //! protocol has and FirnDB has not are refused by name. The frames of Flight are the server's.
 
+mod action;
 mod catalog;
 mod handle;
 mod ipc;
+mod options;
 mod server_info;
 mod statement;
+mod type_info;
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_flight::sql::{
-    ActionCreatePreparedStatementRequest, Any, Command, DoPutPreparedStatementResult, DoPutUpdateResult,
-    ProstMessageExt,
-};
-use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
+use arrow_flight::sql::{Any, Command, DoPutPreparedStatementResult, DoPutUpdateResult};
+use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use arrow_schema::Schema;
 use bytes::Bytes;
 use firn_storage::error::{Error, Result};
@@ -37,22 +38,6 @@ use crate::sql::{Rows, Sql};
 use crate::statement::ingest::ingest;
 use ipc::ipc;
 use statement::Begun;
-
-/// The actions of Flight SQL, those that are refused too.
-const ACTIONS: &[&str] = &[
-    "BeginSavepoint",
-    "BeginTransaction",
-    "CancelFlightInfo",
-    "CancelQuery",
-    "ClosePreparedStatement",
-    "CloseSession",
-    "CreatePreparedStatement",
-    "CreatePreparedSubstraitPlan",
-    "EndSavepoint",
-    "EndTransaction",
-    "GetSessionOptions",
-    "SetSessionOptions",
-];
 
 /// Flight SQL over one database.
 #[derive(Debug, Clone)]
@@ -92,7 +77,7 @@ impl FlightSql {
             other => return Err(not_served(&other)),
         };
         match begun {
-            Begun::Rows(schema, ticket) => info(&schema, descriptor, vec![ticket]),
+            Begun::Rows(schema, tickets) => info(&schema, descriptor, tickets),
             Begun::Done(rows) => {
                 let total_records = i64::try_from(rows).unwrap_or(i64::MAX);
                 Ok(info(&Schema::empty(), descriptor, Vec::new())?.with_total_records(total_records))
@@ -101,16 +86,16 @@ impl FlightSql {
     }
 
     /// The columns that a command answers.
-    pub fn schema(&self, caller: &Caller, command: &[u8]) -> Result<Bytes> {
+    pub async fn schema(&self, caller: &Caller, command: &[u8]) -> Result<Bytes> {
         let command = read(command)?;
         if let Some(rows) = self.catalog(caller, &command)? {
             return ipc(&rows.schema);
         }
         match command {
-            Command::CommandStatementQuery(query) => ipc(&*statement::columns(&self.sql, caller, &query.query)?),
+            Command::CommandStatementQuery(query) => ipc(&*statement::columns(&self.sql, caller, &query.query).await?),
             Command::CommandPreparedStatementQuery(query) => {
                 let handle = handle::Handle::read(&query.prepared_statement_handle)?;
-                ipc(&*statement::columns(&self.sql, caller, &handle.text)?)
+                ipc(&*statement::columns(&self.sql, caller, &handle.text).await?)
             }
             other => Err(not_served(&other)),
         }
@@ -133,7 +118,7 @@ impl FlightSql {
         match read(command)? {
             Command::CommandPreparedStatementQuery(query) => {
                 let batches = collected(batches).await?;
-                let bound = statement::bind(&self.sql, caller, &query.prepared_statement_handle, &batches)?;
+                let bound = statement::bind(&self.sql, caller, &query.prepared_statement_handle, &batches).await?;
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(bound) };
                 Ok(result.encode_to_vec().into())
             }
@@ -153,43 +138,11 @@ impl FlightSql {
         }
     }
 
-    /// Whether an action is one of Flight SQL.
-    pub fn has_action(name: &str) -> bool {
-        ACTIONS.contains(&name)
-    }
-
-    /// Answers an action.
-    pub fn act(&self, caller: &Caller, action: &Action) -> Result<Vec<Bytes>> {
-        match action.r#type.as_str() {
-            "CreatePreparedStatement" => match read(&action.body)? {
-                Command::ActionCreatePreparedStatementRequest(request) => self.prepare(caller, &request),
-                other => Err(not_served(&other)),
-            },
-            // A handle says everything, and nothing is kept for it; a session neither.
-            "ClosePreparedStatement" | "CloseSession" => Ok(Vec::new()),
-            "CreatePreparedSubstraitPlan" => Err(unsupported("plans of Substrait are not served: send SQL")),
-            "CancelQuery" | "CancelFlightInfo" => {
-                Err(unsupported("a query is cancelled by ending its stream: the server stops with it"))
-            }
-            "SetSessionOptions" | "GetSessionOptions" => Err(unsupported(
-                "session options are not served: send firn.as_of, firn.known_at or firn.position as headers",
-            )),
-            _ => Err(unsupported(
-                "transactions are not served: each statement is atomic, and reads with one firn.position agree",
-            )),
-        }
-    }
-
-    fn prepare(&self, caller: &Caller, request: &ActionCreatePreparedStatementRequest) -> Result<Vec<Bytes>> {
-        let result = statement::prepare(&self.sql, caller, request)?;
-        Ok(vec![result.as_any().encode_to_vec().into()])
-    }
-
     /// The answer of a command about what is declared.
     fn catalog(&self, caller: &Caller, command: &Command) -> Result<Option<Rows>> {
         let batch = match command {
-            Command::CommandGetSqlInfo(asked) => server_info::info(asked)?,
-            Command::CommandGetXdbcTypeInfo(asked) => server_info::types(asked)?,
+            Command::CommandGetSqlInfo(asked) => server_info::info(asked, &self.sql.limits, &self.sql.small)?,
+            Command::CommandGetXdbcTypeInfo(asked) => type_info::types(asked)?,
             other => match catalog::answer(caller, other)? {
                 Some(batch) => batch,
                 None => return Ok(None),
@@ -231,6 +184,9 @@ fn not_served(command: &Command) -> Error {
 fn info(schema: &Schema, descriptor: FlightDescriptor, tickets: Vec<Vec<u8>>) -> Result<FlightInfo> {
     // No location: read from the server that was asked.
     let endpoints = tickets.into_iter().map(|ticket| FlightEndpoint::new().with_ticket(Ticket::new(ticket)));
-    let info = FlightInfo::new().with_descriptor(descriptor).with_endpoints(endpoints.collect()).with_ordered(true);
+    let endpoints: Vec<_> = endpoints.collect();
+    // Parts of one answer are those of a plan that promises no order.
+    let ordered = endpoints.len() <= 1;
+    let info = FlightInfo::new().with_descriptor(descriptor).with_endpoints(endpoints).with_ordered(ordered);
     info.try_with_schema(schema).map_err(|error| defect(&format!("a schema cannot be encoded: {error}")))
 }

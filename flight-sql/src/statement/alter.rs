@@ -42,7 +42,7 @@ fn change(body: &mut Map<String, Value>, operation: &AlterTableOperation) -> Res
             column_def,
             column_position: None,
         } => {
-            push(body, "add", create::feature(column_def)?);
+            push(body, "add", create::added(column_def)?);
         }
         AlterTableOperation::DropColumn {
             has_column_keyword: _,

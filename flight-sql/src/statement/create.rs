@@ -3,7 +3,7 @@
 //! The primary key is the entity's key; options are those of the native declaration. `entity` is called as the table is
 //! unless the options say otherwise; the one NOT NULL timestamp that is no key is the event time unless they do.
 
-use firn_storage::error::Result;
+use firn_storage::error::{Error, Kind, Result};
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::types::print_type;
 use serde_json::{Map, Value, json};
@@ -42,16 +42,13 @@ const OPTIONS: [&str; 14] = [
 pub(super) fn steps(create: &CreateTable, catalog: &Catalog) -> Result<Vec<Step>> {
     check_served(create)?;
     let table = table_name(&create.name)?;
-    let mut given = match &create.table_options {
-        CreateTableOptions::With(given) | CreateTableOptions::Options(given) => options::read(given, "CREATE TABLE")?,
-        _ => Map::new(),
-    };
-    if let Some(unknown) = given.keys().find(|name| !OPTIONS.contains(&name.as_str())) {
-        return Err(invalid(format!(
-            "`{unknown}` is no option of CREATE TABLE; the options are {}",
-            OPTIONS.join(", ")
-        )));
+    if !create.if_not_exists && catalog.table(&table).is_ok() {
+        return Err(Error::new(
+            Kind::AlreadyExists,
+            format!("there is a table `{table}` already: choose another name, or write IF NOT EXISTS"),
+        ));
     }
+    let mut given = given(create)?;
     let columns = create.columns.iter().map(Column::read).collect::<Result<Vec<_>>>()?;
     let key = key_columns(create, &columns)?;
     let event_time = match given.remove("event_time") {
@@ -90,8 +87,7 @@ pub(super) fn steps(create: &CreateTable, catalog: &Catalog) -> Result<Vec<Step>
         steps.push(Step::new("create_entity", &body, Need::Create)?);
     } else {
         same_key(catalog, &entity, &key_declared)?;
-        given.remove("bucket_by");
-        given.remove("buckets");
+        same_buckets(catalog, &entity, given.remove("bucket_by"), given.remove("buckets"))?;
     }
     let is_feature =
         |column: &&Column| column.name != event_time && !key.contains(&column.name) && !row_id.contains(&column.name);
@@ -108,6 +104,20 @@ pub(super) fn steps(create: &CreateTable, catalog: &Catalog) -> Result<Vec<Step>
     settings(&mut body, given, create.comment.as_ref())?;
     steps.push(Step::new("create_table", &body, Need::Create)?);
     Ok(steps)
+}
+
+/// The options of the table.
+fn given(create: &CreateTable) -> Result<Map<String, Value>> {
+    let given = match &create.table_options {
+        CreateTableOptions::With(given) | CreateTableOptions::Options(given) => options::read(given, "CREATE TABLE")?,
+        _ => Map::new(),
+    };
+    match given.keys().find(|name| !OPTIONS.contains(&name.as_str())) {
+        None => Ok(given),
+        Some(unknown) => {
+            Err(invalid(format!("`{unknown}` is no option of CREATE TABLE; the options are {}", OPTIONS.join(", "))))
+        }
+    }
 }
 
 fn strings(value: Value) -> Vec<String> {
@@ -218,8 +228,15 @@ pub(super) fn constant(value: &Expr, name: &str) -> Result<Value> {
 }
 
 /// The declaration of a feature that is added.
-pub(super) fn feature(column: &ColumnDef) -> Result<Value> {
-    Column::read(column)?.feature()
+pub(super) fn added(column: &ColumnDef) -> Result<Value> {
+    let column = Column::read(column)?;
+    if column.primary {
+        return Err(invalid(format!(
+            "`{}` cannot be added as PRIMARY KEY: the key is that of the entity, and does not change",
+            column.name
+        )));
+    }
+    column.feature()
 }
 
 fn key_columns(create: &CreateTable, columns: &[Column]) -> Result<Vec<String>> {
@@ -230,7 +247,10 @@ fn key_columns(create: &CreateTable, columns: &[Column]) -> Result<Vec<String>> 
             return Err(unsupported(format!("`{constraint}` is not served: PRIMARY KEY names the entity's key")));
         };
         for column in &key.columns {
-            keys.push(column.column.expr.to_string().trim_matches('"').to_lowercase());
+            keys.push(match &column.column.expr {
+                Expr::Identifier(name) => folded(name),
+                other => return Err(invalid(format!("PRIMARY KEY names columns, not `{other}`"))),
+            });
         }
     }
     if keys.is_empty() {
@@ -273,6 +293,25 @@ fn same_key(catalog: &Catalog, entity: &str, key: &[Value]) -> Result<()> {
     )))
 }
 
+/// Refuses another placing than that of the entity that is there.
+fn same_buckets(catalog: &Catalog, entity: &str, bucket_by: Option<Value>, buckets: Option<Value>) -> Result<()> {
+    let there = catalog.entity(entity)?;
+    let by: Vec<&str> = there.key.iter().take(there.bucket_by).map(|key| key.name.as_str()).collect();
+    let asked = bucket_by.map(|names| options::words(&names, "the option bucket_by")).transpose()?;
+    let same_by = asked.is_none_or(|asked| asked == json!(by));
+    let same_number = buckets.is_none_or(|buckets| {
+        buckets == json!(there.buckets) || buckets.as_str().is_some_and(|text| text == there.buckets.to_string())
+    });
+    match same_by && same_number {
+        true => Ok(()),
+        false => Err(invalid(format!(
+            "the entity `{entity}` is there, placed by {} in {} buckets, which cannot change: leave bucket_by and buckets out",
+            by.join(", "),
+            there.buckets
+        ))),
+    }
+}
+
 /// Refuses whatever a CREATE TABLE says beside what is read here.
 fn check_served(create: &CreateTable) -> Result<()> {
     let served = CreateTableBuilder::new(create.name.clone())
@@ -293,8 +332,8 @@ fn check_served(create: &CreateTable) -> Result<()> {
     if create.query.is_some() {
         return Err(unsupported("CREATE TABLE AS is not served: create the table, then INSERT INTO … SELECT"));
     }
-    Err(unsupported(format!(
-        "CREATE TABLE has columns, a PRIMARY KEY and WITH (…); this statement says more: of `{create}` only `{served}` is \
-         served"
-    )))
+    Err(unsupported(
+        "CREATE TABLE has columns, a PRIMARY KEY and WITH (event_time = '…', comment = '…', …): leave ENGINE, TBLPROPERTIES, \
+         PARTITION BY and everything else out",
+    ))
 }

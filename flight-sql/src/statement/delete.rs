@@ -9,14 +9,18 @@ use arrow_array::{Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
 use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
+use firn_storage::model::catalog::{Catalog, Table};
 use firn_storage::model::prove::Verb;
 use sqlparser::ast::{BinaryOperator, Delete, Expr, FromTable, FunctionArg, FunctionArgExpr, TableFactor};
 
+use super::insert::type_of;
 use super::step::{Values, folded, table_name, write, writing};
 use crate::combinations::combinations;
 use crate::door::{Caller, Need};
 use crate::error::{invalid, unsupported};
+use crate::parameters;
 use crate::sql::Sql;
+use crate::words::in_words_of_sql;
 
 /// Tombstones that are written.
 #[derive(Debug, Clone)]
@@ -114,7 +118,7 @@ impl Deletion {
     /// Writes the tombstones, those of each row of `values` if there are parameters; how many.
     pub(super) async fn run(&self, sql: &Sql, caller: &Caller, values: Values) -> Result<u64> {
         let (database, catalog) = writing(caller, Need::Delete)?;
-        let table = Arc::clone(catalog.table(&self.table)?);
+        let table = Arc::clone(catalog.table(&self.table).map_err(in_words_of_sql)?);
         let keys = catalog.entity_of(&table).key.iter().map(|key| key.name.as_str());
         let missing: Vec<&str> = keys.clone().filter(|key| !self.named.iter().any(|(name, _)| name == key)).collect();
         if !missing.is_empty() {
@@ -139,7 +143,7 @@ impl Deletion {
         let verb = if self.retracts { Verb::Retract { features: Vec::new() } } else { Verb::Delete };
         let mut batches = Vec::with_capacity(values.len());
         for values in &values {
-            batches.push(self.batch(sql, &table.event_time, values)?);
+            batches.push(self.batch(sql, &catalog, &table, values)?);
         }
         let Some(first) = batches.first() else { return Ok(0) };
         let batch = arrow_select::concat::concat_batches(first.schema_ref(), &batches)?;
@@ -147,11 +151,30 @@ impl Deletion {
     }
 
     /// The rows that are named: every combination of the constants.
-    fn batch(&self, sql: &Sql, event_time: &str, values: &[ScalarValue]) -> Result<RecordBatch> {
-        let now = chrono::Utc::now();
-        let worth = |written: &Expr| sql.constant(written, values, now);
-        let constants = self.named.iter().map(|(_, constants)| constants.iter().map(worth).collect());
-        let mut columns = combinations(constants.collect::<Result<_>>()?)?;
+    fn batch(&self, sql: &Sql, catalog: &Catalog, table: &Table, values: &[ScalarValue]) -> Result<RecordBatch> {
+        let (now, event_time) = (chrono::Utc::now(), table.event_time.as_str());
+        let mut constants = Vec::with_capacity(self.named.len());
+        for (name, written) in &self.named {
+            let worth = written.iter().map(|written| {
+                let value = sql.constant(written, values, now)?;
+                match type_of(catalog, table, name).filter(|_| !value.is_null()) {
+                    Some(declared) => parameters::exactly(&value, &declared, &format!("the key column `{name}`")),
+                    None => Ok(value),
+                }
+            });
+            let mut worth = worth.collect::<Result<Vec<_>>>()?;
+            // A NULL equals nothing.
+            worth.retain(|value| !value.is_null());
+            constants.push(worth);
+        }
+        if let Some((name, _)) =
+            self.named.iter().zip(&constants).find(|(_, worth)| worth.is_empty()).map(|(named, _)| named)
+        {
+            return Err(invalid(format!(
+                "`{name}` is compared with NULL alone, which equals nothing: no row is meant"
+            )));
+        }
+        let mut columns = combinations(constants)?;
         let all = columns.first().map_or(0, Array::len);
         let named = self.named.iter().zip(&columns);
         let mut fields: Vec<Field> =

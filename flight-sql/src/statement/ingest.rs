@@ -16,7 +16,7 @@ use super::step::{Step, declare, write, writing};
 use crate::door::{Caller, Need};
 use crate::error::{invalid, unsupported};
 use crate::lanes::Batches;
-use crate::scope::{CATALOG, SCHEMA};
+use crate::names::{CATALOG, SCHEMA};
 use crate::types;
 
 /// What the fields of a table are for.

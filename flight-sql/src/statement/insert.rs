@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_ord::cmp::distinct;
+use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::concat::concat_batches;
 use datafusion::scalar::ScalarValue;
@@ -14,13 +12,15 @@ use firn_storage::model::prove::Verb;
 use futures::TryStreamExt;
 use sqlparser::ast::{Expr, Insert, ObjectName, Query, SetExpr, Statement, TableObject, Value};
 
+use super::fit::fitted;
 use super::step::{Values, folded, table_name, write, writing};
 use crate::door::{Caller, Need};
 use crate::error::{from_datafusion, invalid, unsupported};
-use crate::parameters;
-use crate::sql::Sql;
+use crate::parameters::{self, Parameter};
+use crate::sql::{Sql, Which};
 use crate::table::time_type;
 use crate::text::Parsed;
+use crate::words::in_words_of_sql;
 
 /// Rows that are written.
 #[derive(Debug, Clone)]
@@ -139,8 +139,8 @@ fn absent(source: &mut Query) -> Result<Vec<usize>> {
 
 impl Insertion {
     /// The types of `count` parameters: those of the columns that they are written to.
-    pub(super) fn parameters(&self, catalog: &Catalog, count: usize) -> Vec<Option<DataType>> {
-        let mut types = vec![None; count];
+    pub(super) fn parameters(&self, catalog: &Catalog, count: usize) -> Vec<Parameter> {
+        let mut types = vec![Parameter::default(); count];
         let (Ok(table), SetExpr::Values(values)) = (catalog.table(&self.table), &*self.source.body) else {
             return types;
         };
@@ -151,7 +151,8 @@ impl Insertion {
                     && let Value::Placeholder(id) = &value.value
                     && let Some(slot) = parameters::number(id).and_then(|number| types.get_mut(number))
                 {
-                    *slot = type_of(catalog, table, name).or_else(|| (*name == table.event_time).then(time_type));
+                    let data_type = type_of(catalog, table, name);
+                    *slot = Parameter::of(data_type.or_else(|| (*name == table.event_time).then(time_type)));
                 }
             }
         }
@@ -161,22 +162,32 @@ impl Insertion {
     /// Writes the rows, those of each row of `values` if it has parameters; how many.
     pub(super) async fn run(&self, sql: &Sql, caller: &Caller, values: Values) -> Result<u64> {
         let (database, catalog) = writing(caller, Need::Write)?;
-        let table = Arc::clone(catalog.table(&self.table)?);
+        let table = Arc::clone(catalog.table(&self.table).map_err(in_words_of_sql)?);
         let names = self.names(&catalog, &table);
         let statement = Statement::Query(Box::new(self.source.clone()));
         let is_values = matches!(*self.source.body, SetExpr::Values(_));
         let most = database.budget().bytes_max() / 4;
+        let too_much = || {
+            Error::exhausted(format!(
+                "the rows of one INSERT take more than {most} bytes, a fourth of request-bytes-max: bulk ingest streams"
+            ))
+        };
+        if let Some(batch) = self.bound(&values)? {
+            if batch.get_array_memory_size() as u64 > most {
+                return Err(too_much());
+            }
+            let batch = self.batch(&catalog, &table, &names, &batch, true)?;
+            return write((database, catalog), &self.table, Verb::Write, batch).await;
+        }
         let (mut batches, mut bytes) = (Vec::new(), 0);
         for values in values {
-            let parsed = Parsed { statement: statement.clone(), parameters: values.len() };
+            let parsed = Parsed { statement: statement.clone(), parameters: values.len(), text: statement.to_string() };
             let query = sql.plan_query(caller, parsed, vec![Need::Write])?;
-            let mut rows = sql.run(caller, &query, values).await?;
+            let mut rows = sql.run(caller, &query, values, Which::default()).await?;
             while let Some(batch) = rows.batches.try_next().await? {
                 bytes += batch.get_array_memory_size() as u64;
                 if bytes > most {
-                    return Err(Error::exhausted(format!(
-                        "the rows of one INSERT take more than {most} bytes, a fourth of request-bytes-max: bulk ingest streams"
-                    )));
+                    return Err(too_much());
                 }
                 batches.push(self.batch(&catalog, &table, &names, &batch, is_values)?);
             }
@@ -187,6 +198,34 @@ impl Insertion {
             return Ok(0);
         }
         write((database, catalog), &self.table, Verb::Write, batch).await
+    }
+
+    /// The rows that `values` are by themselves, as they are of VALUES of one row of parameters: nothing has to be planned.
+    fn bound(&self, values: &Values) -> Result<Option<RecordBatch>> {
+        let SetExpr::Values(source) = &*self.source.body else { return Ok(None) };
+        let ([row], false) = (source.rows.as_slice(), values.is_empty()) else { return Ok(None) };
+        let parameter = |expr: &Expr| match expr {
+            Expr::Value(value) => match &value.value {
+                Value::Placeholder(id) => parameters::number(id),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(places) = row.content.iter().map(parameter).collect::<Option<Vec<usize>>>() else { return Ok(None) };
+        let asked = places.iter().max().map_or(0, |most| most + 1);
+        if let Some(given) = values.iter().map(Vec::len).find(|given| *given != asked) {
+            return Err(invalid(format!("the statement has {}, and {given} are bound", parameters::counted(asked))));
+        }
+        let columns = places.into_iter().map(|place| {
+            let cells = values.iter().map(|row| row[place].clone());
+            ScalarValue::iter_to_array(cells).map_err(|error| from_datafusion(&error))
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let fields = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| Field::new(format!("${}", place + 1), column.data_type().clone(), true));
+        Ok(Some(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?))
     }
 
     /// The columns that are written, in the order of the source's.
@@ -243,39 +282,10 @@ impl Insertion {
 }
 
 /// The declared type of a column.
-fn type_of(catalog: &Catalog, table: &Table, name: &str) -> Option<DataType> {
+pub(super) fn type_of(catalog: &Catalog, table: &Table, name: &str) -> Option<DataType> {
     let keys = catalog.entity_of(table).key.iter().chain(&table.row_id);
     let mut of_keys = keys.filter(|key| key.name == name).map(|key| key.data_type.clone());
     let feature =
         || table.features.iter().find(|feature| feature.name == name).map(|feature| feature.data_type.clone());
     of_keys.next().or_else(feature)
-}
-
-/// `given` in the type `to` where SQL writes values of other families for it: the same values, or an error. What is of the
-/// family is left to the door.
-fn fitted(given: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef> {
-    let from = given.data_type();
-    let crosses = from.is_integer() && (to.is_floating() || to.is_decimal())
-        || from.is_floating() && (to.is_integer() || to.is_decimal())
-        || from.is_decimal() && (to.is_integer() || to.is_floating());
-    let spelled = from.is_string() && (to.is_temporal() || to.is_binary());
-    let nothing = *from == DataType::Null;
-    if !crosses && !spelled && !nothing {
-        return Ok(Arc::clone(given));
-    }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let misfit = |row: Option<usize>| {
-        let value = row.and_then(|row| ScalarValue::try_from_array(given, row).ok());
-        let value = value.map_or_else(String::new, |value| format!(" in row {}: {value}", row.unwrap_or(0)));
-        invalid(format!("column `{name}` has {from} values that are no {to}{value}")).of_column(name)
-    };
-    let cast = cast_with_options(given, to, &strict).map_err(|_| misfit(None))?;
-    if crosses && !to.is_floating() {
-        let back = cast_with_options(&cast, from, &strict).map_err(|_| misfit(None))?;
-        let changed = distinct(&back, given).map_err(|error| from_datafusion(&error.into()))?;
-        if let Some(row) = (0..changed.len()).find(|&row| changed.value(row)) {
-            return Err(misfit(Some(row)));
-        }
-    }
-    Ok(cast)
 }

@@ -5,10 +5,13 @@
 mod alter;
 mod call;
 mod create;
+mod declaration;
 mod delete;
+mod fit;
 pub(crate) mod ingest;
 mod insert;
 mod options;
+pub(crate) mod set;
 mod show;
 mod step;
 
@@ -18,6 +21,7 @@ use sqlparser::ast::{ObjectType, Statement};
 
 use crate::door::{Caller, Need};
 use crate::error::unsupported;
+use crate::parameters::Parameter;
 use crate::sql::Sql;
 pub(crate) use show::show;
 pub(crate) use step::Values;
@@ -34,14 +38,21 @@ pub(crate) enum Command {
     Delete(Box<delete::Deletion>),
     /// Does something else.
     Call(call::Call),
+    /// Changes the session.
+    Set(set::Change),
 }
 
 impl Command {
+    /// Whether it is SET or RESET.
+    pub(crate) fn changes_session(&self) -> bool {
+        matches!(self, Self::Set(_))
+    }
+
     /// The types of `count` parameters; none where any will do.
-    pub(crate) fn parameters(&self, catalog: &Catalog, count: usize) -> Vec<Option<arrow_schema::DataType>> {
+    pub(crate) fn parameters(&self, catalog: &Catalog, count: usize) -> Vec<Parameter> {
         match self {
             Self::Insert(insertion) => insertion.parameters(catalog, count),
-            Self::Declare(_) | Self::Delete(_) | Self::Call(_) => vec![None; count],
+            Self::Declare(_) | Self::Delete(_) | Self::Call(_) | Self::Set(_) => vec![Parameter::default(); count],
         }
     }
 }
@@ -57,7 +68,10 @@ pub(crate) fn command(statement: &Statement, catalog: &Catalog) -> Result<Option
         Statement::Insert(insert) => Command::Insert(Box::new(insert::insertion(insert)?)),
         Statement::Delete(delete) => Command::Delete(Box::new(delete::deletion(delete)?)),
         Statement::Call(function) => Command::Call(call::call(function)?),
-        other => return Err(not_served(other)),
+        other => match set::change(other)? {
+            Some(change) => Command::Set(change),
+            None => return Err(not_served(other)),
+        },
     }))
 }
 
@@ -67,7 +81,8 @@ pub(crate) async fn run(sql: &Sql, caller: &Caller, command: &Command, values: V
         Command::Declare(steps) => declare(caller, steps).await.map(|()| 0),
         Command::Insert(insertion) => insertion.run(sql, caller, values).await,
         Command::Delete(deletion) => deletion.run(sql, caller, values).await,
-        Command::Call(call) => call.run(caller).await.map(|()| 0),
+        Command::Call(call) => call.run(sql, caller, values.first().map_or(&[], Vec::as_slice)).await,
+        Command::Set(change) => change.run(sql, caller, values.first().map_or(&[], Vec::as_slice)).map(|()| 0),
     }
 }
 
@@ -97,16 +112,19 @@ fn not_served(statement: &Statement) -> Error {
     let instead = match statement {
         Statement::Update(_) | Statement::Merge(_) => "writing an identity again corrects it: use INSERT",
         Statement::Truncate(_) => "drop the table and create it again, or erase entities",
+        Statement::Copy { to: true, .. } => "query the table, and write what it answers; `firn export` writes files",
         Statement::Copy { .. } => "load rows with bulk ingest, or with `firn import`",
+        Statement::Savepoint { .. } | Statement::ReleaseSavepoint { .. } => "each statement is atomic",
         Statement::StartTransaction { .. } | Statement::Commit { .. } | Statement::Rollback { .. } => {
             "each statement is atomic; reads with one firn.position agree"
         }
         Statement::CreateView(_) => "write the query as a common table expression",
-        Statement::CreateFunction(_) => "functions are those of DataFusion",
+        Statement::CreateFunction(_) => "write the expression out; SQL has no functions of its users",
         Statement::CreateIndex(_) => "entities are found by their keys",
         Statement::CreateSchema { .. } | Statement::CreateDatabase { .. } => "all feature tables are in firn.public",
         _ => {
-            "the statements are queries, EXPLAIN, SHOW, DESCRIBE, CREATE, ALTER and DROP TABLE, COMMENT, INSERT, DELETE, CALL"
+            "the statements are queries, EXPLAIN, SHOW, DESCRIBE, CREATE, ALTER and DROP TABLE, COMMENT, INSERT, DELETE, CALL, \
+             SET and RESET"
         }
     };
     let text = statement.to_string();

@@ -1,26 +1,33 @@
-//! SHOW and DESCRIBE: what is declared, as rows.
+//! SHOW and DESCRIBE: what is declared and set, as rows.
 
-use std::sync::Arc;
-
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::{BooleanArray, RecordBatch, StringArray};
+use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use datafusion::arrow::compute::kernels::comparison::like;
+use datafusion::scalar::ScalarValue;
 use firn_storage::error::Result;
-use firn_storage::model::catalog::{Catalog, Feature, MaxAge, Table};
-use firn_storage::model::value::print_duration;
+use firn_storage::model::catalog::{Catalog, Table};
 use sqlparser::ast::{
-    ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn, ShowStatementOptions, Statement,
+    ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn, ShowStatementOptions,
+    Statement,
 };
 
 use super::step::table_name;
+use super::{declaration, set};
 use crate::error::{invalid, unsupported};
-use crate::table::time_type;
+use crate::listing::{Column, columns_of, listing, maybe, said, schema_of, text};
+use crate::moment::Bounds;
 use crate::types;
+use crate::words::in_words_of_sql;
 
 /// The rows that `statement` answers; none if it shows nothing.
-pub(crate) fn show(statement: &Statement, catalog: &Catalog) -> Result<Option<RecordBatch>> {
+pub(crate) fn show(statement: &Statement, catalog: &Catalog, bounds: &Bounds) -> Result<Option<RecordBatch>> {
     match statement {
+        Statement::ShowVariable { variable } => set::shown(variable, bounds).map(Some),
+        Statement::ShowCreate { obj_type: ShowCreateObject::Table, obj_name } => {
+            let text_of = declaration::of(catalog, &table_name(obj_name)?)?;
+            rows(&["statement"], vec![vec![text(text_of)]], None).map(Some)
+        }
         Statement::ShowTables {
             terse: false,
             history: false,
@@ -28,18 +35,32 @@ pub(crate) fn show(statement: &Statement, catalog: &Catalog) -> Result<Option<Re
             full: false,
             external: false,
             show_options,
-        } => tables(catalog, pattern(show_options)?).map(Some),
+        } => {
+            in_our_schema(show_options)?;
+            tables(catalog, pattern(show_options)?).map(Some)
+        }
         Statement::ShowColumns { extended: false, full: false, show_options } => {
             let named = match &show_options.show_in {
                 Some(ShowStatementIn { clause: _, parent_type: None, parent_name: Some(name) }) => table_name(name)?,
                 _ => return Err(invalid("SHOW COLUMNS names its table: SHOW COLUMNS FROM t")),
             };
-            columns(catalog, catalog.table(&named)?, pattern(show_options)?).map(Some)
+            columns(catalog, catalog.table(&named).map_err(in_words_of_sql)?, pattern(show_options)?).map(Some)
         }
         Statement::ExplainTable { describe_alias: _, hive_format: None, has_table_keyword: _, table_name: name } => {
-            columns(catalog, catalog.table(&table_name(name)?)?, None).map(Some)
+            columns(catalog, catalog.table(&table_name(name)?).map_err(in_words_of_sql)?, None).map(Some)
         }
         _ => Ok(None),
+    }
+}
+
+/// Refuses to show what is in another schema.
+fn in_our_schema(options: &ShowStatementOptions) -> Result<()> {
+    let named = options.show_in.as_ref().and_then(|within| within.parent_name.as_ref()).map(ToString::to_string);
+    match named.as_deref().map(str::to_lowercase).as_deref() {
+        None | Some("public" | "firn" | "firn.public") => Ok(()),
+        Some(other) => Err(invalid(format!(
+            "SHOW TABLES shows those of public, not of `{other}`: query information_schema.tables for all"
+        ))),
     }
 }
 
@@ -48,7 +69,7 @@ fn pattern(options: &ShowStatementOptions) -> Result<Option<&str>> {
     let ShowStatementOptions { show_in: _, starts_with: None, limit: None, limit_from: None, filter_position } =
         options
     else {
-        return Err(unsupported("SHOW has LIKE 'pattern' and nothing more: query firn's catalog for more"));
+        return Err(unsupported("SHOW has LIKE 'pattern' and nothing more: query information_schema for more"));
     };
     match filter_position {
         None => Ok(None),
@@ -60,77 +81,42 @@ fn pattern(options: &ShowStatementOptions) -> Result<Option<&str>> {
     }
 }
 
-/// Columns of text by their names, the rows whose first is like `pattern`.
-fn rows(named: Vec<(&str, Vec<Option<String>>)>, pattern: Option<&str>) -> Result<RecordBatch> {
-    let fields: Vec<Field> = named.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, true)).collect();
-    let columns: Vec<ArrayRef> =
-        named.into_iter().map(|(_, values)| Arc::new(StringArray::from(values)) as ArrayRef).collect();
-    let all = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+/// The rows of a listing of text whose first column is like `pattern`.
+pub(super) fn rows(columns: &[&str], rows: Vec<Vec<ScalarValue>>, pattern: Option<&str>) -> Result<RecordBatch> {
+    let columns: Vec<(&str, DataType)> = columns.iter().map(|name| (*name, DataType::Utf8)).collect();
+    let all = listing(schema_of(&columns), rows)?;
     let Some(pattern) = pattern else { return Ok(all) };
     let pattern = StringArray::new_scalar(pattern);
     let chosen: BooleanArray = like(all.column(0), &pattern)?;
     Ok(filter_record_batch(&all, &chosen)?)
 }
 
-fn said(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 fn tables(catalog: &Catalog, pattern: Option<&str>) -> Result<RecordBatch> {
-    let of = |value: &dyn Fn(&Table) -> Option<String>| catalog.tables.iter().map(|table| value(table)).collect();
-    rows(
+    let row = |table: &Table| {
         vec![
-            ("table_name", of(&|table| Some(table.name.clone()))),
-            ("entity", of(&|table| Some(catalog.entity_of(table).name.clone()))),
-            ("event_time", of(&|table| Some(table.event_time.clone()))),
-            ("owner", of(&|table| said(&table.owner))),
-            ("comment", of(&|table| said(&table.description))),
-        ],
-        pattern,
-    )
-}
-
-/// A column of a table, and what is told of it.
-struct Column<'a> {
-    name: &'a str,
-    data_type: String,
-    role: &'static str,
-    feature: Option<&'a Feature>,
+            text(&table.name),
+            text(&catalog.entity_of(table).name),
+            text(&table.event_time),
+            said(&table.owner),
+            said(&table.description),
+        ]
+    };
+    let listed = catalog.tables.iter().map(|table| row(table)).collect();
+    rows(&["table_name", "entity", "event_time", "owner", "comment"], listed, pattern)
 }
 
 fn columns(catalog: &Catalog, table: &Table, pattern: Option<&str>) -> Result<RecordBatch> {
-    let of_key = |role| {
-        move |key: &'_ firn_storage::model::key::KeyColumn| (key.name.clone(), types::name(&key.data_type), role)
-    };
-    let keys: Vec<_> = catalog.entity_of(table).key.iter().map(of_key("key")).collect();
-    let row_ids: Vec<_> = table.row_id.iter().map(of_key("row id")).collect();
-    let event_time = (table.event_time.clone(), types::name(&time_type()), "event time");
-    let named: Vec<_> = keys.into_iter().chain([event_time]).chain(row_ids).collect();
-    let plain =
-        named.iter().map(|(name, data_type, role)| Column { name, data_type: data_type.clone(), role, feature: None });
-    let features = table.features.iter().map(|feature| Column {
-        name: &feature.name,
-        data_type: types::name(&feature.data_type),
-        role: "feature",
-        feature: Some(feature),
-    });
-    let all: Vec<Column<'_>> = plain.chain(features).collect();
-    let of = |value: &dyn Fn(&Column<'_>) -> Option<String>| all.iter().map(value).collect();
-    let of_feature = |value: &dyn Fn(&Feature) -> Option<String>| of(&|column| column.feature.and_then(value));
-    let max_age = |feature: &Feature| match feature.max_age {
-        MaxAge::Unlimited => Some("none".to_owned()),
-        _ => table.max_age_of(feature).map(print_duration),
-    };
-    rows(
+    let row = |column: &Column<'_>| {
         vec![
-            ("column_name", of(&|column| Some(column.name.to_owned()))),
-            ("data_type", of(&|column| Some(column.data_type.clone()))),
-            ("role", of(&|column| Some(column.role.to_owned()))),
-            ("column_default", of_feature(&|feature| feature.default.as_ref().map(ToString::to_string))),
-            ("max_age", of_feature(&max_age)),
-            ("tags", of_feature(&|feature| said(&feature.tags.join(", ")))),
-            ("comment", of_feature(&|feature| said(&feature.description))),
-        ],
-        pattern,
-    )
+            text(column.name),
+            text(types::name(&column.data_type)),
+            text(column.role),
+            maybe(column.default()),
+            maybe(column.max_age(table)),
+            said(&column.tags()),
+            said(column.comment()),
+        ]
+    };
+    let listed = columns_of(catalog, table).iter().map(row).collect();
+    rows(&["column_name", "data_type", "role", "column_default", "max_age", "tags", "comment"], listed, pattern)
 }

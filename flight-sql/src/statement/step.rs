@@ -13,7 +13,8 @@ use sqlparser::ast::{Ident, ObjectName};
 use crate::door::{Caller, Need};
 use crate::error::invalid;
 use crate::lanes::blocking;
-use crate::scope::{CATALOG, SCHEMA};
+use crate::names::{CATALOG, SCHEMA};
+use crate::words::in_words_of_sql;
 
 /// A change of what is declared.
 #[derive(Debug, Clone)]
@@ -31,15 +32,27 @@ impl Step {
     }
 }
 
-/// Makes changes of what is declared, one after the other.
+/// Makes changes of what is declared, one after the other, if all of them can be made.
 pub(super) async fn declare(caller: &Caller, steps: &[Step]) -> Result<()> {
+    if let [first, _, ..] = steps {
+        let (_, mut catalog) = writing(caller, first.need)?;
+        let there = |step: &&Step, catalog: &Catalog| !step.if_exists || catalog.table(step.change.subject()).is_ok();
+        for step in steps {
+            if !there(&step, &catalog) {
+                continue;
+            }
+            if let Some(next) = step.change.apply(&catalog).map_err(in_words_of_sql)? {
+                catalog = Arc::new(next);
+            }
+        }
+    }
     for step in steps {
         let (database, catalog) = writing(caller, step.need)?;
         if step.if_exists && catalog.table(step.change.subject()).is_err() {
             continue;
         }
         let change = step.change.clone();
-        blocking(move || database.change(&catalog, &change)).await?;
+        blocking(move || database.change(&catalog, &change)).await.map_err(in_words_of_sql)?;
     }
     Ok(())
 }
@@ -91,4 +104,5 @@ pub(super) async fn write(
         Ok(database.write(proven.batch)?.rows)
     })
     .await
+    .map_err(in_words_of_sql)
 }

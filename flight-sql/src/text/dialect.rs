@@ -104,6 +104,9 @@ impl Dialect for FirnDialect {
 
     /// Reads a second clause of time: both are a tuple.
     fn parse_infix(&self, parser: &mut Parser, first: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(negated) = begins_distinct(parser) {
+            return Some(distinct(parser, first, precedence, negated));
+        }
         if precedence != CLAUSE || !begins_clause(parser) {
             return None;
         }
@@ -118,6 +121,29 @@ impl Dialect for FirnDialect {
 /// Whether a token is the mark.
 pub(super) fn is_valid_time(token: &Token) -> bool {
     matches!(token, Token::Word(Word { value, quote_style: None, .. }) if value == VALID_TIME)
+}
+
+/// Whether `IS DISTINCT FROM` comes, or with NOT, which is true then.
+fn begins_distinct(parser: &Parser) -> Option<bool> {
+    let is = |keywords: &[Keyword]| {
+        let tokens = parser.peek_tokens_ref::<4>();
+        tokens.iter().zip(keywords).all(|(token, keyword)| match &token.token {
+            Token::Word(word) => word.keyword == *keyword,
+            _ => false,
+        })
+    };
+    let plain = is(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
+    let negated = is(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]);
+    (plain || negated).then_some(negated)
+}
+
+/// The parser would take all that follows for the right side, `AND` and `OR` too.
+fn distinct(parser: &mut Parser, first: &Expr, precedence: u8, negated: bool) -> Result<Expr, ParserError> {
+    for _ in 0..if negated { 4 } else { 3 } {
+        parser.next_token();
+    }
+    let (left, right) = (Box::new(first.clone()), Box::new(parser.parse_subexpr(precedence)?));
+    Ok(if negated { Expr::IsNotDistinctFrom(left, right) } else { Expr::IsDistinctFrom(left, right) })
 }
 
 fn begins_clause(parser: &Parser) -> bool {

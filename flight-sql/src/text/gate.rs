@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Cte, Distinct, Expr, Function, Join, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectFlavor,
-    SetExpr, Statement, TableFactor, TableVersion, Visit, Visitor, With,
+    BinaryOperator, Cte, Distinct, Expr, Function, Join, JoinConstraint, JoinOperator, LimitClause, Query, Select,
+    SelectFlavor, SetExpr, Statement, TableFactor, TableVersion, Value, Visit, Visitor, With,
 };
 
 use super::dialect::VALID_TIME;
@@ -162,18 +162,24 @@ fn check_join(join: &Join) -> Result<()> {
         JoinOperator::Semi(_) | JoinOperator::Anti(_) => {
             Err(unsupported("SEMI and ANTI JOIN need a side: write LEFT SEMI JOIN or LEFT ANTI JOIN"))
         }
-        JoinOperator::Join(_)
-        | JoinOperator::Inner(_)
-        | JoinOperator::Left(_)
-        | JoinOperator::LeftOuter(_)
-        | JoinOperator::Right(_)
-        | JoinOperator::RightOuter(_)
-        | JoinOperator::FullOuter(_)
-        | JoinOperator::CrossJoin(_)
-        | JoinOperator::LeftSemi(_)
-        | JoinOperator::RightSemi(_)
-        | JoinOperator::LeftAnti(_)
-        | JoinOperator::RightAnti(_) => Ok(()),
+        JoinOperator::CrossJoin(_) => Ok(()),
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint) => match constraint {
+            JoinConstraint::None => Err(invalid(format!(
+                "`{}` says no condition: write ON or USING, or CROSS JOIN for every pair of rows",
+                join.to_string().trim()
+            ))),
+            _ => Ok(()),
+        },
     }
 }
 
@@ -254,6 +260,18 @@ fn check_version(version: &TableVersion) -> Result<()> {
 
 fn check_expression(expr: &Expr) -> Result<()> {
     match expr {
+        Expr::BinaryOp { op: BinaryOperator::BitwiseXor, .. } => Err(unsupported(
+            "`^` is a power in some engines and bits in others: write power(a, b), or bit operations with & and |",
+        )),
+        Expr::AllOp { .. } => {
+            Err(unsupported("ALL (…) is not served: compare with min() or max(), or write NOT EXISTS"))
+        }
+        Expr::RLike { .. } => Err(unsupported("RLIKE and REGEXP are not served: write regexp_like(text, pattern)")),
+        Expr::Collate { .. } => Err(unsupported("COLLATE is not served: text is compared by its bytes")),
+        Expr::InUnnest { .. } => Err(unsupported("IN UNNEST is not served: write array_has(list, value)")),
+        Expr::Value(value) if matches!(value.value, Value::NationalStringLiteral(_)) => {
+            Err(unsupported("N'…' is not served: all text is UTF-8, write '…'"))
+        }
         Expr::Prefixed { prefix, value: _ } if prefix.value != VALID_TIME => {
             Err(unsupported(format!("`{}` before a value is not served: leave it out", prefix.value)))
         }

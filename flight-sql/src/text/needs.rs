@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Insert, Statement, TableFactor, Visit, Visitor};
 
 use crate::door::Need;
+use crate::names::{QUERIES, SYSTEM_SCHEMAS};
 
 /// What `statement` needs, each once.
 pub(crate) fn needs(statement: &Statement) -> Vec<Need> {
@@ -22,11 +23,18 @@ pub(crate) fn needs(statement: &Statement) -> Vec<Need> {
         Statement::Call(function) => vec![match function.name.to_string().to_lowercase().as_str() {
             "seal_table" => Need::Alter,
             "drop_entity" => Need::Drop,
+            "erase" => Need::Erase,
             _ => Need::Operate,
         }],
-        Statement::ShowTables { .. } | Statement::ShowColumns { .. } | Statement::ExplainTable { .. } => {
-            vec![Need::Describe]
-        }
+        Statement::ShowTables { .. }
+        | Statement::ShowColumns { .. }
+        | Statement::ShowCreate { .. }
+        | Statement::ShowVariable { .. }
+        | Statement::ExplainTable { .. }
+        | Statement::Set(_)
+        | Statement::Reset(_) => vec![Need::Describe],
+        _ if tables.operated => vec![read, Need::Operate],
+        _ if tables.described && !tables.any => vec![Need::Describe],
         _ => vec![read],
     }
 }
@@ -34,8 +42,14 @@ pub(crate) fn needs(statement: &Statement) -> Vec<Need> {
 /// Which tables a statement reads.
 #[derive(Default)]
 struct Tables {
+    /// Feature tables.
     any: bool,
+    /// Every row of one.
     history: bool,
+    /// What is declared.
+    described: bool,
+    /// What runs.
+    operated: bool,
 }
 
 impl Visitor for Tables {
@@ -43,9 +57,13 @@ impl Visitor for Tables {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         if let TableFactor::Table { name, args, .. } = factor {
-            let rows = ["history", "changes"].iter().any(|rows| name.to_string().eq_ignore_ascii_case(rows));
-            self.any = true;
-            self.history |= args.is_some() && rows;
+            let name = name.to_string().to_lowercase();
+            let within = |schema: &&str| name.split_once(*schema).is_some_and(|(_, table)| table.starts_with('.'));
+            let described = SYSTEM_SCHEMAS.iter().any(within);
+            self.described |= described;
+            self.operated |= described && name.ends_with(&format!(".{QUERIES}"));
+            self.any |= !described;
+            self.history |= args.is_some() && ["history", "changes"].contains(&name.as_str());
         }
         ControlFlow::Continue(())
     }

@@ -51,6 +51,9 @@ impl Pass {
             let written = written.clone();
             return self.parameter(&written);
         }
+        self.refuse_names()?;
+        self.refuse_clauses()?;
+        self.refuse_misplaced()?;
         if self.begins(&["FOR", "VALID_TIME", "AS", "OF"]) {
             let span = self.tokens[self.at + 1].span;
             for keyword in [Keyword::FOR, Keyword::SYSTEM_TIME, Keyword::AS, Keyword::OF] {
@@ -152,7 +155,10 @@ impl Pass {
         let call = matches!(self.tokens.get(self.at + 1).map(|next| &next.token), Some(Token::LParen));
         for kind in ["AT", "BEFORE", "CHANGES"] {
             if call && self.begins(&[kind]) && self.follows_name() {
-                return Err(unsupported(format!("`{kind} (…)` after a table is not served{}: {ours}", self.place())));
+                return Err(unsupported(format!(
+                    "`{kind} (…)` after a table is not served{}: {ours}, `changes('t', after, until)` for what became known",
+                    self.place()
+                )));
             }
         }
         if self.begins(&["STRAIGHT_JOIN"]) || self.begins(&["GLOBAL", "STRAIGHT_JOIN"]) {
@@ -160,7 +166,7 @@ impl Pass {
         }
         if self.begins(&["TOLERANCE"]) && self.follows_name() {
             return Err(unsupported(format!(
-                "TOLERANCE is not served{}: how old a value may be is the max age of its feature, or `max_age => '1h'`",
+                "TOLERANCE is not served{}: how old a value may be is the max age of its feature: ALTER TABLE t SET (max_age = '1h')",
                 self.place()
             )));
         }
@@ -174,10 +180,97 @@ impl Pass {
         Ok(())
     }
 
+    /// Refuses names in place of parameters.
+    fn refuse_names(&self) -> Result<()> {
+        let token = |ahead: usize| self.tokens.get(self.at + ahead).map(|token| &token.token);
+        if let (Some(sign @ (Token::Colon | Token::AtSign)), Some(Token::Word(name))) = (token(0), token(1)) {
+            let before = self.at.checked_sub(1).map(|at| &self.tokens[at].token);
+            let earlier = &self.tokens[..self.at];
+            let depth = |open: &Token, close: &Token| {
+                let count = |of: &Token| earlier.iter().filter(|token| token.token == *of).count();
+                count(open) > count(close)
+            };
+            let within = depth(&Token::LBrace, &Token::RBrace) || depth(&Token::LBracket, &Token::RBracket);
+            let begins_value = !within
+                && !matches!(before, Some(Token::Word(Word { keyword: Keyword::NoKeyword, .. })))
+                && !matches!(before, Some(Token::LBracket | Token::RBracket | Token::RParen | Token::Number(..)));
+            if begins_value {
+                return Err(invalid(format!(
+                    "`{sign}{name}` is no parameter{}: write `?`, or `$1`, `$2`, …",
+                    self.place()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses clauses of time of other engines.
+    fn refuse_clauses(&self) -> Result<()> {
+        let ours = "write `t FOR SYSTEM_TIME AS OF s` for what was known at s, `as_of('t', e)` for what was true at e";
+        if self.begins(&["FOR", "PORTION"]) {
+            return Err(unsupported(format!("`FOR PORTION` is not served{}: {ours}", self.place())));
+        }
+        let other = self.word(1).filter(|axis| !["SYSTEM_TIME", "VALID_TIME"].contains(&axis.as_str()));
+        if let Some(axis) = other.filter(|_| self.begins(&["FOR"]) && self.word(2).as_deref() == Some("AS")) {
+            return Err(unsupported(format!("`FOR {axis}` is not served{}: {ours}", self.place())));
+        }
+        if self.tokens[self.at].token == Token::AtSign && self.follows_name() {
+            return Err(unsupported(format!("`@` after a table is not served{}: {ours}", self.place())));
+        }
+        if self.begins(&["FOR", "SYSTEM", "TIME"]) {
+            return Err(invalid(format!("SYSTEM_TIME is one word{}: {ours}", self.place())));
+        }
+        Ok(())
+    }
+
+    /// Refuses clauses of time where they mean nothing.
+    fn refuse_misplaced(&self) -> Result<()> {
+        let follows_parentheses =
+            matches!(self.at.checked_sub(1).map(|at| &self.tokens[at].token), Some(Token::RParen));
+        let clause = |axis: &str| self.begins(&["FOR", axis, "AS", "OF"]);
+        if !clause("SYSTEM_TIME") && !clause("VALID_TIME") {
+            return Ok(());
+        }
+        let named = |back: usize| {
+            let at = self.at.checked_sub(back)?;
+            match &self.tokens[at].token {
+                Token::Word(word) if word.keyword == Keyword::NoKeyword || word.quote_style.is_some() => Some(word),
+                _ => None,
+            }
+        };
+        let before = |back: usize| self.at.checked_sub(back).map(|at| &self.tokens[at].token);
+        let follows_as = matches!(before(2), Some(Token::Word(word)) if word.keyword == Keyword::AS);
+        let alias = named(1).filter(|_| named(2).is_some() || follows_as || matches!(before(2), Some(Token::RParen)));
+        if let Some(alias) = alias {
+            return Err(invalid(format!(
+                "the clause of time stands before the name `{alias}` that the table gets{}, and only after a table: write `t \
+                 FOR SYSTEM_TIME AS OF s AS {alias}`, and put the clauses of a subquery after the tables inside it",
+                self.place()
+            )));
+        }
+        // After the first clause there may be a second, whose moment may end with a parenthesis.
+        let earlier = self
+            .out
+            .iter()
+            .rev()
+            .take(64)
+            .any(|token| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::SYSTEM_TIME));
+        if follows_parentheses && !earlier {
+            return Err(invalid(format!(
+                "a clause of time stands after a table alone{}: put it after the tables inside a subquery, and give the table \
+                 functions their moments as arguments (at => …, known_at => …)",
+                self.place()
+            )));
+        }
+        Ok(())
+    }
+
     /// The tokens that begin an as-of join here, if one does that has no MATCH_CONDITION, and whether all left rows stay.
     fn as_of_join(&self) -> Result<Option<(usize, bool)>> {
         let (taken, kind) = if self.begins(&["ASOF", "JOIN"]) {
             (2, None)
+        } else if self.begins(&["ASOF", "LEFT", "OUTER", "JOIN"]) || self.begins(&["LEFT", "OUTER", "ASOF", "JOIN"]) {
+            (4, Some("LEFT".to_owned()))
         } else if self.begins(&["ASOF"]) && self.word(2).as_deref() == Some("JOIN") {
             (3, self.word(1))
         } else if self.word(1).as_deref() == Some("ASOF") && self.word(2).as_deref() == Some("JOIN") {
@@ -195,11 +288,13 @@ impl Pass {
             None | Some("INNER") if !matched => Ok(Some((taken, false))),
             Some("LEFT") if !matched => Ok(Some((taken, true))),
             Some("LEFT" | "INNER") => Err(unsupported(format!(
-                "ASOF JOIN with MATCH_CONDITION keeps every left row{}: write it without LEFT or INNER",
+                "ASOF JOIN with MATCH_CONDITION keeps every left row{}: write it without LEFT or INNER; an inner join is ASOF \
+                 JOIN … ON l.k = r.k AND l.ts >= r.observed, without MATCH_CONDITION",
                 self.place()
             ))),
             Some(kind) => Err(unsupported(format!(
-                "{kind} ASOF JOIN is not served{}: rows on the left are matched with what was known of them before",
+                "{kind} ASOF JOIN is not served{}: each row on the left gets what was true of it before; write ASOF JOIN, and \
+                 filter its rows in WHERE",
                 self.place()
             ))),
             None => unreachable!("both cases without a kind are above"),

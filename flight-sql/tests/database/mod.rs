@@ -12,6 +12,7 @@ use firn_flight_sql::answer::Answered;
 use firn_flight_sql::door::{Caller, Door, IngestRoles, Need};
 use firn_flight_sql::limits::Limits;
 use firn_flight_sql::moment::Bounds;
+use firn_flight_sql::session::Session;
 use firn_flight_sql::sql::Sql;
 use firn_storage::config::Options;
 use firn_storage::database::Database;
@@ -69,13 +70,16 @@ impl Fresh {
         let database = Database::open(options).expect("it opens");
         let sql = Arc::new(Sql::new(Limits { threads: 2, ..Limits::default() }).expect("it begins"));
         let door = Arc::new(Open(database.clone()));
-        let caller = Caller { door, bounds: Bounds::default(), ingest: IngestRoles::default() };
+        let session = Session::of_cookies(["arrow_flight_session_id=v1."]).expect("an empty session");
+        let (session, ingest) = (Arc::new(session), IngestRoles::default());
+        let caller = Caller { door, bounds: Bounds::default(), session, ingest, is_java: false };
         Self { database, sql, caller, layout, known: Vec::new(), _directory: directory }
     }
 
     /// What `statement` answers.
     pub(crate) async fn answer(&self, statement: &str) -> Result<Answered> {
-        self.sql.answer(&self.caller, statement, Vec::new()).await
+        let caller = Caller { bounds: self.caller.session.bounds(), ..self.caller.clone() };
+        self.sql.answer(&caller, statement, Vec::new()).await
     }
 
     /// The ingest time of the last write.

@@ -76,6 +76,7 @@ pub static CALLS: &[Call] = &[
     call(Sql, "create", Create, "CREATE TABLE"),
     call(Sql, "alter", Alter, "ALTER TABLE and COMMENT"),
     call(Sql, "drop", Drop, "DROP TABLE"),
+    call(Sql, "erase", Erase, "CALL erase"),
     call(Sql, "operate", Operate, "CALL flush and compact"),
     call(DoAction, "create_entity", Create, "Declares an entity: {\"entity\",\"key\":[{\"name\",\"type\"}],\"bucket_by\",\"buckets\"}"),
     call(DoAction, "list_entities", Describe, "All entities with their declarations: {}"),

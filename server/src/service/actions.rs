@@ -2,6 +2,7 @@
 
 use arrow_flight::{Action, ActionType};
 use firn_client::wire::{Blocked, Erase, Producers, ProducersOf, TableName};
+use firn_flight_sql::service::FlightSql;
 use firn_storage::database::EraseRequest;
 use firn_storage::model::declare::Change;
 use firn_storage::model::describe;
@@ -16,7 +17,9 @@ use crate::refusal::{from_command, from_error, invalid, unimplemented};
 
 /// What ListActions answers.
 pub(super) fn list() -> impl Iterator<Item = ActionType> {
-    Call::actions().map(|call| ActionType { r#type: call.name.to_owned(), description: call.help.to_owned() })
+    let native = Call::actions().map(|call| (call.name, call.help));
+    let all = native.chain(FlightSql::actions());
+    all.map(|(name, help)| ActionType { r#type: name.to_owned(), description: help.to_owned() })
 }
 
 /// Answers an action.

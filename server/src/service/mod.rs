@@ -40,6 +40,7 @@ use arrow_flight::{
     PollInfo, PutResult, SchemaResult, Ticket,
 };
 use bytes::Bytes;
+use firn_flight_sql::door::Caller as SqlCaller;
 use firn_flight_sql::service::FlightSql;
 use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -95,6 +96,31 @@ impl Firn {
         Ok(Response::new(serving.try_flatten_stream().boxed()))
     }
 
+    /// DoPut of a client that reads what its session is from the headers of the answer: so they wait for the answer.
+    async fn put_in_session(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Answers<PutResult>>, Status> {
+        let entry = self.resources.enter(&request)?;
+        let limits = Arc::clone(&self.resources.limits);
+        let headers = request.metadata().clone();
+        let messages = request.into_inner().map_err(move |status| too_large(status, &limits));
+        let mut messages = messages.boxed().peekable();
+        let Protocol::FlightSql(command) = Protocol::of_stream(&mut messages, &entry.stopping).await else {
+            return Ok(Response::new(put::serve(entry, messages).boxed()));
+        };
+        let call = SqlCall::new(entry, &headers)?;
+        let caller = call.caller();
+        let answered = call.put(messages, command).await;
+        let answered = answered.map(|answer| futures::stream::once(async move { Ok(answer) }).boxed());
+        self.counted_sql(&caller, answered)
+    }
+
+    /// The answer of a call of Flight SQL, with its session.
+    fn counted_sql<T>(&self, caller: &SqlCaller, result: Result<T, Status>) -> Result<Response<T>, Status> {
+        self.counted("sql", result).map(|response| SqlCall::respond(caller, response.into_inner()))
+    }
+
     /// Counts a failure of a call that is not a stream.
     fn counted<T>(&self, call: &'static str, result: Result<T, Status>) -> Result<Response<T>, Status> {
         result.map(Response::new).inspect_err(|status| self.resources.metrics.failed(call, status.code()))
@@ -115,6 +141,9 @@ impl FlightService for Firn {
     type DoExchangeStream = Answers<FlightData>;
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        if SqlCall::reads_put_headers(request.metadata()) {
+            return self.put_in_session(request).await;
+        }
         self.enter_stream(request, put::serve, SqlCall::put)
     }
 
@@ -129,7 +158,8 @@ impl FlightService for Firn {
         let entry = self.resources.enter(&request)?;
         if let Protocol::FlightSql(ticket) = Protocol::of(&request.get_ref().ticket) {
             let call = SqlCall::new(entry, request.metadata())?;
-            return self.counted("sql", call.get(&ticket).await);
+            let caller = call.caller();
+            return self.counted_sql(&caller, call.get(&ticket).await);
         }
         self.counted("get", get::serve(entry, request.into_inner().ticket).await)
     }
@@ -137,9 +167,10 @@ impl FlightService for Firn {
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         let entry = self.resources.enter(&request)?;
         if FlightSql::has_action(&request.get_ref().r#type) {
-            let answered = SqlCall::new(entry, request.metadata())?.act(request.get_ref());
+            let call = SqlCall::new(entry, request.metadata())?;
+            let answered = call.act(request.get_ref()).await;
             let answers = answered.map(|answers| futures::stream::iter(answers.into_iter().map(Ok)).boxed());
-            return self.counted("sql", answers);
+            return self.counted_sql(&call.caller(), answers);
         }
         let answered = actions::answer(&entry, request.into_inner()).await;
         let once = answered.map(|answer| futures::stream::once(async move { Ok(answer) }).boxed());
@@ -154,7 +185,7 @@ impl FlightService for Firn {
         let entry = self.resources.enter(&request)?;
         if let Protocol::FlightSql(_) = Protocol::of_descriptor(request.get_ref()) {
             let call = SqlCall::new(entry, request.metadata())?;
-            return self.counted("sql", call.flight_info(request.into_inner()).await);
+            return self.counted_sql(&call.caller(), call.flight_info(request.into_inner()).await);
         }
         self.counted("info", info::flight(&entry, request.into_inner()).await)
     }
@@ -163,7 +194,7 @@ impl FlightService for Firn {
         let entry = self.resources.enter(&request)?;
         if let Protocol::FlightSql(command) = Protocol::of_descriptor(request.get_ref()) {
             let call = SqlCall::new(entry, request.metadata())?;
-            return self.counted("sql", call.schema(&command));
+            return self.counted_sql(&call.caller(), call.schema(&command).await);
         }
         self.counted("info", info::schema(&entry, request.into_inner()).await)
     }
@@ -174,8 +205,11 @@ impl FlightService for Firn {
         self.counted("info", listed.map(|flights| futures::stream::iter(flights.into_iter().map(Ok)).boxed()))
     }
 
-    async fn poll_flight_info(&self, _request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        Err(unimplemented("PollFlightInfo is not served: GetFlightInfo answers at once"))
+    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        // What there is to poll for is known at once.
+        let poll =
+            |info| PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None };
+        Ok(self.get_flight_info(request).await?.map(poll))
     }
 
     async fn handshake(

@@ -7,14 +7,15 @@ use arrow_flight::{Action, FlightData, FlightDescriptor, FlightInfo, PutResult, 
 use bytes::Bytes;
 use firn_flight_sql::door::{Caller, Door, IngestRoles, Need};
 use firn_flight_sql::moment::Bounds;
+use firn_flight_sql::session::Session;
+use firn_flight_sql::setting::Setting;
 use firn_flight_sql::sql::Rows;
 use firn_storage::database::Database;
 use firn_storage::error::Result as EngineResult;
 use firn_storage::model::catalog::Catalog;
-use firn_storage::model::value::parse_time_text;
 use futures::{StreamExt, TryStreamExt};
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Response, Status};
 
 use super::decoding::Decoding;
 use super::outgoing::Outgoing;
@@ -40,6 +41,7 @@ impl Door for Entered {
             Need::Create => "create",
             Need::Alter => "alter",
             Need::Drop => "drop",
+            Need::Erase => "erase",
             Need::Operate => "operate",
         };
         let granted = self.0.authorize(Method::Sql, name);
@@ -60,14 +62,34 @@ pub(super) struct SqlCall {
 impl SqlCall {
     /// The call of `entry` with these headers.
     pub(super) fn new(entry: Entry, headers: &MetadataMap) -> Result<Self, Status> {
-        let bounds = bounds(headers)?;
+        let session = session(headers)?;
+        let bounds = bounds(headers)?.within(&session.bounds()).map_err(|error| from_error(&error))?;
         let ingest = IngestRoles {
             key: text(headers, "firn.ingest_key")?.map(str::to_owned),
             event_time: text(headers, "firn.ingest_event_time")?.map(str::to_owned),
         };
         let entry = Arc::new(entry);
         let door = Arc::new(Entered(Arc::clone(&entry)));
-        Ok(Self { caller: Caller { door, bounds, ingest }, entry })
+        // Its driver writes milliseconds into a parameter of any unit (arrow-java#838).
+        let is_java = is_java(headers);
+        Ok(Self { caller: Caller { door, bounds, session: Arc::new(session), ingest, is_java }, entry })
+    }
+
+    /// `answer` with what the client is to keep of its session.
+    pub(super) fn respond<T>(caller: &Caller, answer: T) -> Response<T> {
+        let mut response = Response::new(answer);
+        set_cookie(&caller.session, response.metadata_mut());
+        response
+    }
+
+    /// Whether a client reads what its session is from the headers of the answer to a DoPut; those in Go and Python do not.
+    pub(super) fn reads_put_headers(headers: &MetadataMap) -> bool {
+        headers.contains_key("cookie") && is_java(headers)
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&self) -> Caller {
+        self.caller.clone()
     }
 
     /// GetFlightInfo.
@@ -77,8 +99,8 @@ impl SqlCall {
     }
 
     /// GetSchema.
-    pub(super) fn schema(&self, command: &[u8]) -> Result<SchemaResult, Status> {
-        let schema = self.entry.resources.sql.schema(&self.caller, command);
+    pub(super) async fn schema(&self, command: &[u8]) -> Result<SchemaResult, Status> {
+        let schema = self.entry.resources.sql.schema(&self.caller, command).await;
         schema.map(|schema| SchemaResult { schema }).map_err(|error| from_error(&error))
     }
 
@@ -120,11 +142,23 @@ impl SqlCall {
     }
 
     /// DoAction.
-    pub(super) fn act(&self, action: &Action) -> Result<Vec<arrow_flight::Result>, Status> {
+    pub(super) async fn act(&self, action: &Action) -> Result<Vec<arrow_flight::Result>, Status> {
         self.entry.resources.check_command_size(&action.body)?;
-        let bodies = self.entry.resources.sql.act(&self.caller, action).map_err(|error| from_error(&error))?;
+        let bodies = self.entry.resources.sql.act(&self.caller, action).await.map_err(|error| from_error(&error))?;
         Ok(bodies.into_iter().map(|body| arrow_flight::Result { body }).collect())
     }
+}
+
+/// Puts what the client is to keep of `session` into the headers of an answer.
+fn set_cookie(session: &Session, headers: &mut MetadataMap) {
+    if let Some(cookie) = session.set_cookie() {
+        headers.insert("set-cookie", cookie.parse().expect("a cookie is written in ASCII"));
+    }
+}
+
+fn is_java(headers: &MetadataMap) -> bool {
+    let agent = headers.get("user-agent").and_then(|agent| agent.to_str().ok());
+    agent.is_some_and(|agent| agent.starts_with("grpc-java"))
 }
 
 /// The text of a header.
@@ -135,21 +169,20 @@ fn text<'a>(headers: &'a MetadataMap, name: &'static str) -> Result<Option<&'a s
 
 /// The bounds that headers say.
 fn bounds(headers: &MetadataMap) -> Result<Bounds, Status> {
-    let text = |name: &'static str| text(headers, name);
-    let time = |name: &'static str| {
-        let time = text(name)?.map(|text| parse_time_text(text, false));
-        time.transpose().map_err(|error| from_error(&error.at(format!("the header {name}"))))
-    };
-    let version = text("firn.schema_version")?.map(|text| {
-        text.parse().map_err(|_| invalid(format!("the header firn.schema_version is `{text}`, which is no number")))
-    });
-    Ok(Bounds {
-        as_of: time("firn.as_of")?,
-        known_at: time("firn.known_at")?,
-        position: text("firn.position")?.map(str::to_owned),
-        clock: time("firn.clock")?,
-        schema_version: version.transpose()?,
-    })
+    let mut bounds = Bounds::default();
+    for setting in Setting::ALL {
+        if let Some(said) = text(headers, setting.name())? {
+            let set = bounds.set_text(setting, said);
+            set.map_err(|error| from_error(&error.at("a header")))?;
+        }
+    }
+    Ok(bounds)
+}
+
+/// The session that headers say.
+fn session(headers: &MetadataMap) -> Result<Session, Status> {
+    let cookies = headers.get_all("cookie").iter().filter_map(|cookie| cookie.to_str().ok());
+    Session::of_cookies(cookies).map_err(|error| from_error(&error))
 }
 
 /// An answer on its way, batch by batch as the client takes it.

@@ -77,6 +77,11 @@ impl Scan {
         (0..self.view.buckets.len()).map(of_bucket).sum()
     }
 
+    /// About how many bytes the answer takes at most.
+    pub fn bytes_at_most(&self) -> u64 {
+        self.rows_at_most().saturating_mul(self.row_bytes)
+    }
+
     /// The ordinals of `bucket` that are looked at, in pieces of at most `most`, ascending.
     pub(super) fn pieces(&self, bucket: u32, most: u32) -> Vec<Piece> {
         match &self.chosen {
