@@ -34,6 +34,11 @@ impl Client {
         Ok(Self { stub: connection::connect(options).await?, retry: options.retry })
     }
 
+    /// The calls of Arrow Flight on this connection, with its credentials: for what has no method here, such as SQL.
+    pub fn flight(&self) -> Stub {
+        self.stub.clone()
+    }
+
     /// Runs any action once.
     pub async fn action(&self, name: &str, body: &Value) -> Result<Value> {
         let action = Action::new(name, body.to_string());

@@ -29,7 +29,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(20);
 
 /// The stub that every call goes through.
-pub(crate) type Stub = FlightServiceClient<InterceptedService<Channel, Credentials>>;
+pub type Stub = FlightServiceClient<InterceptedService<Channel, Credentials>>;
 
 /// How to connect.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl Options {
 
 /// Puts the token and the headers on every call.
 #[derive(Clone)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     sent: MetadataMap,
 }
 

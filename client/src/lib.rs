@@ -28,7 +28,7 @@ pub mod wire;
 mod write;
 
 pub use client::Client;
-pub use connection::{Options, Tls};
+pub use connection::{Options, Stub, Tls};
 pub use declare::{EntityDeclaration, FeatureDeclaration, TableDeclaration};
 pub use error::{Error, Kind, Result};
 pub use exchange::{Answered, Answers, Message, Requests};

@@ -7,6 +7,7 @@ mod remote;
 mod runtime;
 mod serve;
 mod show;
+mod sql;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ pub fn run() -> Result<ExitCode, String> {
         Some(("demo", matches)) => run_demo(matches)?,
         Some(("import", matches)) => return block_on(import::run(matches))?,
         Some(("export", matches)) => block_on(export::run(matches))??,
+        Some(("sql", matches)) => return block_on(sql::run(matches)),
         Some((name @ ("verify" | "repair"), matches)) => mend::run(name, matches)?,
         Some((name, matches)) => block_on(remote::run(name, matches))??,
         None => unreachable!("clap asks for a subcommand"),
@@ -40,7 +42,8 @@ pub fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(demo_command())
         .subcommand(import::command())
-        .subcommand(export::command());
+        .subcommand(export::command())
+        .subcommand(sql::command());
     let command = remote::commands().into_iter().fold(command, Command::subcommand);
     mend::commands().into_iter().fold(command, Command::subcommand)
 }

@@ -2,6 +2,7 @@
 
 mod mend;
 mod show;
+mod sql;
 mod transfer;
 
 use std::net::TcpListener;

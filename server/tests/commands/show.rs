@@ -38,7 +38,8 @@ fn help_names_defaults_units_and_variables() {
         text(&output.stdout)
     };
     let all = help(&["--help"]);
-    for command in ["serve", "demo", "import", "export", "entities", "tables", "describe", "status", "verify", "repair"]
+    for command in
+        ["serve", "demo", "import", "export", "sql", "entities", "tables", "describe", "status", "verify", "repair"]
     {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let of = help(&[command, "--help"]);
