@@ -1,19 +1,13 @@
 // Any Flight client, in any language: FirnDB driven from Java by Arrow Flight alone, with no code of ours.
-//
-// FIRN_BINARY names the server to start.
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.apache.arrow.flight.Action;
 import org.apache.arrow.flight.FlightClient;
 import org.apache.arrow.flight.FlightDescriptor;
@@ -35,31 +29,19 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(60)
 class FlightTest {
-  private static final Pattern ADDRESS = Pattern.compile("\"address\":\"([^\":]+):(\\d+)\"");
-
-  @TempDir Path directory;
-  private Process server;
+  private Server server;
   private BufferAllocator allocator;
   private FlightClient client;
 
   /** Starts a server over an empty directory, and connects. */
   @BeforeEach
   void serve() throws Exception {
-    Path log = directory.resolve("log");
-    server = new ProcessBuilder(System.getenv("FIRN_BINARY"), "serve", "--data", directory.resolve("data").toString(),
-        "--listen", "127.0.0.1:0", "--metrics", "off", "--log-json").redirectError(log.toFile()).start();
-    Matcher found = ADDRESS.matcher("");
-    while (!found.reset(Files.readString(log)).find()) {
-      assertTrue(server.isAlive(), "the server ended before it served");
-      Thread.sleep(10);
-    }
+    server = new Server();
     allocator = new RootAllocator();
-    client = FlightClient.builder(allocator, Location.forGrpcInsecure(found.group(1), Integer.parseInt(found.group(2))))
-        .build();
+    client = FlightClient.builder(allocator, Location.forGrpcInsecure(server.host, server.port)).build();
     assertTrue(act("create_entity", "{'entity':'airport','key':[{'name':'origin','type':'utf8'}]}").contains("airport"));
     assertTrue(act("create_table", "{'table':'weather','entity':'airport','event_time':'observed',"
         + "'features':[{'name':'temp','type':'float64'}]}").contains("\"table\":\"weather\""));
@@ -70,8 +52,7 @@ class FlightTest {
   void stop() throws Exception {
     client.close();
     allocator.close();
-    server.destroy();
-    server.waitFor();
+    server.close();
   }
 
   @Test
