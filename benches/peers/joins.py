@@ -80,9 +80,18 @@ class DuckDB:
     def parquet(self):
         return self.run(**self.files)
 
+    def averages(self):
+        """The same join, of which only the averages leave the engine."""
+        averages = ", ".join(f"avg(h.f{number})" for number in range(10))
+        joined = f"""SELECT {averages} FROM spine s ASOF LEFT JOIN history h
+            ON s.user = h.user AND s.decided_at >= h."at" """
+        return self.database.sql(joined).fetchall()
+
     def check(self, joined):
         import pyarrow.compute
 
+        if isinstance(joined, list):
+            return 1, joined[0][0]
         column = joined.column("f0")
         return len(column) - column.null_count, pyarrow.compute.sum(column).as_py()
 

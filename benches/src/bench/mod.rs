@@ -14,6 +14,7 @@ mod python;
 mod scan;
 mod serving;
 mod space;
+mod sql;
 mod tables;
 
 use std::time::Instant;
@@ -49,6 +50,7 @@ const BENCHES: &[Bench] = &[
     short("as_of", "lookups of the past by the number of runs, in the engine", as_of::run),
     short("growth", "more entities, versions, repeats and late rows, in the engine", growth::run),
     short("scan", "a whole table at latest, in the engine and over the wire", scan::run),
+    short("sql", "SQL beside the engine, DataFusion in memory and DuckDB", sql::run),
     short("open", "opening 10 M entities, and replaying a log", open::run),
     short("erase", "lookups and writes beside an erase of 100,000 keys of 10 M entities", erase::run),
     short("tables", "what a commit costs beside 1,000 tables, in the engine", tables::run),
