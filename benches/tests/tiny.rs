@@ -41,6 +41,7 @@ fn every_bench_runs_and_reports() {
         "scan",
         "serving",
         "space",
+        "sql",
         "tables",
     ];
     assert_eq!(benches, expected.map(str::to_owned).into(), "{said}");
