@@ -109,6 +109,7 @@ fn statement(name: &str, table: &str) -> FlightDescriptor {
         "create" => format!("CREATE TABLE {table} (origin VARCHAR PRIMARY KEY, observed TIMESTAMP NOT NULL)"),
         "alter" => format!("ALTER TABLE {table} ADD COLUMN gust DOUBLE"),
         "drop" => format!("DROP TABLE IF EXISTS {table}_of_another_time"),
+        "erase" => "CALL erase('airport', origin => 'LGA')".to_owned(),
         "operate" => format!("CALL flush('{table}')"),
         other => panic!("{other} is no call of SQL"),
     };
