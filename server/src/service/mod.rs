@@ -43,6 +43,7 @@ use bytes::Bytes;
 use firn_flight_sql::door::Caller as SqlCaller;
 use firn_flight_sql::service::FlightSql;
 use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use resources::Resources;
@@ -67,6 +68,15 @@ impl Firn {
         Self { resources }
     }
 
+    /// Lets a stream in: its place, its headers, and its messages, of which none is taken yet.
+    fn let_in(&self, request: Request<Streaming<FlightData>>) -> Result<(Entry, MetadataMap, Messages), Status> {
+        let entry = self.resources.enter(&request)?;
+        let limits = Arc::clone(&self.resources.limits);
+        let (headers, _, messages) = request.into_parts();
+        let messages = messages.map_err(move |status| too_large(status, &limits));
+        Ok((entry, headers, messages.boxed().peekable()))
+    }
+
     /// Lets a stream in, and serves it once its first message has come and says how: as ours, or as one of Flight SQL.
     fn enter_stream<T, S, Q>(
         &self,
@@ -79,11 +89,7 @@ impl Firn {
         S: Stream<Item = Result<T, Status>> + Send + 'static,
         Q: Future<Output = Result<T, Status>> + Send + 'static,
     {
-        let entry = self.resources.enter(&request)?;
-        let limits = Arc::clone(&self.resources.limits);
-        let headers = request.metadata().clone();
-        let messages = request.into_inner().map_err(move |status| too_large(status, &limits));
-        let mut messages = messages.boxed().peekable();
+        let (entry, headers, mut messages) = self.let_in(request)?;
         let serving = async move {
             Ok(match Protocol::of_stream(&mut messages, &entry.stopping).await {
                 Protocol::Native => serve(entry, messages).boxed(),
@@ -101,11 +107,7 @@ impl Firn {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Answers<PutResult>>, Status> {
-        let entry = self.resources.enter(&request)?;
-        let limits = Arc::clone(&self.resources.limits);
-        let headers = request.metadata().clone();
-        let messages = request.into_inner().map_err(move |status| too_large(status, &limits));
-        let mut messages = messages.boxed().peekable();
+        let (entry, headers, mut messages) = self.let_in(request)?;
         let Protocol::FlightSql(command) = Protocol::of_stream(&mut messages, &entry.stopping).await else {
             return Ok(Response::new(put::serve(entry, messages).boxed()));
         };
