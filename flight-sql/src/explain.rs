@@ -84,7 +84,7 @@ impl Sql {
             let lines = told(first, &DisplayableExecutionPlan::with_metrics(plan.as_ref()))?;
             Ok(futures::stream::iter([Ok(lines)]).boxed())
         };
-        Ok(Rows { schema: plan_schema(), batches: within(&self.limits, place, self.lanes.run(run)) })
+        Ok(Rows { schema: plan_schema(), batches: within(&self.limits, place, self.lanes.large.run(run)) })
     }
 }
 

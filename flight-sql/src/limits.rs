@@ -32,7 +32,7 @@ pub struct Limits {
     pub spill_bytes_max: u64,
     /// How many queries run at once; others wait.
     pub queries_max: usize,
-    /// Threads of queries that are not small.
+    /// Threads of small queries, and as many of all others.
     pub threads: usize,
     /// Plans that are kept.
     pub plans_max: usize,

@@ -11,7 +11,7 @@ use firn_storage::model::key::KeyColumn;
 use firn_storage::model::value::print_duration;
 
 use crate::error::from_datafusion;
-use crate::table::time_type;
+use firn_storage::model::types::time_type;
 
 /// The columns of a listing.
 pub(crate) fn schema_of(columns: &[(&str, DataType)]) -> SchemaRef {

@@ -8,8 +8,8 @@ use firn_storage::error::Result;
 
 use crate::as_of_join::rule::written_in;
 use crate::error::{from_datafusion, invalid};
-use crate::table::time_type;
 use crate::types;
+use firn_storage::model::types::time_type;
 
 /// So many parameters, in words.
 pub(crate) fn counted(count: usize) -> String {

@@ -1,6 +1,5 @@
 //! From a logical plan to one that runs: our scans and joins are planned at the moment that was pinned for them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
@@ -145,22 +144,18 @@ impl Planner {
         if from.zip(to).is_some_and(|(from, to)| from > to) {
             return Err(invalid("history('t', from, to) begins later than it ends: give the earlier moment first"));
         }
-        let used: HashSet<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
-        let features = table.table.features.iter().filter(|feature| used.contains(feature.name.as_str()));
+        let used = columns.fields().iter().map(|field| field.name().clone());
         let few = chosen.keys.as_ref().is_some_and(|keys| entities(keys) <= ONE_PART_ENTITIES_MAX);
         let words = words(table, &chosen);
         let request = ScanRequest {
-            table: table.table.name.clone(),
-            columns: Some(features.map(|feature| feature.name.clone()).collect()),
             as_of: bounds.as_of(),
             known_at: bounds.known_at(),
-            history: table.rows == Rows::History,
             from: from.max(chosen.from),
             to: [to, chosen.to].into_iter().flatten().min(),
             parts: if few { 1 } else { self.parts },
             keys: chosen.keys,
-            event_time: used.contains(table.table.event_time.as_str()),
-            ..ScanRequest::default()
+            only: Some(used.collect()),
+            ..table.request()
         };
         Ok((request, words))
     }
@@ -178,9 +173,9 @@ impl Planner {
         needed.sort_unstable();
         needed.dedup();
         let whole = Arc::new(join.table.columns().project(&needed)?);
-        let scan = self.scan(&join.table, bounds, &[], Arc::clone(&whole), None)?;
         let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new())?;
-        let rows = statistics.num_rows.get_value().copied().unwrap_or(0);
+        let Some(&rows) = statistics.num_rows.get_value() else { return Ok(None) };
+        let scan = self.scan(&join.table, bounds, &[], Arc::clone(&whole), None)?;
         if rows <= scan.rows_at_most() || scan.bytes_at_most() > self.hash_bytes_max {
             return Ok(None);
         }

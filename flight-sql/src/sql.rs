@@ -33,7 +33,7 @@ use crate::door::{Caller, Need};
 use crate::error::{defect, from_datafusion, invalid, planned, unsupported};
 use crate::functions::checked::CheckedIntegers;
 use crate::functions::{aggregate_functions, scalar_functions};
-use crate::lanes::{Batches, Lanes, blocking, guarded};
+use crate::lanes::{Batches, Lanes, blocking};
 use crate::limits::Limits;
 use crate::memory::QueryPool;
 use crate::moment::{Bounds, Pinned};
@@ -203,7 +203,8 @@ impl Sql {
             let batches = batches.map_err(|error| from_datafusion(&error));
             Ok(batches.map(move |batch| batch.and_then(|batch| told_batch(&batch, &told))).boxed())
         };
-        let batches = if small { guarded(begin.await?) } else { self.lanes.run(begin) };
+        let lane = if small { &self.lanes.small } else { &self.lanes.large };
+        let batches = lane.run(begin);
         Ok(Rows { schema, batches: within(&self.limits, place, batches) })
     }
 }

@@ -6,10 +6,11 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::SchemaRef;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableSource};
 use firn_storage::model::catalog::{Catalog, Entity, Table};
+use firn_storage::read::ScanRequest;
 
 use crate::words::in_words_of_sql;
 
@@ -35,6 +36,15 @@ pub(crate) struct WrittenMoment {
     pub(crate) known_after: Option<Expr>,
 }
 
+/// What each feature is answered with, of the latest rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd)]
+pub(crate) struct With {
+    /// Why its answer is what it is.
+    pub(crate) status: bool,
+    /// When its answer became true.
+    pub(crate) event_times: bool,
+}
+
 /// A feature table and how it is read.
 #[derive(Debug, Clone)]
 pub(crate) struct FeatureTable {
@@ -42,6 +52,7 @@ pub(crate) struct FeatureTable {
     pub(crate) table: Arc<Table>,
     pub(crate) rows: Rows,
     pub(crate) moment: WrittenMoment,
+    pub(crate) with: With,
     /// Event times from and to, of history.
     pub(crate) from: Option<Expr>,
     pub(crate) to: Option<Expr>,
@@ -49,16 +60,23 @@ pub(crate) struct FeatureTable {
     pub(crate) schema: SchemaRef,
 }
 
-/// The type of times.
-pub(crate) fn time_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
 impl FeatureTable {
     /// `rows` of `table` now.
     pub(crate) fn new(entity: Arc<Entity>, table: Arc<Table>, rows: Rows) -> Self {
-        let schema = schema_of(&entity, &table, rows);
-        Self { entity, table, rows, moment: WrittenMoment::default(), from: None, to: None, schema }
+        let (moment, with) = (WrittenMoment::default(), With::default());
+        let schema = request(rows, with).schema(&table, &entity).expect("columns that the engine has by itself");
+        Self { entity, table, rows, moment, with, from: None, to: None, schema }
+    }
+
+    /// The same with `with` after each feature.
+    pub(crate) fn with(self, with: With) -> firn_storage::error::Result<Self> {
+        let schema = request(self.rows, with).schema(&self.table, &self.entity)?;
+        Ok(Self { with, schema, ..self })
+    }
+
+    /// What is asked of the engine for all of its columns, at no moment yet.
+    pub(crate) fn request(&self) -> ScanRequest {
+        ScanRequest { table: self.table.name.clone(), ..request(self.rows, self.with) }
     }
 
     /// `rows` of the table of `catalog` that is called `name`.
@@ -69,8 +87,8 @@ impl FeatureTable {
 
     /// All that it reads, in words that no other read has.
     pub(crate) fn read(&self) -> String {
-        let Self { entity: _, table, rows, moment, from, to, schema: _ } = self;
-        format!("{} ({rows:?}, {moment:?}, from {from:?}, to {to:?})", table.name)
+        let Self { entity: _, table, rows, moment, with, from, to, schema: _ } = self;
+        format!("{} ({rows:?}, {moment:?}, {with:?}, from {from:?}, to {to:?})", table.name)
     }
 
     /// The columns.
@@ -107,8 +125,9 @@ impl FeatureTable {
 /// Two are the same if they read the same; the schema follows.
 impl PartialEq for FeatureTable {
     fn eq(&self, other: &Self) -> bool {
-        let Self { entity: _, table, rows, moment, from, to, schema: _ } = self;
-        (table.id, rows, moment, from, to) == (other.table.id, &other.rows, &other.moment, &other.from, &other.to)
+        let Self { entity: _, table, rows, moment, with, from, to, schema: _ } = self;
+        let others = (other.table.id, &other.rows, &other.moment, &other.with, &other.from, &other.to);
+        (table.id, rows, moment, with, from, to) == others
     }
 }
 
@@ -131,20 +150,8 @@ pub(crate) fn feature_table(source: &Arc<dyn TableSource>) -> Option<&FeatureTab
     source.downcast_ref::<FeatureTable>()
 }
 
-/// The columns in the order in which a scan of the engine answers them.
-fn schema_of(entity: &Entity, table: &Table, rows: Rows) -> SchemaRef {
-    let keys = entity.key.iter().map(|key| Field::new(&key.name, key.data_type.clone(), false));
-    let mut fields: Vec<Field> = keys.collect();
-    fields.push(Field::new(&table.event_time, time_type(), false));
-    if rows == Rows::History {
-        fields.extend(table.row_id.iter().map(|id| Field::new(&id.name, id.data_type.clone(), true)));
-        fields.push(Field::new("ingest_time", time_type(), false));
-        fields.push(Field::new("sequence", DataType::UInt64, false));
-        fields.push(Field::new("kind", DataType::Utf8, false));
-        fields.push(Field::new("row", DataType::UInt32, false));
-        let item = Field::new("item", DataType::Utf8, false);
-        fields.push(Field::new("features", DataType::List(Arc::new(item)), true));
-    }
-    fields.extend(table.features.iter().map(|feature| Field::new(&feature.name, feature.data_type.clone(), true)));
-    Arc::new(Schema::new(fields))
+/// What is asked of the engine for all columns of `rows` of a table.
+fn request(rows: Rows, with: With) -> ScanRequest {
+    let With { status, event_times } = with;
+    ScanRequest { history: rows == Rows::History, event_time: true, status, event_times, ..ScanRequest::default() }
 }

@@ -11,7 +11,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, StructField, TimezoneInfo};
 
 use crate::error::{through, unsupported};
-use crate::table::time_type;
+use firn_storage::model::types::time_type;
 
 /// Reads the names of types in expressions.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use crate::compaction;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::flush::flush;
+use crate::priority::give_way;
 use crate::recovery::IDLE;
 use crate::scrub;
 use crate::view::MemtableSize;
@@ -16,17 +17,17 @@ use crate::view::MemtableSize;
 /// Starts the threads.
 pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<JoinHandle<()>>> {
     let flusher = spawn("firn-flush", engine, queue, |engine, queue| {
-        lower_priority(FLUSH_NICENESS);
+        give_way(FLUSH_NICENESS);
         work(engine, || flush_due(engine, queue));
     })?;
     let compactor = spawn("firn-compact", engine, queue, |engine, _| {
-        lower_priority(COMPACTION_NICENESS);
+        give_way(COMPACTION_NICENESS);
         work(engine, || compaction::compact_once(engine));
     })?;
     let mut threads = vec![flusher, compactor];
     if engine.options.scrub_bytes_per_second > 0 {
         threads.push(spawn("firn-scrub", engine, queue, |engine, _| {
-            lower_priority(SCRUB_NICENESS);
+            give_way(SCRUB_NICENESS);
             scrub::run(engine);
         })?);
     }
@@ -41,7 +42,7 @@ pub(crate) fn aside<T: Send + 'static>(
     work: impl FnOnce(&Arc<Engine>, &Queue) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let thread = spawn("firn-aside", engine, queue, |engine, queue| {
-        lower_priority(COMPACTION_NICENESS);
+        give_way(COMPACTION_NICENESS);
         work(engine, queue)
     })?;
     // Its guard says what a panic was.
@@ -114,9 +115,3 @@ fn due_tables(engine: &Engine) -> Vec<u32> {
 const FLUSH_NICENESS: i32 = 5;
 const COMPACTION_NICENESS: i32 = 10;
 const SCRUB_NICENESS: i32 = 15;
-
-/// Lets everything else go first on this thread's core.
-fn lower_priority(niceness: i32) {
-    // Without the right to change priorities the thread runs at the common one.
-    let _ = rustix::process::nice(niceness);
-}

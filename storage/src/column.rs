@@ -10,6 +10,7 @@
 //! features of their row. All others come in *stretches*, Arrow arrays of a power of two values each, which are checked
 //! and validated whole when first asked for, so that reading one string of a large column costs one stretch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, UInt32Array};
@@ -179,6 +180,18 @@ impl Column {
                 Ok(())
             }
         }
+    }
+
+    /// [`Column::check`] of positions that follow each other.
+    pub fn check_range(&self, positions: Range<u32>) -> Result<()> {
+        let Values::Mapped(values) = &self.values else { return Ok(()) };
+        let mut next = positions.start;
+        while next < positions.end {
+            let checked = values.check_around(next)?;
+            assert!(checked.contains(&next), "what is checked holds what was asked for");
+            next = checked.end;
+        }
+        Ok(())
     }
 
     /// Asks the processor for the values at `positions`, if they have a fixed width, and for what lies beside them in a

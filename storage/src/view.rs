@@ -5,6 +5,7 @@
 //! hides them, so that views of several tables agree.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -88,6 +89,11 @@ impl DirtySet {
     pub fn contains(&self, ordinal: u32) -> bool {
         let word = self.words.get(ordinal as usize / 64);
         word.is_none_or(|word| word.load(Ordering::Acquire) & (1 << (ordinal % 64)) != 0)
+    }
+
+    /// Whether one of `ordinals` is in the set, or beyond it.
+    pub fn contains_any(&self, ordinals: Range<u32>) -> bool {
+        !self.is_empty() && ordinals.into_iter().any(|ordinal| self.contains(ordinal))
     }
 
     /// The number of ordinals in the set.

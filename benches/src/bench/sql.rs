@@ -14,7 +14,9 @@ use arrow_array::{Array, RecordBatch};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
+use firn_storage::priority::give_way;
 use futures::{StreamExt, TryStreamExt};
+use tokio::runtime::Builder;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::data::{BATCH_ROWS, Source, assemble, cut};
@@ -76,7 +78,7 @@ async fn load_all(firn: &Firn, history: &[RecordBatch], spine: &RecordBatch, ent
     firn::write(&client, "t", history.iter().cloned()).await?;
     firn::declare_table(&client, "l", "user", "f", FEATURES).await?;
     firn::write(&client, "l", Source::new(25).one_row_each(entities, FEATURES)).await?;
-    let mut sql = connect(firn).await?;
+    let mut sql = connect(firn.url()).await?;
     let create = "CREATE TABLE spine (n BIGINT PRIMARY KEY, decided_at TIMESTAMP NOT NULL, \"user\" BIGINT) \
                   WITH (max_future_skew = 'none')";
     sql.execute_update(create.to_owned(), None).await?;
@@ -96,8 +98,8 @@ async fn load_all(firn: &Firn, history: &[RecordBatch], spine: &RecordBatch, ent
     Ok(())
 }
 
-async fn connect(firn: &Firn) -> Result<Client> {
-    let channel = Endpoint::from_shared(firn.url().replace("grpc://", "http://"))?.connect().await?;
+async fn connect(url: &str) -> Result<Client> {
+    let channel = Endpoint::from_shared(url.replace("grpc://", "http://"))?.connect().await?;
     Ok(FlightSqlServiceClient::new(channel))
 }
 
@@ -142,7 +144,7 @@ fn join(
 ) -> Result<()> {
     let expected = Cell::new(None);
     let runtime = harness.runtime.handle().clone();
-    let mut client = runtime.block_on(connect(server))?;
+    let mut client = runtime.block_on(connect(server.url()))?;
     let statement = format!(
         "SELECT {} FROM spine s ASOF JOIN t h MATCH_CONDITION (s.decided_at >= h.at) ON s.\"user\" = h.\"user\"",
         averaged("h.")
@@ -188,7 +190,7 @@ fn join(
 fn averages(harness: &mut Harness, server: &Firn, metric: &str, table: &str, rows: Vec<RecordBatch>) -> Result<()> {
     let expected = Cell::new(None);
     let runtime = harness.runtime.handle().clone();
-    let mut client = runtime.block_on(connect(server))?;
+    let mut client = runtime.block_on(connect(server.url()))?;
     let context = SessionContext::new();
     let parts = std::thread::available_parallelism()?.get();
     let schema = rows.first().ok_or("there are no rows")?.schema();
@@ -243,12 +245,14 @@ fn beside(harness: &mut Harness, server: &Firn, users: usize) -> Result<()> {
     let seconds = 4.0 / harness.settings.shrink.min(20) as f64;
     let small = Duration::from_secs_f64(seconds);
     let lookup = firn::lookup(&["t"]);
+    // Their clients would be on other machines: here they give way to the one that is measured.
+    let others = Builder::new_multi_thread().enable_all().on_thread_start(|| give_way(19)).build()?;
     let lookups = || load::open(&native, &lookup, &requests, CALLS_PER_SECOND, seconds);
     let system = System::new(FIRN, || {
         let alone = latencies(ALONE, &runtime.block_on(lookups())?.waits).to_vec();
-        let queries = small_queries(server, users, small);
+        let queries = others.spawn(small_queries(server.url().to_owned(), users, small));
         let (load, waits) = runtime.block_on(async { tokio::join!(lookups(), queries) });
-        let waits = waits?;
+        let waits = waits??;
         let rate = Reading::new(format!("{SMALL}, rate"), "queries/s", waits.len() as f64 / seconds);
         let p99 = percentile(waits, 0.99) * 1e3;
         let beside = latencies(BESIDE, &load?.waits).to_vec();
@@ -262,24 +266,27 @@ fn beside(harness: &mut Harness, server: &Firn, users: usize) -> Result<()> {
 }
 
 /// The seconds of each query of all connections, which query for `long`; a query that fails is an error.
-async fn small_queries(server: &Firn, users: usize, long: Duration) -> Result<Vec<f64>> {
-    let connections = futures::stream::iter(0..CONNECTIONS).map(|number| async move {
-        let mut client = connect(server).await?;
-        let (started, mut waits) = (Instant::now(), Vec::new());
-        let mut user = number;
-        while started.elapsed() < long {
-            user = (user + 7919) % users;
-            let began = Instant::now();
-            let answer = query(&mut client, &format!("SELECT f0, f1 FROM t WHERE \"user\" = {user}")).await?;
-            if answer.iter().map(RecordBatch::num_rows).sum::<usize>() > 1 {
-                return Err("a user has several rows".into());
-            }
-            waits.push(began.elapsed().as_secs_f64());
-        }
-        Result::<Vec<f64>>::Ok(waits)
-    });
+async fn small_queries(url: String, users: usize, long: Duration) -> Result<Vec<f64>> {
+    let connections = futures::stream::iter(0..CONNECTIONS).map(|number| one_connection(&url, number, users, long));
     let waits: Vec<Vec<f64>> = connections.buffer_unordered(CONNECTIONS).try_collect().await?;
     Ok(waits.concat())
+}
+
+/// The seconds of each query of one connection.
+async fn one_connection(url: &str, number: usize, users: usize, long: Duration) -> Result<Vec<f64>> {
+    let mut client = connect(url).await?;
+    let (started, mut waits) = (Instant::now(), Vec::new());
+    let mut user = number;
+    while started.elapsed() < long {
+        user = (user + 7919) % users;
+        let began = Instant::now();
+        let answer = query(&mut client, &format!("SELECT f0, f1 FROM t WHERE \"user\" = {user}")).await?;
+        if answer.iter().map(RecordBatch::num_rows).sum::<usize>() > 1 {
+            return Err("a user has several rows".into());
+        }
+        waits.push(began.elapsed().as_secs_f64());
+    }
+    Ok(waits)
 }
 
 /// How soon a query is told that it was cancelled, from another connection.
@@ -287,7 +294,7 @@ fn cancelled(harness: &mut Harness, server: &Firn) -> Result<()> {
     let runtime = harness.runtime.handle().clone();
     let system = System::new(FIRN, || {
         let told = runtime.block_on(async {
-            let (mut runs, other) = (connect(server).await?, connect(server).await?);
+            let (mut runs, other) = (connect(server.url()).await?, connect(server.url()).await?);
             let statement = "SELECT count(*) FROM t a CROSS JOIN t b WHERE a.f0 + b.f0 < 0".to_owned();
             let info = runs.execute(statement, None).await?;
             let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.clone()).ok_or("no ticket")?;

@@ -204,6 +204,9 @@ def test_9_ages(world: World) -> None:
     world.rows((10, "a"))
     assert world.ask("SELECT x FROM as_of('{w}', {})", e(15)) == ["a"]
     assert world.ask("SELECT x, y, at FROM as_of('{w}', {})", e(16)) == [("z", None, e(10))]
+    told = "SELECT x__status, x__event_time, y__status FROM as_of('{w}', {}, status => true, event_times => true)"
+    assert world.ask(told, e(15)) == [("value", e(10), "never")]
+    assert world.ask(told, e(16)) == [("expired", e(10), "never")]
 
 
 def test_10_each_feature_by_itself(w: World) -> None:

@@ -16,7 +16,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::node::{AsOfJoin, Matched};
 use super::rule::extension;
-use crate::table::{FeatureTable, Rows, feature_table};
+use crate::table::{FeatureTable, Rows, With, feature_table};
 
 /// The rule.
 #[derive(Debug)]
@@ -51,7 +51,8 @@ impl Table {
     fn of(plan: &LogicalPlan) -> Option<Self> {
         match plan {
             LogicalPlan::TableScan(scan) if scan.filters.is_empty() && scan.fetch.is_none() => {
-                let table = feature_table(&scan.source).filter(|table| table.rows == Rows::Latest)?;
+                let table = feature_table(&scan.source);
+                let table = table.filter(|table| table.rows == Rows::Latest && table.with == With::default())?;
                 let all = || (0..table.columns().fields().len()).collect();
                 let columns = scan.projection.clone().unwrap_or_else(all);
                 Some(Self { table: table.clone(), name: scan.table_name.clone(), columns })

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{invalid, through};
 use crate::types;
@@ -57,6 +58,15 @@ impl AnalyzerRule for CheckedIntegers {
                             }
                             _ => Transformed::no(expr),
                         },
+                        // A literal is there as it was written; of all others one has no opposite.
+                        Expr::Negative(inner) if !matches!(**inner, Expr::Literal(..)) => {
+                            match expr.get_type(&schema) {
+                                Ok(data_type) if data_type.is_signed_integer() => {
+                                    Transformed::yes(self.opposite(&data_type, expr)?)
+                                }
+                                _ => Transformed::no(expr),
+                            }
+                        }
                         _ => Transformed::no(expr),
                     })
                 })?;
@@ -80,6 +90,13 @@ impl CheckedIntegers {
             Operator::Multiply => Some(&self.multiply),
             _ => None,
         }
+    }
+
+    /// `-x` as `0 - x`.
+    fn opposite(&self, data_type: &DataType, expr: Expr) -> Result<Expr> {
+        let Expr::Negative(inner) = expr else { unreachable!("it was looked at") };
+        let zero = Expr::Literal(ScalarValue::new_zero(data_type)?, None);
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.subtract), vec![zero, *inner])))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Functions that are ours, most in place of DataFusion's of the same name: those whose answer could be endless ([`bounded`]),
-//! integers that would wrap ([`checked`], [`sum`]), and what tools ask for to show where they are.
+//! integers that would wrap ([`checked`], [`sum`], [`distinct_sum`]), and what tools ask for to show where they are.
 
 mod bounded;
 pub(crate) mod checked;
+mod distinct_sum;
 mod sum;
 
 use std::sync::Arc;

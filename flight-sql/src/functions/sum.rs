@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::distinct_sum::DistinctSum;
 use crate::error::{invalid, through};
 use crate::types;
 
@@ -33,8 +34,8 @@ impl ExactSum {
 }
 
 /// Whether sums that are answered in `data_type` are ours.
-fn is_ours(data_type: &DataType, is_distinct: bool) -> bool {
-    matches!(data_type, DataType::Int64 | DataType::UInt64) && !is_distinct
+fn is_ours(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int64 | DataType::UInt64)
 }
 
 impl AggregateUDFImpl for ExactSum {
@@ -59,7 +60,7 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        match is_ours(arguments.return_field.data_type(), arguments.is_distinct) {
+        match is_ours(arguments.return_field.data_type()) && !arguments.is_distinct {
             true => Ok(vec![Arc::new(Field::new(format!("{}[sum]", arguments.name), STATE, true))]),
             false => self.inner.state_fields(arguments),
         }
@@ -67,27 +68,30 @@ impl AggregateUDFImpl for ExactSum {
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let data_type = arguments.return_field.data_type().clone();
-        match is_ours(&data_type, arguments.is_distinct) {
+        match is_ours(&data_type) {
+            true if arguments.is_distinct => Ok(Box::new(DistinctSum::new(data_type))),
             true => Ok(Box::new(Sum { data_type, sum: 0, count: 0 })),
             false => self.inner.accumulator(arguments),
         }
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match is_ours(arguments.return_field.data_type(), arguments.is_distinct) {
+        match is_ours(arguments.return_field.data_type()) {
             true => self.accumulator(arguments),
             false => self.inner.create_sliding_accumulator(arguments),
         }
     }
 
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
-        is_ours(arguments.return_field.data_type(), arguments.is_distinct)
-            || self.inner.groups_accumulator_supported(arguments)
+        match is_ours(arguments.return_field.data_type()) {
+            true => !arguments.is_distinct,
+            false => self.inner.groups_accumulator_supported(arguments),
+        }
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         let data_type = arguments.return_field.data_type().clone();
-        match is_ours(&data_type, arguments.is_distinct) {
+        match is_ours(&data_type) {
             true => Ok(Box::new(Sums { data_type, sums: Vec::new(), seen: Vec::new() })),
             false => self.inner.create_groups_accumulator(arguments),
         }
@@ -103,7 +107,7 @@ impl AggregateUDFImpl for ExactSum {
 }
 
 /// The integers of `array`, or sums as they are kept.
-fn each(array: &ArrayRef, mut add: impl FnMut(usize, i128)) {
+pub(super) fn each(array: &ArrayRef, mut add: impl FnMut(usize, i128)) {
     macro_rules! all {
         ($kind:ty) => {{
             let values = array.as_primitive::<$kind>();
@@ -123,6 +127,15 @@ fn each(array: &ArrayRef, mut add: impl FnMut(usize, i128)) {
 fn too_great(sum: i128, data_type: &DataType) -> datafusion::error::DataFusionError {
     let name = types::name(data_type);
     through(invalid(format!("the sum is {sum}, which no {name} can be: sum CAST(… AS DECIMAL(38, 0))")))
+}
+
+/// A sum as it is answered; an error if it is none of `data_type`.
+pub(super) fn integer(sum: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
+    let too_great = |_| too_great(sum.unwrap_or_default(), data_type);
+    Ok(match data_type {
+        DataType::UInt64 => ScalarValue::UInt64(sum.map(u64::try_from).transpose().map_err(too_great)?),
+        _ => ScalarValue::Int64(sum.map(i64::try_from).transpose().map_err(too_great)?),
+    })
 }
 
 /// One sum.
@@ -157,12 +170,7 @@ impl Accumulator for Sum {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let too_great = |_| too_great(self.sum, &self.data_type);
-        let some = (self.count > 0).then_some(self.sum);
-        Ok(match self.data_type {
-            DataType::UInt64 => ScalarValue::UInt64(some.map(u64::try_from).transpose().map_err(too_great)?),
-            _ => ScalarValue::Int64(some.map(i64::try_from).transpose().map_err(too_great)?),
-        })
+        integer((self.count > 0).then_some(self.sum), &self.data_type)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

@@ -17,12 +17,13 @@ use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Extension, LogicalPlan, Operator};
 use firn_storage::error::Error;
+use firn_storage::model::types::time_type;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, TableFactor, TableVersion, TableWithJoins};
 
 use super::plain::{plain_table, written_moment};
 use crate::as_of_join::node::{AsOfJoin, Matched, Time};
 use crate::error::{invalid, through, unsupported};
-use crate::table::{FeatureTable, Rows, WrittenMoment, time_type};
+use crate::table::{FeatureTable, Rows, WrittenMoment};
 use crate::types;
 use crate::words::in_our_words;
 

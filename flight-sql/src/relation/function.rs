@@ -7,11 +7,12 @@ use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col};
 use datafusion::scalar::ScalarValue;
 use firn_storage::model::catalog::Catalog;
+use firn_storage::model::types::time_type;
 use sqlparser::ast::{Expr as Written, FunctionArg, FunctionArgExpr, FunctionArgOperator, ObjectName, Value};
 
 use super::plain::{constant, scan};
 use crate::error::{invalid, through};
-use crate::table::{FeatureTable, Rows, WrittenMoment, time_type};
+use crate::table::{FeatureTable, Rows, With, WrittenMoment};
 use crate::time::micros_of;
 
 /// A table function.
@@ -37,7 +38,7 @@ impl Function {
     /// The names of its arguments, in their order; how many of them must be given.
     fn arguments(self) -> (&'static [&'static str], usize) {
         match self {
-            AsOf => (&["table", "at", "known_at", "exclusive"], 2),
+            AsOf => (&["table", "at", "known_at", "exclusive", "status", "event_times"], 2),
             History => (&["table", "from", "to", "at", "known_at"], 1),
             Changes => (&["table", "after", "until"], 3),
         }
@@ -46,7 +47,7 @@ impl Function {
     /// How it is called.
     fn usage(self) -> &'static str {
         match self {
-            AsOf => "as_of('t', at [, known_at] [, exclusive => true])",
+            AsOf => "as_of('t', at [, known_at] [, exclusive => true] [, status => true] [, event_times => true])",
             History => "history('t' [, from, to] [, at => …] [, known_at => …])",
             Changes => "changes('t', after, until)",
         }
@@ -77,15 +78,17 @@ pub(super) fn plan(
     let mut next = || given.remove(0);
     match function {
         AsOf => {
-            let (at, known_at, exclusive) = (next(), next(), next());
-            let exclusive = exclusive.map_or(Ok(false), |expr| flag(&expr, "exclusive")).map_err(through)?;
+            let (at, known_at) = (next(), next());
+            let mut flagged = |name| next().map_or(Ok(false), |expr| flag(&expr, name)).map_err(through);
+            let exclusive = flagged("exclusive")?;
+            let with = With { status: flagged("status")?, event_times: flagged("event_times")? };
             let moment = WrittenMoment {
                 as_of: open(at, context)?,
                 known_at: open(known_at, context)?,
                 known_after: None,
                 exclusive,
             };
-            scan(name, FeatureTable { moment, ..source })
+            scan(name, FeatureTable { moment, ..source }.with(with).map_err(through)?)
         }
         History => {
             let (from, to) = (open(next(), context)?, open(next(), context)?);

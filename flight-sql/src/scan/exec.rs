@@ -20,8 +20,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
+use datafusion::scalar::ScalarValue;
 use firn_storage::database::Database;
-use firn_storage::read::Scan;
+use firn_storage::read::{Exactly, Scan};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 
@@ -156,9 +157,23 @@ impl ExecutionPlan for ScanExec {
 
     fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
-        if args.partition().is_none() {
-            let rows = self.rows_at_most();
-            statistics.num_rows = Precision::Inexact(self.fetch.map_or(rows, |fetch| rows.min(fetch)));
+        if args.partition().is_some() {
+            return Ok(Arc::new(statistics));
+        }
+        let exactly = self.scan.exactly().filter(|_| self.fetch.is_none());
+        let rows = self.rows_at_most();
+        statistics.num_rows = Precision::Inexact(self.fetch.map_or(rows, |fetch| rows.min(fetch)));
+        if let Some(Exactly { rows, event_times }) = exactly {
+            statistics.num_rows = Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX));
+            let schema = self.schema();
+            let event_time = schema.fields().iter().position(|field| field.name() == self.scan.event_time());
+            if let Some((place, (least, greatest))) = event_time.zip(event_times) {
+                let time =
+                    |micros| Precision::Exact(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
+                let column = &mut statistics.column_statistics[place];
+                column.null_count = Precision::Exact(0);
+                (column.min_value, column.max_value) = (time(least), time(greatest));
+            }
         }
         Ok(Arc::new(statistics))
     }

@@ -45,7 +45,10 @@ impl FlightSql {
     pub async fn act(&self, caller: &Caller, action: &Action) -> Result<Vec<Bytes>> {
         let answer = match action.r#type.as_str() {
             "CreatePreparedStatement" => match read(&action.body)? {
-                Command::ActionCreatePreparedStatementRequest(request) => self.prepare(caller, &request).await?,
+                Command::ActionCreatePreparedStatementRequest(request) => {
+                    let (this, caller) = (self.clone(), caller.clone());
+                    self.sql.lanes.small.call(async move { this.prepare(&caller, &request).await }).await?
+                }
                 other => return Err(not_served(&other)),
             },
             // A handle says everything, and nothing is kept for it.

@@ -64,6 +64,11 @@ impl FlightSql {
 
     /// What a command answers, and the tickets to get it with.
     pub async fn flight_info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let (this, caller) = (self.clone(), caller.clone());
+        self.sql.lanes.small.call(async move { this.info_here(&caller, descriptor).await }).await
+    }
+
+    async fn info_here(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
         let command = read(&descriptor.cmd)?;
         if let Some(rows) = self.catalog(caller, &command)? {
             let ticket = command.into_any().encode_to_vec();
@@ -87,6 +92,11 @@ impl FlightSql {
 
     /// The columns that a command answers.
     pub async fn schema(&self, caller: &Caller, command: &[u8]) -> Result<Bytes> {
+        let (this, caller, command) = (self.clone(), caller.clone(), command.to_vec());
+        self.sql.lanes.small.call(async move { this.schema_here(&caller, &command).await }).await
+    }
+
+    async fn schema_here(&self, caller: &Caller, command: &[u8]) -> Result<Bytes> {
         let command = read(command)?;
         if let Some(rows) = self.catalog(caller, &command)? {
             return ipc(&rows.schema);
@@ -103,6 +113,11 @@ impl FlightSql {
 
     /// The rows behind a ticket.
     pub async fn get(&self, caller: &Caller, ticket: &[u8]) -> Result<Rows> {
+        let (this, caller, ticket) = (self.clone(), caller.clone(), ticket.to_vec());
+        self.sql.lanes.small.call(async move { this.get_here(&caller, &ticket).await }).await
+    }
+
+    async fn get_here(&self, caller: &Caller, ticket: &[u8]) -> Result<Rows> {
         let command = read(ticket)?;
         if let Some(rows) = self.catalog(caller, &command)? {
             return Ok(rows);

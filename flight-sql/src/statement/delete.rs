@@ -181,7 +181,7 @@ impl Deletion {
             named.map(|((name, _), column)| Field::new(name, column.data_type().clone(), true)).collect();
         if !self.named.iter().any(|(name, _)| name == event_time) {
             let times = TimestampMicrosecondArray::from(vec![now.timestamp_micros(); all]).with_timezone("UTC");
-            fields.push(Field::new(event_time, crate::table::time_type(), false));
+            fields.push(Field::new(event_time, firn_storage::model::types::time_type(), false));
             columns.push(Arc::new(times));
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)

@@ -18,9 +18,9 @@ use crate::door::{Caller, Need};
 use crate::error::{from_datafusion, invalid, unsupported};
 use crate::parameters::{self, Parameter};
 use crate::sql::{Sql, Which};
-use crate::table::time_type;
 use crate::text::Parsed;
 use crate::words::in_words_of_sql;
+use firn_storage::model::types::time_type;
 
 /// Rows that are written.
 #[derive(Debug, Clone)]

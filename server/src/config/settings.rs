@@ -180,7 +180,7 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.sql.spill_bytes_max = size(t, 0, SIZE_MAX)?),
     setting!(SQL, "sql-queries-max", "COUNT", "64", "Queries that are not small which run at once; others wait",
         |c, t| c.sql.queries_max = count(t, 1, 1 << 16)? as usize),
-    setting!(SQL, "sql-threads", "COUNT", "0", "Threads of queries that are not small; 0 is one per core",
+    setting!(SQL, "sql-threads", "COUNT", "0", "Threads of small queries, and as many of all others; 0 is one per core",
         |c, t| c.sql.threads = threads(t)?),
     setting!(SQL, "sql-plans-max", "COUNT", "256", "Plans of statements that are kept to be run again",
         |c, t| c.sql.plans_max = count(t, 1, 1 << 16)? as usize),

@@ -75,8 +75,7 @@ pub(super) fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanReques
         schema_version: scan.schema_version,
         clock: scan.clock,
         parts,
-        keys: None,
-        event_time: false,
+        ..ScanRequest::default()
     })
 }
 

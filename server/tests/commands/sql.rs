@@ -95,6 +95,9 @@ fn a_directory_is_opened_without_a_server_and_left_whole() {
     let place = Place::new();
     let data = place.data();
     let local = |arguments: &[&str]| firn(&[&["sql", "--directory", data.to_str().unwrap()], arguments].concat());
+    let refused = local(&["-c", "SELECT 1"]);
+    assert!(text(&refused.stderr).contains("there is no directory"), "a mistyped name makes no database");
+    std::fs::create_dir_all(&data).unwrap();
     let said = local(&["-c", DECLARE, "-c", INSERT]);
     assert!(said.status.success(), "{}", text(&said.stderr));
     let said = local(&["-c", "SELECT origin FROM weather ORDER BY origin", "--format", "csv"]);

@@ -13,7 +13,18 @@ use crate::tree::{files, none, root};
 /// other are in one layer: `column`, `rows`, `run` and `segment` are one notion in four files; `erase` is why `view`,
 /// `manifest`, `versions`, `engine` and `read` are in one layer.
 const LAYERS: [&[&str]; 7] = [
-    &["checksum", "error", "fixed_values", "places", "prefetch", "row_kind", "statistics", "time"],
+    &[
+        "checksum",
+        "error",
+        "fixed_values",
+        "places",
+        "prefetch",
+        "priority",
+        "row_kind",
+        "statistics",
+        "time",
+        "transpose",
+    ],
     &["annex", "block_list", "blocks", "budget", "config", "ingest_clock", "io", "poison", "position", "published"],
     &["column", "gather", "horizon", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],

@@ -6,6 +6,7 @@
 //! one event time per *time group*, so that max age can be applied; it knows nothing of bounds: a read that asks for
 //! anything but the latest at or after the position does not look here.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, ArrayRef, new_null_array};
@@ -139,6 +140,19 @@ impl Pack {
             }
             None => Ok(&self.absent),
         }
+    }
+
+    /// The rows of `ordinals` as they lie one after another, their bytes checked: as many of the first of them as lie so;
+    /// none of a pack in which some ordinal has no row.
+    pub fn rows_together(&self, ordinals: Range<u32>) -> Result<&[u8]> {
+        assert!(ordinals.end <= self.meta.ordinals, "the caller asks for ordinals of this pack");
+        if self.presence.is_some() {
+            return Ok(&[]);
+        }
+        let (stretch, stride) = ((ordinals.start >> self.stretch_shift) as usize, self.layout.stride());
+        let place = (ordinals.start & ((1 << self.stretch_shift) - 1)) as usize;
+        let rows = ordinals.len().min((1 << self.stretch_shift) - place);
+        self.blocks.range(self.stretches[stretch].0 + place * stride, rows * stride)
     }
 
     /// The array that holds the value of the `index`-th variable feature for `ordinal`, and the place there; `None`

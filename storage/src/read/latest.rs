@@ -5,18 +5,23 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 
+use arrow_array::ArrayRef;
 use arrow_buffer::MutableBuffer;
 
 use super::answer::AnswerTable;
 use super::bounds::Bounds;
-use super::plan::AskedTable;
+use super::fixed;
+use super::plan::{AskedFeature, AskedTable};
 use super::resolve::Item;
 use super::statuses::Status;
 use crate::error::Result;
+use crate::fixed_values::FixedValues;
 use crate::pack::gather::gather;
 use crate::pack::{Cell, DELETED, Layout, NULL, Pack, Slot, VALUE, array_of};
-use crate::view::TableView;
+use crate::transpose::{BLOCK_ROWS, Transposed, is_transposed};
+use crate::view::{LatestPack, TableView};
 
 /// The rows of a request that packs with one layout answer.
 #[derive(Debug)]
@@ -68,11 +73,9 @@ pub(crate) fn split<'a, 'i>(
     view: &'a TableView,
     items: impl Iterator<Item = (usize, &'i [Item])>,
 ) -> (Vec<Packed<'a>>, Vec<(usize, Vec<Item>)>) {
-    let open = bounds.is_latest();
     let (mut packed, mut rest): (Vec<Packed<'a>>, Vec<_>) = (Vec::new(), Vec::new());
     for (bucket, items) in items.filter(|(_, items)| !items.is_empty()) {
-        let latest = view.buckets[bucket].pack.as_ref();
-        let latest = latest.filter(|latest| open && latest.pack.position() <= bounds.position);
+        let latest = serving(bounds, view, bucket);
         let like = |known: &Packed<'a>| latest.is_some_and(|latest| known.layout().is_like(latest.pack.layout()));
         let known = packed.iter().position(like);
         let fresh = if known.is_some() { None } else { latest.and_then(|latest| indexes_in(&latest.pack, asked)) };
@@ -98,6 +101,58 @@ pub(crate) fn split<'a, 'i>(
         }
     }
     (packed, rest)
+}
+
+/// The latest pack of `bucket`, if it may serve a read within `bounds`.
+fn serving<'a>(bounds: &Bounds, view: &'a TableView, bucket: usize) -> Option<&'a LatestPack> {
+    let latest = view.buckets[bucket].pack.as_deref();
+    latest.filter(|latest| bounds.is_latest() && latest.pack.position() <= bounds.position)
+}
+
+/// The cells of all features of `asked` for `ordinals` of `bucket`, if the latest pack serves them all and every one is a
+/// value of a few bytes that cannot expire: then they are copied together.
+pub(crate) fn together(
+    bounds: &Bounds,
+    asked: &AskedTable,
+    view: &TableView,
+    bucket: usize,
+    ordinals: Range<u32>,
+) -> Result<Option<Vec<ArrayRef>>> {
+    let plain = |feature: &AskedFeature| feature.plain_width.is_some_and(is_transposed) && feature.max_age.is_none();
+    let Some(latest) = serving(bounds, view, bucket).filter(|_| asked.features.iter().all(plain)) else {
+        return Ok(None);
+    };
+    let pack = &latest.pack;
+    if ordinals.end > pack.ordinals() || latest.dirty.contains_any(ordinals.clone()) {
+        return Ok(None);
+    }
+    let Some(indexes) = indexes_in(pack, asked) else { return Ok(None) };
+    let cells: Vec<Cell> = indexes.iter().map(|&index| pack.layout().cell(index)).collect();
+    let (stride, rows) = (pack.layout().stride(), ordinals.len());
+    let mut columns = Transposed::new(cells.iter().map(|cell| cell.width as usize), rows);
+    let mut next = ordinals.start;
+    while next < ordinals.end {
+        let bytes = pack.rows_together(next..ordinals.end)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let values = |cell: &Cell| {
+            let (width, bytes) = (cell.width as usize, &bytes[cell.offset as usize..]);
+            Some(FixedValues { width, stride, bytes, nulls: None })
+        };
+        let values: Vec<Option<FixedValues<'_>>> = cells.iter().map(values).collect();
+        // A block is looked at and copied while it is in the first cache.
+        for (block, rows) in bytes.chunks(stride * BLOCK_ROWS).enumerate() {
+            if !rows.chunks_exact(stride).all(|row| pack.layout().all_values(row)) {
+                return Ok(None);
+            }
+            let first = block * BLOCK_ROWS;
+            columns.add(&values, first..first + rows.len() / stride);
+        }
+        next += (bytes.len() / stride) as u32;
+    }
+    let features = asked.features.iter().zip(columns.finish());
+    features.map(|(feature, cells)| fixed::array(&feature.stored, rows, cells, None)).collect::<Result<_>>().map(Some)
 }
 
 /// The index in `pack` of each feature of `asked`, if it holds all of them as they are declared.

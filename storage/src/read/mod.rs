@@ -30,6 +30,6 @@ pub use bounds::Bound;
 pub use moment::{KnownAt, Moment};
 pub use plain::{Answer, PlainAnswer};
 pub use plan::{FeatureReference, Plan, PointRequest};
-pub use scan::{Batches, Scan, ScanRequest};
+pub use scan::{Batches, Exactly, Scan, ScanRequest};
 pub use snapshot::{Resources, Snapshot};
 pub use statuses::{STATUSES, Status};

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::bounds::{Bound, PlannedBound, RowBounds};
 use super::estimate;
@@ -16,6 +16,7 @@ use super::states::States;
 use crate::error::{Error, Kind, Result};
 use crate::model::catalog::{Catalog, Entity, Feature, MaxAge, Table};
 use crate::model::problems::{Problems, Unknown};
+use crate::model::types::time_type;
 use crate::position::Position;
 use crate::time::Micros;
 use crate::view::{EntityState, TableState};
@@ -199,11 +200,10 @@ pub(crate) fn plan(
             fields.push(Field::new(&name, feature.data_type.clone(), true));
             if request.status {
                 let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
-                fields.push(Field::new(format!("{name}__status"), kind, false));
+                fields.push(Field::new(status_name(&name), kind, false));
             }
             if request.event_times {
-                let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-                fields.push(Field::new(format!("{name}__event_time"), time, true));
+                fields.push(Field::new(event_time_name(&name), time_type(), true));
             }
             let mut feature = AskedFeature::new(&table, feature, features);
             match request.max_age {
@@ -215,11 +215,10 @@ pub(crate) fn plan(
             features += 1;
         }
     }
-    refuse_collisions(&fields)?;
+    refuse_collisions(fields.iter())?;
     let standing = standing_table(&catalog, states, request, schema, &mut keyed)?;
     if standing.is_some() {
-        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        fields.push(Field::new(STANDING, time, true));
+        fields.push(Field::new(STANDING, time_type(), true));
     }
     let outputs = keyed.iter().flat_map(|keyed| &keyed.tables).flat_map(|asked| &asked.features);
     let beside = u64::from(request.status) + u64::from(request.event_times) * 8;
@@ -384,14 +383,24 @@ fn named_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Arc
     }
 }
 
+/// The column that says why the answers of the column `name` are what they are.
+pub(crate) fn status_name(name: &str) -> String {
+    format!("{name}__status")
+}
+
+/// The column that says when the answers of the column `name` became true.
+pub(crate) fn event_time_name(name: &str) -> String {
+    format!("{name}__event_time")
+}
+
 fn output_name(feature: &Feature, reference: &FeatureReference) -> String {
     let name = reference.rename.as_deref().unwrap_or(&feature.name);
     format!("{}{name}", reference.prefix.as_deref().unwrap_or(""))
 }
 
-fn refuse_collisions(fields: &[Field]) -> Result<()> {
+pub(crate) fn refuse_collisions<'a>(mut fields: impl Iterator<Item = &'a Field>) -> Result<()> {
     let mut seen = HashSet::new();
-    match fields.iter().find(|field| !seen.insert(field.name())) {
+    match fields.find(|field| !seen.insert(field.name())) {
         None => Ok(()),
         Some(twice) => Err(Error::invalid(format!(
             "two columns of the answer are called {:?}; rename one with {{\"feature\":…,\"as\":\"another_name\"}} or \

@@ -13,7 +13,7 @@ mod splitter;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
@@ -90,6 +90,10 @@ async fn open(matches: &ArgMatches) -> Result<(), String> {
     };
     if matches.value_source("server") == Some(ValueSource::CommandLine) {
         return Err("--directory and --server name two databases: leave one out".to_owned());
+    }
+    // A name that is mistyped must not make a database.
+    if !Path::new(directory).is_dir() {
+        return Err(format!("there is no directory {directory}: `firn serve --data {directory}` makes one"));
     }
     let mut config = Config::new(directory);
     config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

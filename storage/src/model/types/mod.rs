@@ -184,6 +184,11 @@ pub fn stored_type(declared: &DataType) -> DataType {
     }
 }
 
+/// The type of times: microseconds since 1970-01-01 UTC.
+pub fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
 /// `array`, of the type in which cells are stored, as the declared type.
 pub fn as_declared(array: ArrayRef, declared: &DataType) -> Result<ArrayRef> {
     if array.data_type() == declared {

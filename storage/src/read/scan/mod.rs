@@ -3,7 +3,9 @@
 //! A scan is cut into parts, some buckets each, that share one snapshot and may be read at the same time. The order of
 //! rows is unspecified. Nothing is read before it is asked for: whoever drops the batches ends the reading.
 
+mod columns;
 mod history;
+mod known;
 mod latest;
 mod pinned;
 mod request;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
+pub use known::Exactly;
 pub use pinned::{Batches, Scan};
 pub(crate) use pinned::{ScanInputs, plan};
 pub use request::ScanRequest;
@@ -46,7 +49,7 @@ impl Scan {
             let _held = &memory;
             pinned.snapshot.check_age().and(batch)
         });
-        let first = RecordBatch::new_empty(Arc::clone(&self.schema));
+        let first = RecordBatch::new_empty(Arc::clone(self.schema()));
         Ok(Box::new(std::iter::once(Ok(first)).chain(read)))
     }
 

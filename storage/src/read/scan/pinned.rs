@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
 
+use super::columns::ScanColumns;
 use super::request::{ScanRequest, constant};
 use crate::error::{Error, Result};
 use crate::model::cast::key_values;
-use crate::model::catalog::{Entity, Feature, Table};
+use crate::model::catalog::{Entity, Table};
 use crate::model::key::KeyColumn;
 use crate::read::bounds::Bounds;
 use crate::read::estimate;
@@ -37,9 +38,7 @@ pub struct Scan {
     /// The ordinals that were asked for, ascending, by bucket; `None` is all.
     pub(crate) chosen: Option<Vec<Vec<u32>>>,
     pub(crate) history: bool,
-    /// Whether the event time of the newest standing row follows the keys.
-    pub(crate) event_time: bool,
-    pub(crate) schema: SchemaRef,
+    pub(super) columns: ScanColumns,
     /// About how many bytes a row takes.
     pub(crate) row_bytes: u64,
     /// How many rows are looked at for one batch.
@@ -50,7 +49,7 @@ pub struct Scan {
 impl Scan {
     /// The schema of every batch.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.columns.schema()
     }
 
     /// What the scan sees.
@@ -58,28 +57,20 @@ impl Scan {
         &self.snapshot
     }
 
+    /// The name of the event time's column.
+    pub fn event_time(&self) -> &str {
+        &self.asked.table.event_time
+    }
+
     /// How many parts there are; at least one.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
 
-    /// How many rows there are at most, told without reading any: for planning, not for answering.
-    pub fn rows_at_most(&self) -> u64 {
-        let of_bucket = |bucket: usize| {
-            let runs = || self.view.buckets[bucket].runs();
-            if self.history {
-                return runs().map(|run| u64::from(run.rows.len())).sum();
-            }
-            let known = u64::from(self.state.dictionaries[bucket].len());
-            let chosen = self.chosen.as_ref().map_or(known, |chosen| chosen[bucket].len() as u64);
-            runs().map(|run| u64::from(run.rows.directory.entities())).sum::<u64>().min(chosen)
-        };
-        (0..self.view.buckets.len()).map(of_bucket).sum()
-    }
-
-    /// About how many bytes the answer takes at most.
-    pub fn bytes_at_most(&self) -> u64 {
-        self.rows_at_most().saturating_mul(self.row_bytes)
+    /// A batch of the scan: for each of its columns an array of so many `rows`.
+    pub(super) fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(self.schema()), columns, &options)?)
     }
 
     /// The ordinals of `bucket` that are looked at, in pieces of at most `most`, ascending.
@@ -138,8 +129,7 @@ pub(crate) fn plan(request: &ScanRequest, inputs: ScanInputs) -> Result<Scan> {
     let ScanInputs { table, entity, state, table_state, snapshot } = inputs;
     let view = Arc::clone(snapshot.view(&table)?);
     let features = request.features(&table)?;
-    let event_time = request.event_time && !request.history;
-    let schema = schema_of(&table, &entity, &features, request.history, event_time);
+    let columns = ScanColumns::new(request, &table, &entity, &features)?;
     let bounds = bounds_of(request, &table, &view, &snapshot)?;
     let event_times = match (request.from, request.to) {
         (None, None) => None,
@@ -165,8 +155,7 @@ pub(crate) fn plan(request: &ScanRequest, inputs: ScanInputs) -> Result<Scan> {
         event_times,
         chosen,
         history: request.history,
-        event_time,
-        schema,
+        columns,
         row_bytes,
         batch_rows,
         parts,
@@ -222,24 +211,4 @@ fn deal(buckets: u32, parts: usize) -> Vec<Vec<u32>> {
     let mut dealt = vec![Vec::new(); parts];
     (0..buckets).for_each(|bucket| dealt[bucket as usize % parts].push(bucket));
     dealt
-}
-
-fn schema_of(table: &Table, entity: &Entity, features: &[Arc<Feature>], history: bool, event_time: bool) -> SchemaRef {
-    let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let mut fields: Vec<Field> =
-        entity.key.iter().map(|key| Field::new(&key.name, key.data_type.clone(), false)).collect();
-    if history || event_time {
-        fields.push(Field::new(&table.event_time, time(), false));
-    }
-    if history {
-        fields.extend(table.row_id.iter().map(|id| Field::new(&id.name, id.data_type.clone(), true)));
-        fields.push(Field::new("ingest_time", time(), false));
-        fields.push(Field::new("sequence", DataType::UInt64, false));
-        fields.push(Field::new("kind", DataType::Utf8, false));
-        fields.push(Field::new("row", DataType::UInt32, false));
-        let item = Field::new("item", DataType::Utf8, false);
-        fields.push(Field::new("features", DataType::List(Arc::new(item)), true));
-    }
-    fields.extend(features.iter().map(|feature| Field::new(&feature.name, feature.data_type.clone(), true)));
-    Arc::new(arrow_schema::Schema::new(fields))
 }

@@ -1,5 +1,6 @@
 //! A scan as it was asked, before anything is pinned.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -9,6 +10,7 @@ use crate::model::catalog::{Feature, Table};
 use crate::position::Position;
 use crate::read::bounds::{Bound, RowBounds};
 use crate::read::moment::{KnownAt, Moment};
+use crate::read::plan::{event_time_name, status_name};
 use crate::time::Micros;
 
 /// A scan as it was asked.
@@ -40,6 +42,12 @@ pub struct ScanRequest {
     pub keys: Option<Vec<ArrayRef>>,
     /// Without history: whether the event time of each entity's newest standing row follows the keys.
     pub event_time: bool,
+    /// Without history: whether the status of each feature follows it, as text.
+    pub status: bool,
+    /// Without history: whether the event time of each winner follows it.
+    pub event_times: bool,
+    /// Of these columns only those with these names; `None` is all.
+    pub only: Option<HashSet<String>>,
 }
 
 impl ScanRequest {
@@ -52,8 +60,21 @@ impl ScanRequest {
         Ok(Moment { known_at, position, clock: self.clock })
     }
 
-    /// The features of `table` that are asked for.
+    /// The features of `table` that are asked for, and of which some column is answered.
     pub(super) fn features(&self, table: &Table) -> Result<Vec<Arc<Feature>>> {
+        let mut features = self.named_features(table)?;
+        if let Some(only) = &self.only {
+            let answered = |name: &str| {
+                only.contains(name)
+                    || (self.status && only.contains(&status_name(name)))
+                    || (self.event_times && only.contains(&event_time_name(name)))
+            };
+            features.retain(|feature| answered(&feature.name));
+        }
+        Ok(features)
+    }
+
+    fn named_features(&self, table: &Table) -> Result<Vec<Arc<Feature>>> {
         let Some(columns) = &self.columns else { return Ok(table.features.clone()) };
         let mut features = Vec::with_capacity(columns.len());
         for name in columns {

@@ -1,12 +1,14 @@
 //! Scans, with history and without: asked of the database and of the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
+use arrow_select::concat::concat_batches;
 use firn_storage::error::{Error, Kind as ErrorKind};
-use firn_storage::read::ScanRequest;
+use firn_storage::read::{Scan, ScanRequest};
 use firn_storage::time::Clock;
 
 use super::ask::Limit;
@@ -41,6 +43,11 @@ impl Sweep {
     /// mean what they meant.
     fn event_time(&self) -> bool {
         !self.history && self.parts.is_multiple_of(2)
+    }
+
+    /// Whether the status and the event time of each answer are asked for, likewise.
+    fn told(&self) -> bool {
+        !self.history && !self.parts.is_multiple_of(2)
     }
 
     /// Whether only entities of even numbers are asked for, by their keys.
@@ -94,14 +101,22 @@ impl World {
                 self.keys.columns(&even).into_iter().map(|(_, values)| values).collect()
             }),
             event_time: sweep.event_time(),
+            status: sweep.told(),
+            event_times: sweep.told(),
+            only: None,
         };
         let catalog = self.database().catalog_asked(request.schema_version)?;
         let scan = self.database().scan(&catalog, &request)?;
-        let mut batches = Vec::new();
-        for part in 0..scan.parts() {
-            for batch in scan.open(part)? {
-                batches.push(batch?);
-            }
+        let batches = read_all(&scan)?;
+        let columns = scan.schema().fields().len();
+        for (first, step) in [(0, 2), (1, 2), (0, 3), (columns, 1)] {
+            let chosen: Vec<usize> = (first..columns).step_by(step).collect();
+            let only = chosen.iter().map(|&column| scan.schema().field(column).name().clone());
+            let request = ScanRequest { only: Some(only.collect()), ..request.clone() };
+            let some = self.database().scan_at(&catalog, &request, scan.snapshot().clone())?;
+            let some = concat_batches(some.schema(), &read_all(&some)?)?;
+            let all = concat_batches(scan.schema(), &batches)?;
+            assert_eq!(some, all.project(&chosen)?, "only some columns of {request:?}");
         }
         Ok((batches, scan.snapshot().clock()))
     }
@@ -154,7 +169,8 @@ impl World {
         let mut right: BTreeSet<usize> = entities.into_iter().filter(appears).collect();
         for batch in batches {
             let keys = self.keys.columns(&[]).len() + usize::from(sweep.event_time());
-            if batch.num_columns() != keys + shape.features.len() {
+            let each = if sweep.told() { 3 } else { 1 };
+            if batch.num_columns() != keys + shape.features.len() * each {
                 return Err(format!("a scan of columns {:?}", batch.schema()));
             }
             for (row, entity) in self.keys.entities(batch).into_iter().enumerate() {
@@ -171,10 +187,14 @@ impl World {
                     }
                 }
                 for (place, feature) in shape.features.iter().enumerate() {
-                    let given = value_at(batch.column(keys + place).as_ref(), row);
+                    let given = value_at(batch.column(keys + place * each).as_ref(), row);
                     let max_age = shape.max_age_of(feature);
                     let want = oracle::answer(rows, entity, feature.id, max_age, &feature.default, bounds);
-                    if given != want.1 {
+                    let told = |column: usize| batch.column(keys + place * each + column);
+                    let told_rightly = !sweep.told()
+                        || (told(1).as_string::<i32>().value(row) == want.0
+                            && told(2).as_primitive::<TimestampMicrosecondType>().iter().nth(row).flatten() == want.2);
+                    if given != want.1 || !told_rightly {
                         return Err(format!(
                             "scan: feature {} entity {entity}:\n  engine {given:?}\n  oracle {want:?}\n  \
                              {sweep:?} {bounds:?}\n  rows {rows:?}",
@@ -263,6 +283,14 @@ impl World {
         }
         Ok(all)
     }
+}
+
+/// The batches of all parts.
+fn read_all(scan: &Arc<Scan>) -> Result<Vec<RecordBatch>, Error> {
+    (0..scan.parts())
+        .map(|part| scan.open(part)?.collect::<Result<Vec<_>, _>>())
+        .collect::<Result<Vec<_>, _>>()
+        .map(|parts| parts.concat())
 }
 
 /// The time of the column `name` at `row`.
