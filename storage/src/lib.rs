@@ -27,6 +27,7 @@ pub mod manifest;
 pub mod memtable;
 mod merging;
 pub mod model;
+pub mod objects;
 pub mod pack;
 pub mod places;
 pub mod poison;

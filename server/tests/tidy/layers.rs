@@ -14,7 +14,19 @@ use crate::tree::{files, none, root};
 /// `manifest`, `versions`, `engine` and `read` are in one layer.
 const LAYERS: [&[&str]; 7] = [
     &["checksum", "error", "fixed_values", "places", "prefetch", "row_kind", "statistics", "time"],
-    &["annex", "block_list", "blocks", "budget", "config", "ingest_clock", "io", "poison", "position", "published"],
+    &[
+        "annex",
+        "block_list",
+        "blocks",
+        "budget",
+        "config",
+        "ingest_clock",
+        "io",
+        "objects",
+        "poison",
+        "position",
+        "published",
+    ],
     &["column", "gather", "horizon", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
     &["edit", "engine", "erase", "leaving", "manifest", "merging", "read", "retired", "versions", "view"],
