@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use firn_flight_sql::service::FlightSql;
+use firn_storage::config::Options;
 use firn_storage::database::Database;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,8 +68,12 @@ impl Server {
     /// Opens the database and serves it. Must be called inside a Tokio runtime.
     pub async fn start(config: Config) -> Result<Self, String> {
         config.check()?;
-        let options = config.storage.clone();
-        let opened = tokio::task::spawn_blocking(move || Database::open(options)).await;
+        let (options, bucket) = (config.storage.clone(), config.bucket.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let home = bucket.open()?;
+            Database::open(Options { home, ..options })
+        })
+        .await;
         let database = opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Self::serve(config, database).await
     }

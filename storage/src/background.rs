@@ -1,6 +1,7 @@
 //! Background work: one thread flushes, one compacts, one scrubs. None holds what the other needs for longer than a manifest.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,7 +32,25 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
             scrub::run(engine);
         })?);
     }
+    if engine.home.is_some() {
+        threads.push(spawn("firn-publish", engine, queue, |engine, _| {
+            let home = engine.home.as_ref().expect("it was there when the thread began");
+            home.publish_until(&**engine, |wait| engine.sleep(wait), || engine.is_closing());
+        })?);
+    }
     Ok(threads)
+}
+
+/// Starts the thread that sends the log to the bucket, if there is one. It ends after the log's own.
+pub(crate) fn start_upload(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Option<JoinHandle<()>>> {
+    if engine.home.is_none() {
+        return Ok(None);
+    }
+    let upload = spawn("firn-upload", engine, queue, |engine, _| {
+        let home = engine.home.as_ref().expect("it was there when the thread began");
+        home.upload_until(|| engine.log_ended.load(Ordering::SeqCst), || engine.clock.ceiling());
+    })?;
+    Ok(Some(upload))
 }
 
 /// Does `work`, which somebody asked for and waits for, as compaction is done: on a thread of its own, after all that

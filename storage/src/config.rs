@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::io::Files;
+use crate::objects::Objects;
 use crate::time::Clock;
 
 /// How a database is opened.
@@ -58,8 +59,43 @@ pub struct Options {
     pub reader_threads: usize,
     /// Producers that one table remembers.
     pub producers_max: usize,
+    /// The bucket that the database is at home in; `None` is the local disk alone.
+    pub home: Option<HomeOptions>,
     /// Whether flush and compaction run by themselves. Tests turn it off and call them.
     pub background: bool,
+}
+
+/// What a write must have survived before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// The end of the process: it is on the local disk.
+    #[default]
+    Local,
+    /// The loss of the disk: it is in the bucket.
+    Object,
+}
+
+/// How a database keeps to its bucket.
+#[derive(Debug, Clone)]
+pub struct HomeOptions {
+    /// The bucket.
+    pub objects: Arc<dyn Objects>,
+    /// What writes are acknowledged for that do not say it.
+    pub acknowledge: Level,
+    /// How long a commit may wait to go up when nobody waits for it.
+    pub upload_interval: Duration,
+    /// So many bytes of the log that are not in the bucket yet make writes wait.
+    pub backlog_bytes_max: u64,
+    /// A root is published after so many bytes of the log.
+    pub publish_bytes: u64,
+    /// And after so long, if anything was written.
+    pub publish_interval: Duration,
+    /// How long an object stays that no root names any more.
+    pub garbage_age: Duration,
+    /// Whether a local disk that another writer has overtaken is given up for what the bucket has.
+    pub discard_local: bool,
+    /// Host and process, for people.
+    pub writer: String,
 }
 
 const MIB: u64 = 1 << 20;
@@ -97,6 +133,7 @@ impl Options {
             spare_slabs_bytes_max: 256 * MIB,
             reader_threads: std::thread::available_parallelism().map_or(2, usize::from),
             producers_max: 10_000,
+            home: None,
             background: true,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -65,6 +66,7 @@ struct Inner {
 struct Threads {
     committer: Option<JoinHandle<Result<()>>>,
     background: Vec<JoinHandle<()>>,
+    upload: Option<JoinHandle<()>>,
 }
 
 impl Database {
@@ -75,9 +77,10 @@ impl Database {
         let taken = Arc::clone(&engine.statistics.queue_bytes);
         let queue = Arc::new(Queue::new(engine.options.queue_bytes_max, taken));
         let committer = spawn("firn-commit", &engine, &queue, move |_, queue| committer.run(queue))?;
-        let threads = Mutex::new(Threads { committer: Some(committer), background: Vec::new() });
+        let threads = Mutex::new(Threads { committer: Some(committer), ..Threads::default() });
         // From here on dropping it stops what was started.
         let inner = Arc::new(Inner { engine, queue, threads });
+        inner.threads.lock().upload = background::start_upload(&inner.engine, &inner.queue)?;
         if in_background {
             inner.threads.lock().background = background::start(&inner.engine, &inner.queue)?;
         }
@@ -324,7 +327,8 @@ impl Database {
 
     /// Reads a position that this database answered.
     pub fn parse_position(&self, text: &str) -> Result<Position> {
-        Position::parse(self.engine().log, text)
+        let lineage = self.engine().lineage.get().expect("it is known since the database was opened");
+        lineage.position(self.engine().log.database, text)
     }
 
     /// Waits until `position` is published.
@@ -428,6 +432,11 @@ impl Inner {
         let Some(committer) = threads.committer.take() else { return Ok(()) };
         self.queue.put(Job::Stop);
         let closed = committer.join().unwrap_or(Ok(()));
+        self.engine.log_ended.store(true, Ordering::SeqCst);
+        if let (Some(home), Some(upload)) = (&self.engine.home, threads.upload.take()) {
+            home.wake();
+            drop(upload.join());
+        }
         self.engine.poison.check().and(closed)
     }
 }

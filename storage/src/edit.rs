@@ -131,8 +131,10 @@ impl Engine {
     /// Removes the files of the log that nothing needs any more, as the manifest says.
     pub(crate) fn remove_log_files(&self) -> Result<()> {
         let listed = self.listed.load_full();
-        self.log_files.lock().forget_before(listed.wal_first, &listed, &|subject| self.exists(subject));
-        crate::wal::remove_before(&self.files, listed.wal_first)
+        // What the bucket may lack stays.
+        let first = self.home.as_ref().map_or(listed.wal_first, |home| listed.wal_first.min(home.first_file_missing()));
+        self.log_files.lock().forget_before(first, &listed, &|subject| self.exists(subject));
+        crate::wal::remove_before(&self.files, first)
     }
 
     /// The entities with erases that the log alone holds.

@@ -1,15 +1,16 @@
 //! The state that writers, readers and background work share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::config::Options;
 use crate::erase::Secret;
 use crate::error::{Error, Result};
+use crate::home::{Home, Inhabitant, Lineage};
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
 use crate::leaving::Leaving;
@@ -22,7 +23,9 @@ use crate::read::Resources;
 use crate::read::moment::Present;
 use crate::read::states::States;
 use crate::retired::Retired;
+use crate::signal::Signal;
 use crate::statistics::Statistics;
+use crate::time::Micros;
 use crate::versions::Versions;
 use crate::view::{EntityState, TableState};
 
@@ -76,6 +79,10 @@ pub struct Engine {
     pub secret: Secret,
     /// Whose sequences these are.
     pub log: Log,
+    /// Who wrote the database, and who does now.
+    pub lineage: OnceLock<Lineage>,
+    /// Its bucket, if it has one.
+    pub home: Option<Arc<Home>>,
     /// Counters.
     pub statistics: Statistics,
     /// Wakes background work.
@@ -86,6 +93,8 @@ pub struct Engine {
     pub closing: AtomicBool,
     /// Wakes what sleeps until then.
     pub closed: Signal,
+    /// Set when the log's writer has ended: nothing more goes up than what there is.
+    pub log_ended: AtomicBool,
     /// Held by the one compaction that runs.
     pub compacting: Mutex<()>,
     /// Until when no pack is rebuilt because of writes, by the monotonic clock.
@@ -179,6 +188,9 @@ impl Engine {
     /// What keeps writes waiting now: the error that they get if it lasts.
     pub fn overload(&self) -> Option<Error> {
         let options = &self.options;
+        if let Some(overload) = self.home.as_ref().and_then(|home| home.overload()) {
+            return Some(overload);
+        }
         if self.memtable_bytes() > options.memory_bytes_max {
             return Some(Error::exhausted(format!(
                 "memtables hold more than memory-bytes-max ({} bytes) and flushing does not keep up; send slower, or again \
@@ -207,6 +219,24 @@ impl Engine {
     }
 }
 
+impl Inhabitant for Engine {
+    fn listed(&self) -> Arc<ManifestState> {
+        self.listed.load_full()
+    }
+
+    fn ceiling(&self) -> Micros {
+        self.clock.ceiling()
+    }
+
+    fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Micros {
+        self.clock.monotonic()
+    }
+}
+
 impl States for Engine {
     fn table_state(&self, table: &Table) -> Result<Arc<TableState>> {
         self.table(table.id).ok_or_else(|| Error::not_found(format!("table {} was dropped", table.name)))
@@ -218,30 +248,5 @@ impl States for Engine {
 
     fn is_sealed(&self, table: u32) -> bool {
         self.declaration(table).is_some_and(|declared| declared.sealed)
-    }
-}
-
-/// A bell: any number of workers wait for it, others ring it. Each worker remembers the rings it has heard, so that
-/// none takes another's.
-#[derive(Debug, Default)]
-pub struct Signal {
-    rings: Mutex<u64>,
-    bell: Condvar,
-}
-
-impl Signal {
-    /// Rings the bell.
-    pub fn ring(&self) {
-        *self.rings.lock() += 1;
-        self.bell.notify_all();
-    }
-
-    /// Waits until the bell has rung more often than `heard`, at most `wait`, and notes the rings.
-    pub fn wait(&self, heard: &mut u64, wait: std::time::Duration) {
-        let mut rings = self.rings.lock();
-        if *rings == *heard {
-            let _ = self.bell.wait_for(&mut rings, wait);
-        }
-        *heard = *rings;
     }
 }

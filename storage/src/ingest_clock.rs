@@ -75,6 +75,11 @@ impl IngestClock {
         wall.max(self.last.load(Ordering::SeqCst)).max(self.answered.load(Ordering::SeqCst))
     }
 
+    /// No ingest time at or below was given to a commit that is still to come, nor will be after a restart.
+    pub fn ceiling(&self) -> Micros {
+        self.last.load(Ordering::SeqCst).max(*self.ceiling.lock())
+    }
+
     /// The monotonic clock.
     pub fn monotonic(&self) -> Micros {
         self.clock.monotonic()
@@ -166,7 +171,7 @@ fn read_ceiling(files: &Arc<dyn Files>) -> Result<Micros> {
     }
 }
 
-fn write_ceiling(files: &Arc<dyn Files>, time: Micros) -> Result<()> {
+pub(crate) fn write_ceiling(files: &Arc<dyn Files>, time: Micros) -> Result<()> {
     publish(files, CEILING, |file| file.append(&encode_ceiling(time)))
 }
 

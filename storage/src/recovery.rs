@@ -1,8 +1,8 @@
 //! Opening a database: the manifest, the files that it names, then the WAL after them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,9 +15,10 @@ use crate::commit::{
 };
 use crate::config::Options;
 use crate::dictionary::Dictionary;
-use crate::engine::{Engine, Registry, Signal};
+use crate::engine::{Engine, Registry};
 use crate::erase::{ErasePrefixes, Erasures, Secret, decode_bitmap};
 use crate::error::{Error, Kind, Result};
+use crate::home;
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
@@ -33,6 +34,7 @@ use crate::read::Resources;
 use crate::read::slab::SpareSlabs;
 use crate::retired::Retired;
 use crate::segment;
+use crate::signal::Signal;
 use crate::statistics::Statistics;
 use crate::time::{Micros, Sequence, SystemClock};
 use crate::versions::{VersionEntry, Versions};
@@ -49,7 +51,18 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     let published = Arc::new(Published::default());
     let poison = Arc::new(Poison::new(Arc::clone(&published)));
     let files: Arc<dyn Files> = Arc::new(Watched::new(files, Arc::clone(&poison)));
-    let manifest = match Manifest::open(Arc::clone(&files))? {
+    let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
+    let known = Manifest::open(Arc::clone(&files))?;
+    let entered = match &options.home {
+        None => None,
+        Some(home) => {
+            let database = known.as_ref().map(|manifest| manifest.state.database);
+            Some(home::enter(home.clone(), &files, database, clock.now())?)
+        }
+    };
+    // What was restored is there now.
+    let known = if entered.is_some() { Manifest::open(Arc::clone(&files))? } else { known };
+    let manifest = match known {
         Some(manifest) => manifest,
         None => create(&files)?,
     };
@@ -62,11 +75,15 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         Kind::Invalid => manifest.damaged(&error),
         _ => error,
     })?;
-    let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
     let skew = options.clock_skew_max;
     let budget = Budget::new(options.request_bytes_max, options.request_wait_max);
     let slabs = Arc::new(SpareSlabs::new(options.spare_slabs_bytes_max as usize));
     let resources = Arc::new(Resources { clock: Arc::clone(&clock), slabs, budget });
+    let next_number = next_number(&files, &state)?;
+    let home = |entered: home::Entered| entered.home(&state, Arc::clone(&files), Arc::clone(&poison), next_number);
+    let home = entered.map(home).transpose()?.map(Arc::new);
+    let before = home::known_lineage(&files)?;
+    let epoch = home.as_ref().map_or(before.current(), |home| home.epoch());
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
         published,
@@ -75,9 +92,11 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         leaving: Leaving::default(),
         versions: ArcSwap::from_pointee(versions),
         registry: ArcSwap::from_pointee(registry),
-        next_number: AtomicU64::new(next_number(&files, &state)?),
+        next_number: AtomicU64::new(next_number),
         secret: state.secret,
-        log: Log { database: state.database, epoch: 0 },
+        log: Log { database: state.database, epoch },
+        lineage: OnceLock::new(),
+        home,
         listed: ArcSwap::new(Arc::clone(&manifest.state)),
         manifest: Mutex::new(manifest),
         log_files: Mutex::new(LogFiles::new(BTreeMap::new(), state.wal_first)),
@@ -88,6 +107,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         room: Signal::default(),
         closing: AtomicBool::new(false),
         closed: Signal::default(),
+        log_ended: AtomicBool::new(false),
         compacting: Mutex::new(()),
         packs_rest_until: AtomicI64::new(i64::MIN),
         flushing: Mutex::new(()),
@@ -99,6 +119,16 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     committer.show_producers();
     // The log may have dropped what the manifest still names.
     engine.forget_dropped()?;
+    let lineage = match &engine.home {
+        None => before,
+        Some(home) => {
+            home.begin(engine.published.sequence());
+            committer.note_tail();
+            home.settle(&*engine)?;
+            home.lineage().clone()
+        }
+    };
+    engine.lineage.set(lineage).expect("a database is opened once");
     Ok((engine, committer))
 }
 

@@ -50,6 +50,11 @@ pub(crate) fn status(engine: &Engine) -> Value {
             "queue_bytes": statistics.queue_bytes.get(),
             "maps_open": engine.files.maps_open(),
         },
+        "bucket": engine.home.as_ref().map(|home| json!({
+            "epoch": home.epoch(),
+            "durable_position": Position::new(engine.log, home.durable()).to_string(),
+            "backlog_bytes": home.backlog_bytes(),
+        })),
         "totals": {
             "rows": statistics.rows.get(),
             "batches": statistics.batches.get(),

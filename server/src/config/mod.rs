@@ -3,6 +3,7 @@
 //! Every setting is one row of [`SETTINGS`]: its name (flag `--name`, variable `FIRN_NAME`, key `name` of the file),
 //! its default, its unit and its meaning. Every limit is finite. Nothing else in the server reads the environment.
 
+pub mod bucket;
 mod parse;
 mod settings;
 
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bucket::BucketConfig;
 use firn_storage::config::Options;
 
 pub use parse::{parse_bytes, parse_duration};
@@ -53,6 +55,8 @@ impl std::fmt::Debug for Setting {
 pub struct Config {
     /// How the database is opened.
     pub storage: Options,
+    /// The bucket that it is at home in.
+    pub bucket: BucketConfig,
     /// Where Flight is served; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where metrics and health are served over HTTP; none turns them off.
@@ -222,6 +226,7 @@ impl Config {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             storage: Options::new(data),
+            bucket: BucketConfig::default(),
             listen: nowhere,
             metrics: None,
             insecure: false,

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use firn_storage::config::Level;
 use firn_storage::model::value;
 
 /// Units of size, each with its bytes.
@@ -48,6 +49,15 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     match parse_bytes(text)? {
         bytes if (least..=most).contains(&bytes) => Ok(bytes),
         _ => Err(format!("`{text}` is out of range: from {least} to {most} bytes")),
+    }
+}
+
+/// Reads `local` or `object`.
+pub(super) fn level(text: &str) -> Result<Level, String> {
+    match text.trim() {
+        "local" => Ok(Level::Local),
+        "object" => Ok(Level::Object),
+        _ => Err(format!("`{text}` is neither local nor object")),
     }
 }
 

@@ -3,11 +3,12 @@
 use firn_storage::config::QUEUE_BYTES_MIN;
 
 use super::Setting;
-use super::parse::{address, count, flag, parse_duration, size, threads};
+use super::parse::{address, count, flag, level, parse_duration, size, threads};
 
 const NETWORK: &str = "Data and network";
 const STORAGE: &str = "Storage";
 const MEMORY: &str = "Memory and durability";
+const BUCKET: &str = "Bucket";
 const REQUESTS: &str = "Limits of requests";
 const STREAMS: &str = "Limits of streams";
 const CONNECTIONS: &str = "Limits of connections";
@@ -69,6 +70,27 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.storage.producers_max = count(t, 1, 1 << 24)? as usize),
     setting!(STORAGE, "background", "BOOL", "true", "Flush and compact by itself; false leaves it to the actions",
         |c, t| c.storage.background = flag(t)?),
+    setting!(BUCKET, "bucket", "URL", "none",
+        "The bucket that the database is at home in: s3://BUCKET/PREFIX, gs://…, az://… or file:///DIRECTORY",
+        |c, t| c.bucket.address = (t != "none").then(|| t.to_owned())),
+    setting!(BUCKET, "bucket-endpoint", "URL", "none", "The server of the bucket, if it is not the cloud's own",
+        |c, t| c.bucket.options.endpoint = (t != "none").then(|| t.to_owned())),
+    setting!(BUCKET, "bucket-deadline-max", "DURATION", "60s", "How long one call of the bucket may take with all its attempts",
+        |c, t| c.bucket.options.deadline_max = parse_duration(t)?),
+    setting!(BUCKET, "acknowledge", "LEVEL", "local", "What a write has survived when it is acknowledged: local or object",
+        |c, t| c.bucket.acknowledge = level(t)?),
+    setting!(BUCKET, "bucket-upload-interval", "DURATION", "1s", "How long a commit may wait to go up when nobody waits for it",
+        |c, t| c.bucket.upload_interval = parse_duration(t)?),
+    setting!(BUCKET, "bucket-backlog-bytes-max", "SIZE", "1GiB", "Bytes of the log that the bucket may lack; above it writes wait",
+        |c, t| c.bucket.backlog_bytes_max = size(t, 1, SIZE_MAX)?),
+    setting!(BUCKET, "bucket-publish-bytes", "SIZE", "64MiB", "Bytes of the log after which the files of the database follow",
+        |c, t| c.bucket.publish_bytes = size(t, 1, SIZE_MAX)?),
+    setting!(BUCKET, "bucket-publish-interval", "DURATION", "10m", "And the time after which they do, if anything was written",
+        |c, t| c.bucket.publish_interval = parse_duration(t)?),
+    setting!(BUCKET, "bucket-garbage-age", "DURATION", "1h", "How long an object stays that nothing needs any more",
+        |c, t| c.bucket.garbage_age = parse_duration(t)?),
+    setting!(BUCKET, "discard-local", "BOOL", "false", "Give a local copy up that another writer has overtaken",
+        |c, t| c.bucket.discard_local = flag(t)?),
     setting!(MEMORY, "memory-bytes-max", "SIZE", "1GiB", "Memtables of all tables together; above it writes wait",
         |c, t| c.storage.memory_bytes_max = size(t, 1 << 20, SIZE_MAX)?),
     setting!(MEMORY, "flush-bytes-max", "SIZE", "128MiB", "Memtable of one table at which it is flushed",

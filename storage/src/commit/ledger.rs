@@ -13,6 +13,7 @@ use super::record;
 use crate::engine::Engine;
 use crate::erase::Erase;
 use crate::error::{Error, Kind, Result};
+use crate::home::LogTail;
 use crate::manifest::{Contents, Subject};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
@@ -282,12 +283,21 @@ impl Ledger {
             return;
         }
         let start = self.engine.clock.monotonic();
-        if let Err(error) = self.wal.commit() {
-            self.engine.poison.set(&error);
+        match self.wal.commit() {
+            Ok(()) => self.note_tail(),
+            Err(error) => self.engine.poison.set(&error),
         }
         let took = self.engine.clock.monotonic() - start;
         self.engine.statistics.wal_syncs.add(1);
         self.engine.statistics.wal_sync_micros.add(took.max(0) as u64);
+    }
+
+    /// Lets the bucket have what is durable here.
+    pub(super) fn note_tail(&self) {
+        if let Some(home) = &self.engine.home {
+            let (file, bytes) = (self.wal.number(), self.wal.bytes());
+            home.note_tail(LogTail { file, bytes, sequence: self.sequence });
+        }
     }
 
     /// Begins the next WAL file when the current one is full.

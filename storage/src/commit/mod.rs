@@ -16,6 +16,7 @@ mod prepared;
 mod queue;
 pub mod record;
 mod staged;
+mod survival;
 
 use std::sync::Arc;
 
@@ -24,7 +25,6 @@ use crate::erase::Erase;
 use crate::error::{Error, Result};
 use crate::memtable::BatchSteps;
 use crate::model::catalog::Catalog;
-use crate::position::Position;
 use crate::time::Sequence;
 use crate::versions::{VersionEntry, Versions};
 
@@ -40,6 +40,7 @@ pub use prepared::Prepared;
 pub use queue::Queue;
 pub(crate) use staged::{SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
 use staged::{Staged, StagedAlone, StagedWrite, together};
+use survival::Survival;
 
 /// Answers a job after its group was published.
 type Answer = Box<dyn FnOnce()>;
@@ -60,6 +61,11 @@ impl Committer {
     /// Lets readers see the numbers of all producers that recovery found.
     pub(crate) fn show_producers(&self) {
         self.ledger.show_producers();
+    }
+
+    /// Lets the bucket have what recovery found.
+    pub(crate) fn note_tail(&self) {
+        self.ledger.note_tail();
     }
 
     /// Serves `queue` until it is told to stop, then closes the WAL.
@@ -141,8 +147,8 @@ impl Committer {
     fn stage_write(&mut self, prepared: Box<Prepared>, done: Done<Committed>, staged: &mut Vec<Staged>) {
         let sealed = match self.ledger.standing(&prepared) {
             Ok(Standing::Duplicate) => {
-                let ingest_time = self.ledger.ingest_time();
-                return staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time, done }));
+                let (ingest_time, level) = (self.ledger.ingest_time(), prepared.level);
+                return staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time, level, done }));
             }
             Ok(Standing::Seals) => self.ledger.seal(prepared.batch.table),
             Ok(Standing::Next) => Ok(None),
@@ -210,11 +216,12 @@ impl Committer {
             self.engine.published.publish(last.deal.last);
         }
         let answer = |StagedWrite { prepared, deal, done }: StagedWrite| -> Answer {
-            let position = Position::new(self.engine.log, deal.last);
-            let rows = prepared.batch.keys.len() as u64;
-            let committed = Committed { position, ingest_time: deal.ingest_time, rows, duplicate: false };
+            let (ingest_time, rows) = (deal.ingest_time, prepared.batch.keys.len() as u64);
+            let survival = Survival::new(&self.engine, prepared.level, deal.last);
+            let told = survival.clone();
+            let committed = move |()| told.committed(ingest_time, rows, false);
             let result = result.clone();
-            Box::new(move || done.answer(result.map(|()| committed)))
+            Box::new(move || survival.then(result, move |result| done.answer(result.map(committed))))
         };
         writes.into_iter().map(answer).collect()
     }
@@ -222,22 +229,28 @@ impl Committer {
     /// Applies a staged job that is no write, unless the database is poisoned, and returns how to answer it.
     fn apply_alone(&self, staged: StagedAlone) -> Answer {
         match staged {
-            StagedAlone::Duplicate { ingest_time, done } => {
+            StagedAlone::Duplicate { ingest_time, level, done } => {
                 self.engine.statistics.duplicates.add(1);
-                let position = Position::new(self.engine.log, self.ledger.sequence());
-                let result = self.applied(|_| Ok(Committed { position, ingest_time, rows: 0, duplicate: true }));
-                Box::new(move || done.answer(result))
+                let survival = Survival::new(&self.engine, level, self.ledger.sequence());
+                let told = survival.clone();
+                let committed = move |()| told.committed(ingest_time, 0, true);
+                let result = self.applied(|_| Ok(()));
+                Box::new(move || survival.then(result, move |result| done.answer(result.map(committed))))
             }
             StagedAlone::Change { entry, done } => {
+                let sequence = entry.as_ref().map_or(0, |entry| entry.sequence);
                 let result = self.applied(|engine| apply_change(engine, entry.as_ref()));
-                Box::new(move || done.into_iter().for_each(|done| done.answer(result.clone())))
+                let Some(done) = done else { return Box::new(|| ()) };
+                let survival = Survival::of_all(&self.engine, sequence);
+                Box::new(move || survival.then(result, move |result| done.answer(result)))
             }
             StagedAlone::Erase { erase, sequence, ingest_time, done } => {
                 let result = self.applied(|engine| match engine.entity(erase.prefixes.entity) {
                     Some(entity) => entity.erase(*erase, sequence, ingest_time),
                     None => Ok(()),
                 });
-                Box::new(move || done.answer(result.map(|()| sequence)))
+                let survival = Survival::of_all(&self.engine, sequence);
+                Box::new(move || survival.then(result, move |result| done.answer(result.map(|()| sequence))))
             }
         }
     }

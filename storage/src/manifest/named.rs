@@ -30,6 +30,17 @@ impl NamedFile {
         ("erasures", ".erasures"),
     ];
 
+    /// Its number.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Segment(number)
+            | Self::Pack(number)
+            | Self::Dictionary(number)
+            | Self::Versions(number)
+            | Self::Erasures(number) => number,
+        }
+    }
+
     /// From the data directory.
     pub fn name(self) -> String {
         match self {

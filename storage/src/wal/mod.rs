@@ -29,12 +29,11 @@ mod survey;
 mod tests;
 mod writer;
 
-pub(crate) use names::DIRECTORY;
+pub(crate) use names::{DIRECTORY, file_name, file_numbers};
 pub use record::{RECORD_BYTES_MAX, Record};
 pub use repair::{Repair, losses, repair};
 pub use survey::{Finding, verify};
 
-use names::{file_name, file_numbers};
 use record::{END, FILE_HEADER_BYTES, FileHeader};
 use writer::{Writer, begin_synced};
 

@@ -7,12 +7,12 @@ use crate::io::Files;
 pub(crate) const DIRECTORY: &str = "wal";
 
 /// The name of the log file `number`.
-pub(super) fn file_name(number: u64) -> String {
+pub(crate) fn file_name(number: u64) -> String {
     format!("{DIRECTORY}/{number:020}.wal")
 }
 
 /// The numbers of the log files, in order. Other names are not ours and are left alone.
-pub(super) fn file_numbers(files: &dyn Files) -> Result<Vec<u64>> {
+pub(crate) fn file_numbers(files: &dyn Files) -> Result<Vec<u64>> {
     let number = |name: &String| {
         let digits = name.strip_suffix(".wal").filter(|digits| digits.len() == 20)?;
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?

@@ -8,6 +8,7 @@
 mod busy;
 mod faults;
 mod histories;
+mod home;
 mod kill;
 mod mending;
 mod oracle;

@@ -111,6 +111,7 @@ pub fn generate(seed: u64, size: Size) -> History {
         wal_bytes_max: [1 << 24, 4096][random.random_range(0..2)],
         start: [0, 10 * UNIT, -1000 * UNIT][random.random_range(0..3)] + 10 * UNIT,
         busy: false,
+        home: false,
     };
     let keys = KEY_SHAPES[random.random_range(0..KEY_SHAPES.len())];
     let entities = random.random_range(1..6);

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
 use firn_storage::commit::Committed;
-use firn_storage::config::Options;
+use firn_storage::config::{HomeOptions, Level, Options};
 use firn_storage::database::{Database, EraseRequest};
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
@@ -19,6 +20,7 @@ use firn_storage::io::simulated::Simulated;
 use firn_storage::model::batch::{Producer, Verb, WriteRequest};
 use firn_storage::model::declare::Change;
 use firn_storage::model::prove::Proven;
+use firn_storage::objects::memory::Memory;
 use firn_storage::time::{Clock, ManualClock, Micros};
 use serde_json::{Value as Json, json};
 
@@ -56,11 +58,14 @@ pub struct Setting {
     pub start: Micros,
     /// Whether flush, compaction and scrub run by themselves, at the least occasion.
     pub busy: bool,
+    /// Whether there is a bucket, so that a crash may take the disk.
+    pub home: bool,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { real: false, map: true, segment_rows_max: 1 << 20, wal_bytes_max: 1 << 24, start: 0, busy: false }
+        let (segment_rows_max, wal_bytes_max) = (1 << 20, 1 << 24);
+        Self { real: false, map: true, segment_rows_max, wal_bytes_max, start: 0, busy: false, home: false }
     }
 }
 
@@ -70,6 +75,8 @@ pub struct World {
     pub setting: Setting,
     pub clock: Arc<ManualClock>,
     pub files: Simulated,
+    /// The bucket, if the world has one.
+    pub objects: Memory,
     /// A directory of the operating system, if files are to be mapped or read for real.
     real: Option<tempfile::TempDir>,
     pub keys: KeyShape,
@@ -95,6 +102,7 @@ impl World {
             setting,
             clock: Arc::new(ManualClock::at(setting.start)),
             files: Simulated::new(),
+            objects: Memory::new(),
             real: setting.real.then(|| tempfile::tempdir().expect("a temporary directory")),
             keys,
             tables: Vec::new(),
@@ -123,7 +131,23 @@ impl World {
         options.reader_threads = 2;
         options.segment_rows_max = self.setting.segment_rows_max;
         options.wal_bytes_max = self.setting.wal_bytes_max;
+        options.home = self.setting.home.then(|| self.home_options());
         options
+    }
+
+    /// How the database keeps to the bucket: nothing is acknowledged that is not there.
+    pub fn home_options(&self) -> HomeOptions {
+        HomeOptions {
+            objects: Arc::new(self.objects.clone()),
+            acknowledge: Level::Object,
+            upload_interval: Duration::from_millis(1),
+            backlog_bytes_max: 1 << 30,
+            publish_bytes: 1 << 30,
+            publish_interval: Duration::from_secs(3600),
+            garbage_age: Duration::ZERO,
+            discard_local: false,
+            writer: "a test".to_owned(),
+        }
     }
 
     /// The door to the files of this world: its simulated disk, or a real directory.
@@ -147,6 +171,7 @@ impl World {
             setting: self.setting,
             clock: Arc::new(ManualClock::at(self.clock.now())),
             files,
+            objects: self.objects.copy(),
             real: None,
             keys: self.keys,
             tables: self.tables.clone(),
@@ -195,8 +220,11 @@ impl World {
             return self.reopen();
         }
         let after = self.files.crash(seed);
+        let objects = self.objects.copy();
         drop(self.database.take());
-        self.files = after;
+        // With a bucket every other disk is lost whole.
+        self.files = if self.setting.home && seed.is_multiple_of(2) { Simulated::new() } else { after };
+        self.objects = objects;
         self.open()
     }
 

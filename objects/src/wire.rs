@@ -1,0 +1,162 @@
+//! One attempt of each call, on threads of its own.
+//!
+//! The engine is synchronous and the clients of the clouds are not: an attempt runs on a small runtime that nobody else
+//! uses, and whoever makes the call waits for it. Every attempt ends by itself within the time that it is given. It may
+//! be made from any thread, also one of another runtime. An attempt that is given up may still land.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use bytes::Bytes;
+use firn_storage::error::{Error, Kind, Result};
+use firn_storage::objects::{Listed, ObjectName};
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::failure::Failure;
+use crate::options::Options;
+
+/// Threads for what blocks, which is to look up the address of a host.
+const BLOCKING_THREADS_MAX: usize = 4;
+
+/// A client of a store and the threads that it runs on.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+    options: Options,
+    /// Taken when this is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// The result of an attempt.
+pub(crate) type Attempt<T> = std::result::Result<T, Failure>;
+
+impl Wire {
+    /// `store` below `prefix`, on threads of its own.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Option<&ObjectName>, options: Options) -> Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(options.threads.max(1)).max_blocking_threads(BLOCKING_THREADS_MAX);
+        let runtime = builder.thread_name("firn-objects").enable_all().build().map_err(|error| {
+            Error::new(Kind::Exhausted, format!("could not start the threads for the bucket: {error}"))
+        })?;
+        let prefix = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
+        Ok(Self { store, prefix, options, runtime: Some(runtime) })
+    }
+
+    /// Creates `name`.
+    pub(crate) fn create(&self, name: &ObjectName, bytes: &Bytes, limit: Duration) -> Attempt<()> {
+        self.write(name, bytes, PutMode::Create, limit)
+    }
+
+    /// Writes `name`.
+    pub(crate) fn put(&self, name: &ObjectName, bytes: &Bytes, limit: Duration) -> Attempt<()> {
+        self.write(name, bytes, PutMode::Overwrite, limit)
+    }
+
+    fn write(&self, name: &ObjectName, bytes: &Bytes, mode: PutMode, limit: Duration) -> Attempt<()> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name));
+        let payload = PutPayload::from_bytes(bytes.clone());
+        self.run(async move { within(limit, store.put_opts(&path, payload, PutOptions::from(mode))).await.map(|_| ()) })
+    }
+
+    /// The content of `name`, or of a range of it: as many bytes as the store says that it sends. The body has
+    /// [`Options::body_max`] more time.
+    pub(crate) fn get(&self, name: &ObjectName, range: Option<Range<u64>>, limit: Duration) -> Attempt<Bytes> {
+        let (store, path, options) = (Arc::clone(&self.store), self.path(name), self.options.clone());
+        self.run(async move {
+            let asked = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+            let answer = within(limit, store.get_opts(&path, asked)).await?;
+            let length = answer.range.end - answer.range.start;
+            let body = within(limit + options.body_max(length), answer.bytes()).await?;
+            if body.len() as u64 != length {
+                let words = format!("{} bytes came of the {length} that the store announced", body.len());
+                return Err(Failure::Later(Kind::Corrupt, words));
+            }
+            Ok(body)
+        })
+    }
+
+    /// The length of `name` in bytes. The store may not say why it does not know it.
+    pub(crate) fn head(&self, name: &ObjectName, limit: Duration) -> Attempt<u64> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name));
+        self.run(async move { within(limit, store.head(&path)).await.map(|found| found.size) })
+    }
+
+    /// Deletes `name`; [`Failure::Absent`] if there was no such object.
+    pub(crate) fn delete(&self, name: &ObjectName, limit: Duration) -> Attempt<()> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name));
+        self.run(async move {
+            match timeout(limit, store.delete(&path)).await {
+                // The stores that say so name the object, or answer with no words.
+                Ok(Err(error @ object_store::Error::NotFound { .. })) => match Failure::of(&error) {
+                    never @ Failure::Never(..) => Err(never),
+                    _ => Err(Failure::Absent),
+                },
+                answer => answered(answer, limit),
+            }
+        })
+    }
+
+    /// Every object below `folder`, `""` for all; each page has `limit`.
+    pub(crate) fn list(&self, folder: &str, limit: Duration) -> Attempt<Vec<Listed>> {
+        let below = format!("{}{folder}", self.prefix);
+        let below = (!below.is_empty()).then(|| Path::from(below));
+        let (mut found, prefix) = (self.store.list(below.as_ref()), self.prefix.clone());
+        self.run(async move {
+            let mut listed = Vec::new();
+            while let Some(object) = timeout(limit, found.next()).await.map_err(|_| in_time(limit))? {
+                let object = object.map_err(|error| Failure::of(&error))?;
+                // Objects of others may lie beside ours.
+                let name = object.location.as_ref().strip_prefix(&prefix).and_then(|name| ObjectName::new(name).ok());
+                listed.extend(name.map(|name| Listed { name, length: object.size }));
+            }
+            listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+            Ok(listed)
+        })
+    }
+
+    fn path(&self, name: &ObjectName) -> Path {
+        Path::from(format!("{}{name}", self.prefix))
+    }
+
+    /// Runs `attempt`, which ends by itself, on the runtime, and waits for it.
+    fn run<T: Send + 'static>(&self, attempt: impl Future<Output = Attempt<T>> + Send + 'static) -> Attempt<T> {
+        let runtime = self.runtime.as_ref().expect("the runtime is taken when the wire is dropped");
+        let (answer, waiting) = sync_channel(1);
+        runtime.spawn(async move {
+            // Whoever waits for it is there until it comes.
+            let _ = answer.send(attempt.await);
+        });
+        let lost = |_| Err(Failure::Later(Kind::Unavailable, "the attempt ended without an answer".to_owned()));
+        waiting.recv().unwrap_or_else(lost)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // To wait for the threads is not allowed on those of another runtime, and nothing is left to wait for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The answer of `call` if it comes in time.
+async fn within<T>(limit: Duration, call: impl Future<Output = object_store::Result<T>>) -> Attempt<T> {
+    answered(timeout(limit, call).await, limit)
+}
+
+fn answered<T>(answer: Result<object_store::Result<T>, tokio::time::error::Elapsed>, limit: Duration) -> Attempt<T> {
+    answer.map_err(|_| in_time(limit))?.map_err(|error| Failure::of(&error))
+}
+
+fn in_time(limit: Duration) -> Failure {
+    Failure::Later(Kind::Unavailable, format!("there was no answer within {:.1} s", limit.as_secs_f64()))
+}

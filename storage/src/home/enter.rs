@@ -1,0 +1,198 @@
+//! Entering: a process claims the next epoch of a bucket, and gets the database to where that epoch begins.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::claim::{self, Claim};
+use super::frame::{self, Magic};
+use super::lineage::{Epoch, Lineage};
+use super::publish::{self, Published};
+use super::restore::restore;
+use super::root::{self, Root};
+use super::upload::Upload;
+use super::{Home, Inhabitant, names};
+use crate::config::HomeOptions;
+use crate::error::{Error, Kind, Result};
+use crate::io::{Files, SHORT_BYTES, publish_in};
+use crate::manifest::ManifestState;
+use crate::objects::Objects;
+use crate::poison::Poison;
+use crate::time::Micros;
+
+/// The local file that says which epochs this disk wrote.
+pub(crate) const MARKER: &str = "home";
+const FORMAT_MAGIC: Magic = *b"FIRNHOME";
+
+/// What this disk wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    database: u64,
+    /// The number and the nonce of each epoch that began on this disk.
+    epochs: Vec<(u64, String)>,
+    /// The epochs up to the last that served from this disk.
+    lineage: Lineage,
+}
+
+/// What the bucket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Format {
+    format: u32,
+    database: u64,
+}
+
+/// A claim that was made, and the root that it takes over from. The local files are those of this root, or newer.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    options: HomeOptions,
+    claim: Claim,
+    epoch: u64,
+    before: Option<Root>,
+    marker: Marker,
+}
+
+/// Claims the next epoch of the bucket, and restores the database into `files` if it is not there. `database` is the number of
+/// the one that is.
+pub(crate) fn enter(
+    options: HomeOptions,
+    files: &Arc<dyn Files>,
+    database: Option<u64>,
+    now: Micros,
+) -> Result<Entered> {
+    let objects = Arc::clone(&options.objects);
+    check_format(objects.as_ref(), database.filter(|_| !options.discard_local))?;
+    let mut marker = read_marker(files)?;
+    let claim = Claim::new(&options.writer, now)?;
+    let epoch = claim::claim(objects.as_ref(), &claim)?;
+    let before = root::newest_before(objects.as_ref(), epoch)?;
+    if let Some(before) = &before {
+        let known = claim::read(objects.as_ref(), before.epoch)?;
+        if known.is_none_or(|known| known.nonce != before.nonce) {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!(
+                    "the claim of epoch {} is missing or another's: something deletes objects of the bucket, perhaps a lifecycle \
+                     rule on {}/, which must never be touched",
+                    before.epoch,
+                    names::EPOCHS
+                ),
+            ));
+        }
+        let ours = marker.database == before.database && marker.epochs.contains(&(before.epoch, before.nonce.clone()));
+        match (database, ours, options.discard_local) {
+            (Some(_), true, false) => {}
+            (Some(_), false, false) => return Err(overtaken(before, &marker)),
+            (Some(_), _, true) | (None, ..) => {
+                restore(objects.as_ref(), files, before)?;
+                marker = Marker { database: before.database, ..Marker::default() };
+            }
+        }
+    } else if options.discard_local && database.is_some() {
+        return Err(Error::precondition("the bucket has no database, so the local one is not discarded for it"));
+    }
+    Ok(Entered { options, claim, epoch, before, marker })
+}
+
+/// The error of a disk that another writer has overtaken.
+fn overtaken(before: &Root, marker: &Marker) -> Error {
+    let last = marker.epochs.last().map_or(0, |(epoch, _)| *epoch);
+    Error::precondition(format!(
+        "the bucket's database was written last in epoch {} by another process, and this disk holds epoch {last}: commits that only \
+         this disk has would be lost or confused. Serve it without --bucket to export them; start with --discard-local to give the \
+         local copy up",
+        before.epoch
+    ))
+}
+
+/// Who wrote the database of this disk, also where it is opened without its bucket.
+pub(crate) fn known_lineage(files: &Arc<dyn Files>) -> Result<Lineage> {
+    read_marker(files).map(|marker| marker.lineage)
+}
+
+fn write_marker(files: &Arc<dyn Files>, marker: &Marker) -> Result<()> {
+    let bytes = serde_json::to_vec(marker).expect("a marker is plain data");
+    publish_in(files, MARKER, SHORT_BYTES, |file| file.append(&bytes))
+}
+
+fn read_marker(files: &Arc<dyn Files>) -> Result<Marker> {
+    if !files.list("")?.iter().any(|name| name == MARKER) {
+        return Ok(Marker::default());
+    }
+    serde_json::from_slice(&files.read(MARKER)?).map_err(|error| Error::corrupt(MARKER, 0, error))
+}
+
+/// Refuses a bucket of another database, or of a later FirnDB.
+fn check_format(objects: &dyn Objects, database: Option<u64>) -> Result<()> {
+    let name = names::format();
+    let Some(bytes) = objects.get(&name)? else { return Ok(()) };
+    let (known, _): (Format, _) = frame::decode(&name, FORMAT_MAGIC, &bytes)?;
+    if known.format != 1 {
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("the bucket has format {}, which this FirnDB does not know", known.format),
+        ));
+    }
+    match database.filter(|database| *database != known.database) {
+        None => Ok(()),
+        Some(_) => Err(Error::precondition(
+            "the bucket belongs to another database than the local directory: give another bucket or prefix, or an empty directory",
+        )),
+    }
+}
+
+impl Entered {
+    /// The home of the database whose manifest is `state`.
+    pub(crate) fn home(
+        self,
+        state: &ManifestState,
+        files: Arc<dyn Files>,
+        poison: Arc<Poison>,
+        first_number: u64,
+    ) -> Result<Home> {
+        let Self { options, claim, epoch, before: root, mut marker } = self;
+        let mut published = Published::default();
+        let mut before = Lineage::default();
+        if let Some(root) = root {
+            let there = root.state(options.objects.as_ref())?;
+            published.files = there.files().intersection(&state.files()).copied().collect();
+            published.named = root.names(&there).into_iter().collect();
+            published.lists = root.lists;
+            published.condemned = root.condemned;
+            before = root.lineage;
+        }
+        marker.database = state.database;
+        marker.epochs.push((epoch, claim.nonce.clone()));
+        // Before anything of this epoch is in the bucket: whoever finds its root there must find it here too.
+        write_marker(&files, &marker)?;
+        let upload = Upload::new(state.wal_first);
+        let epoch = Epoch { epoch, first_number, begins_after: 0 };
+        Ok(Home {
+            options,
+            database: state.database,
+            claim,
+            epoch,
+            before,
+            lineage: OnceLock::new(),
+            files,
+            poison,
+            upload,
+            published: Mutex::new(published),
+        })
+    }
+}
+
+impl Home {
+    /// Puts all that the local disk has into the bucket under the first root of this epoch. Only then may anything be served.
+    pub(crate) fn settle(&self, database: &impl Inhabitant) -> Result<()> {
+        let format = Format { format: 1, database: self.database };
+        self.put_once(&names::format(), frame::encode(FORMAT_MAGIC, &format, &[]))?;
+        self.publish(database)?;
+        let marker = Marker { lineage: self.lineage().clone(), ..read_marker(&self.files)? };
+        write_marker(&self.files, &marker)?;
+        let published = self.published.lock();
+        publish::sweep(self.objects(), self.epoch(), &published)
+    }
+}

@@ -1,0 +1,111 @@
+//! Objects of the log: pieces of the local files of the log, byte for byte, so that a restored log is the one that was
+//! written, with all of its own checks.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::frame::{self, Magic};
+use super::names;
+use crate::error::{Error, Kind, Result};
+use crate::objects::{Objects, damaged};
+use crate::time::{Micros, Sequence};
+
+const MAGIC: Magic = *b"FIRN-LOG";
+
+/// A piece of a file of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Piece {
+    /// The number of the file.
+    pub(super) file: u64,
+    /// Where it begins there.
+    pub(super) offset: u64,
+    /// Its bytes.
+    pub(super) length: u64,
+}
+
+/// What an object of the log says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogHeader {
+    pub(super) database: u64,
+    pub(super) epoch: u64,
+    pub(super) number: u64,
+    /// The nonce of the epoch's claim.
+    pub(super) nonce: String,
+    /// The checksum of the object before; 0 of the first.
+    pub(super) chain: u64,
+    /// The last commit that is whole with this object.
+    pub(super) sequence: Sequence,
+    /// No ingest time at or below was given to a later commit.
+    pub(super) ceiling: Micros,
+    /// The pieces, in the order of the body.
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// The object with `header` and the bytes of its pieces, and the chain that the next one names.
+pub(super) fn encode(header: &LogHeader, body: &[u8]) -> (Bytes, u64) {
+    let whole: u64 = header.pieces.iter().map(|piece| piece.length).sum();
+    assert_eq!(whole, body.len() as u64, "the body is the bytes of the pieces");
+    let bytes = frame::encode(MAGIC, header, &[body]);
+    let chain = chain_of(&bytes);
+    (bytes, chain)
+}
+
+/// The checksum at the end of an object, by which the next one knows it.
+fn chain_of(bytes: &Bytes) -> u64 {
+    u64::from_le_bytes(*bytes.last_chunk().expect("a frame ends with its checksum"))
+}
+
+/// An object of the log as it was read.
+#[derive(Debug)]
+pub(super) struct LogObject {
+    pub(super) header: LogHeader,
+    pub(super) body: Bytes,
+    pub(super) chain: u64,
+}
+
+impl LogObject {
+    /// The pieces with their bytes.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (Piece, &[u8])> {
+        let mut at = 0;
+        self.header.pieces.iter().map(move |piece| {
+            let bytes = &self.body[at..at + piece.length as usize];
+            at += bytes.len();
+            (*piece, bytes)
+        })
+    }
+}
+
+/// The object `number` of `epoch`, if it is there.
+pub(super) fn read(objects: &dyn Objects, epoch: u64, number: u64) -> Result<Option<LogObject>> {
+    let name = names::log(epoch, number);
+    let Some(bytes) = objects.get(&name)? else { return Ok(None) };
+    let (header, body): (LogHeader, Bytes) = frame::decode(&name, MAGIC, &bytes)?;
+    let whole = header.pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.length));
+    if (header.epoch, header.number) != (epoch, number) || whole != Some(body.len() as u64) {
+        return Err(damaged(&name, "it does not say what its name and length are"));
+    }
+    Ok(Some(LogObject { header, body, chain: chain_of(&bytes) }))
+}
+
+/// Every object of the log of `epoch` from `first` on, in order, up to the first number that is not there; each names the one
+/// before.
+pub(super) fn read_from(
+    objects: &dyn Objects,
+    epoch: u64,
+    first: u64,
+    mut visit: impl FnMut(LogObject) -> Result<()>,
+) -> Result<()> {
+    let mut chain = None;
+    for number in first.. {
+        let Some(object) = read(objects, epoch, number)? else { break };
+        if chain.is_some_and(|chain| object.header.chain != chain) {
+            let name = names::log(epoch, number);
+            return Err(Error::new(Kind::Corrupt, format!("object {name} does not follow the one before it")));
+        }
+        chain = Some(object.chain);
+        visit(object)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The home of a database in a bucket: what makes a node disposable.
+//!
+//! A writer claims an *epoch* ([`claim`]) and takes over from the newest root ([`enter`]). Its log goes up as it is written
+//! ([`upload`]); its files follow, and a *root* that names them ([`publish`]). A node that lost its disk gets both back
+//! ([`restore`]), and opens them as any node opens its own disk. What a write was acknowledged for, the local disk or the
+//! bucket, its acknowledgement says. Source: the protocol of the project's notes on object storage, which was checked on a
+//! model; `claim` says the rule that all of it rests on.
+//!
+//! Without a bucket nothing of this is there.
+
+mod claim;
+mod enter;
+mod frame;
+mod lineage;
+mod log_object;
+mod names;
+mod publish;
+mod restore;
+mod root;
+mod upload;
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use claim::Claim;
+pub(crate) use enter::{Entered, enter, known_lineage};
+pub use lineage::{Epoch, Lineage};
+pub use upload::LogTail;
+
+use crate::config::{HomeOptions, Level};
+use crate::error::{Error, Kind, Result};
+use crate::io::Files;
+use crate::manifest::ManifestState;
+use crate::objects::{Creation, ObjectName, Objects};
+use crate::poison::Poison;
+use crate::time::{Micros, Sequence};
+use publish::Published;
+use upload::Upload;
+
+/// The home of a database that is open.
+#[derive(Debug)]
+pub struct Home {
+    options: HomeOptions,
+    database: u64,
+    claim: Claim,
+    epoch: Epoch,
+    /// The epochs before this one.
+    before: Lineage,
+    /// All of them, once it is known where this one begins.
+    lineage: OnceLock<Lineage>,
+    files: Arc<dyn Files>,
+    poison: Arc<Poison>,
+    upload: Upload,
+    published: Mutex<Published>,
+}
+
+/// What the home asks of the database that is in it.
+pub(crate) trait Inhabitant {
+    /// The manifest of now.
+    fn listed(&self) -> Arc<ManifestState>;
+    /// No ingest time at or below it will be given.
+    fn ceiling(&self) -> Micros;
+    /// The clock of the log.
+    fn now(&self) -> Micros;
+    /// A clock that never jumps.
+    fn monotonic(&self) -> Micros;
+}
+
+impl Home {
+    /// What writes are acknowledged for that do not say it.
+    pub fn acknowledge(&self) -> Level {
+        self.options.acknowledge
+    }
+
+    /// Who wrote the database, and who does now.
+    pub fn lineage(&self) -> &Lineage {
+        self.lineage.get().expect("nothing is sent before the log was recovered")
+    }
+
+    /// The epoch of this process.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.epoch
+    }
+
+    /// Says where this epoch begins: after the commit `sequence`, the last that was recovered.
+    pub(crate) fn begin(&self, sequence: Sequence) {
+        let epoch = Epoch { begins_after: sequence, ..self.epoch };
+        self.lineage.set(self.before.then(epoch)).expect("a log is recovered once");
+    }
+
+    /// Sends what waits without a pause.
+    pub(crate) fn wake(&self) {
+        self.upload.bell.ring();
+    }
+
+    fn objects(&self) -> &dyn Objects {
+        self.options.objects.as_ref()
+    }
+
+    /// Makes sure that nobody took over; else nothing is written or served any more.
+    fn check(&self) -> Result<()> {
+        claim::check(self.objects(), self.epoch()).inspect_err(|error| self.poison_on(error))
+    }
+
+    /// Ends all writing if `error` says that this writer must stop.
+    fn poison_on(&self, error: &Error) {
+        if error.kind() == Kind::Poisoned {
+            self.poison.set(error);
+        }
+    }
+
+    /// Writes an object of this epoch, which nobody else may write and which never changes.
+    fn put_once(&self, name: &ObjectName, bytes: Bytes) -> Result<()> {
+        if self.objects().put_new(name, bytes.clone())? == Creation::Created {
+            return Ok(());
+        }
+        match self.objects().get(name)? {
+            Some(there) if there == bytes => Ok(()),
+            Some(_) => {
+                let error = Error::new(
+                    Kind::Poisoned,
+                    format!("object {name} was written by somebody else; this process stops"),
+                );
+                self.poison_on(&error);
+                Err(error)
+            }
+            None => {
+                Err(Error::new(Kind::Unavailable, format!("object {name} was said to be there and is not; try again")))
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Publishing: the files that the manifest names go up, then the lists of the tables that changed, then a root that names all
+//! of it. Only what a root that is there condemned is ever deleted, and only by who has just looked that nobody took over.
+//!
+//! Files that a merge removes before the next root are never sent: what is not in a root yet, the log has.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::root::{self, Condemned, ListEntry, Root};
+use super::{Home, Inhabitant, names};
+use crate::error::{Error, Kind, Result};
+use crate::io::Access;
+use crate::manifest::{ManifestState, NamedFile};
+use crate::objects::{ObjectName, Objects};
+use crate::time::Micros;
+
+/// What the bucket has, as far as roots go.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// The last number of a root that was tried.
+    pub(super) tried: u64,
+    /// The files that are there.
+    pub(super) files: HashSet<NamedFile>,
+    pub(super) lists: BTreeMap<u32, ListEntry>,
+    /// Everything that the last root names.
+    pub(super) named: HashSet<ObjectName>,
+    pub(super) condemned: Vec<Condemned>,
+    /// How many bytes of the log had gone up at the last root.
+    pub(super) log_bytes: u64,
+    /// The manifest of the last root.
+    pub(super) state: Option<Arc<ManifestState>>,
+    /// When, by the monotonic clock.
+    pub(super) at: Micros,
+}
+
+/// A manifest is read anew so often while files that it names go away under the upload.
+const ATTEMPTS: u32 = 16;
+
+impl Home {
+    /// Publishes what the local manifest says. The log up to there goes up first, so that the root is one moment of all tables.
+    pub(crate) fn publish(&self, database: &impl Inhabitant) -> Result<()> {
+        let mut published = self.published.lock();
+        for _ in 0..ATTEMPTS {
+            let state = database.listed();
+            self.pump(database.ceiling())?;
+            match self.send_files(&mut published, &state) {
+                Ok(()) => return self.send_root(&mut published, state, database),
+                // A file that a newer manifest does not name any more is gone.
+                Err(error) if !Arc::ptr_eq(&state, &database.listed()) => {
+                    tracing::debug!(%error, "the manifest changed while its files went up");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(
+            Kind::Unavailable,
+            "the manifest changed faster than its files went up; the next root will have them",
+        ))
+    }
+
+    fn send_files(&self, published: &mut Published, state: &ManifestState) -> Result<()> {
+        let named = state.files();
+        for file in &named {
+            if published.files.contains(file) {
+                continue;
+            }
+            let local = file.name();
+            let bytes = self.files.map(&local, self.files.length(&local)?, Access::Ordered)?;
+            self.objects().put(&names::data(self.lineage(), *file), bytes)?;
+            published.files.insert(*file);
+        }
+        Ok(())
+    }
+
+    fn send_root(
+        &self,
+        published: &mut Published,
+        state: Arc<ManifestState>,
+        database: &impl Inhabitant,
+    ) -> Result<()> {
+        published.tried += 1;
+        let number = published.tried;
+        let mut lists = BTreeMap::new();
+        for (&table, list) in &state.tables {
+            let checksum = root::checksum(list);
+            let known = published.lists.get(&table).filter(|known| known.checksum == checksum).cloned();
+            let entry = known.unwrap_or(ListEntry { epoch: self.epoch(), number, checksum });
+            if entry.number == number && entry.epoch == self.epoch() {
+                root::write_list(self.objects(), table, &entry, list)?;
+            }
+            lists.insert(table, entry);
+        }
+        let (replay, logs) = self.replay_from(state.wal_first);
+        let root = Root {
+            database: self.database,
+            epoch: self.epoch(),
+            number,
+            nonce: self.claim.nonce.clone(),
+            lineage: self.lineage().clone(),
+            replay,
+            ceiling: database.ceiling(),
+            manifest: ManifestState { tables: BTreeMap::new(), ..ManifestState::clone(&state) },
+            lists,
+            condemned: condemned(published, database.now()),
+        };
+        let named: HashSet<ObjectName> = root.names(&state).into_iter().collect();
+        let condemned = root.condemned.iter().filter(|one| !named.iter().any(|name| name.as_str() == one.name));
+        let condemned: Vec<Condemned> = condemned.cloned().collect();
+        let root = Root { condemned, ..root };
+        self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
+        self.check()?;
+        published.files.retain(|file| state.files().contains(file));
+        let condemned = self.collect(&root, number, &logs, database.now());
+        *published = Published {
+            tried: number,
+            files: std::mem::take(&mut published.files),
+            lists: root.lists,
+            named,
+            condemned,
+            log_bytes: self.upload.bytes.load(Ordering::Relaxed),
+            state: Some(state),
+            at: database.monotonic(),
+        };
+        Ok(())
+    }
+
+    /// Deletes what `root`, which is there, lets go: objects that were condemned long enough ago, the log before its replay, the
+    /// roots before it. What still waits, or could not be deleted now.
+    fn collect(&self, root: &Root, number: u64, logs: &[u64], now: Micros) -> Vec<Condemned> {
+        let age = i64::try_from(self.options.garbage_age.as_micros()).unwrap_or(i64::MAX);
+        let (old, young): (Vec<Condemned>, Vec<Condemned>) =
+            root.condemned.iter().cloned().partition(|one| now.saturating_sub(one.at) >= age);
+        let delete = |name: &ObjectName| {
+            let deleted = self.objects().delete(name);
+            if let Err(error) = &deleted {
+                tracing::warn!(%error, "an object that nothing needs could not be deleted and will be tried again");
+            }
+            deleted.is_ok()
+        };
+        let left = old.into_iter().filter(|one| ObjectName::new(&*one.name).is_ok_and(|name| !delete(&name)));
+        let left = young.into_iter().chain(left).collect();
+        if logs.iter().all(|log| delete(&names::log(self.epoch(), *log))) {
+            self.forget_before(root.replay);
+        }
+        for before in (1..number).rev().take(2) {
+            delete(&names::root(self.epoch(), before));
+        }
+        left
+    }
+
+    /// Whether there is something to publish, and it is time.
+    fn is_due(&self, database: &impl Inhabitant) -> bool {
+        let published = self.published.lock();
+        let sent = self.upload.bytes.load(Ordering::Relaxed) - published.log_bytes;
+        let changed = !published.state.as_ref().is_some_and(|state| Arc::ptr_eq(state, &database.listed()));
+        let since = database.monotonic() - published.at;
+        let long = since >= i64::try_from(self.options.publish_interval.as_micros()).unwrap_or(i64::MAX);
+        changed && (sent >= self.options.publish_bytes || long)
+    }
+
+    /// Publishes whenever it is time, until `stop` says so; then once more.
+    pub(crate) fn publish_until(&self, database: &impl Inhabitant, pause: impl Fn(Duration), stop: impl Fn() -> bool) {
+        loop {
+            let stopping = stop();
+            if stopping || self.is_due(database) {
+                match self.publish(database) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == Kind::Poisoned => return self.poison_on(&error),
+                    Err(error) => tracing::warn!(%error, "no root could be published; the bucket has the log"),
+                }
+            }
+            if stopping {
+                return;
+            }
+            pause(LOOK_INTERVAL);
+        }
+    }
+}
+
+/// What the next root condemns: all that waits already, and what the last root named. What the next one names again is taken
+/// out by the caller.
+fn condemned(published: &Published, at: Micros) -> Vec<Condemned> {
+    let waiting: HashSet<&str> = published.condemned.iter().map(|one| one.name.as_str()).collect();
+    let left = published.named.iter().filter(|name| !waiting.contains(name.as_str()));
+    let left = left.map(|name| Condemned { name: name.as_str().to_owned(), at });
+    published.condemned.iter().cloned().chain(left).collect()
+}
+
+/// How often it is looked whether it is time.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Deletes what no root names of the epochs before `epoch`, whose first root is there: their log, roots, lists and files.
+pub(super) fn sweep(objects: &dyn Objects, epoch: u64, published: &Published) -> Result<()> {
+    let Published { named, condemned, .. } = published;
+    let waiting: HashSet<&str> = condemned.iter().map(|one| one.name.as_str()).collect();
+    let of_dead = |name: &ObjectName| {
+        let file = name.as_str().rsplit('/').next().unwrap_or_default();
+        let of_log = names::log_of(name).map(|(epoch, _)| epoch);
+        let of: Option<u64> = of_log.or_else(|| file.split('-').next()?.parse().ok());
+        of.is_some_and(|of| of < epoch)
+    };
+    for folder in [names::LOG, names::ROOTS, names::LISTS, names::DATA] {
+        for listed in objects.list(folder)? {
+            let name = &listed.name;
+            if of_dead(name) && !named.contains(name) && !waiting.contains(name.as_str()) {
+                objects.delete(name)?;
+            }
+        }
+    }
+    Ok(())
+}

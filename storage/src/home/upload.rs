@@ -1,0 +1,289 @@
+//! The upload of the log: what is durable on the local disk goes up in the order in which it was written, and who waits for
+//! the bucket is answered in that order.
+//!
+//! The pieces are read from the local files of the log, which stay until they are in the bucket: so a bucket that is down
+//! costs disk, not memory, and after a restart the upload goes on. An object that may have landed is only ever tried again
+//! with the same bytes: another content could be overwritten later by the first.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::log_object::{self, LogHeader, Piece};
+use super::{Home, names};
+use crate::error::{Error, Kind, Result};
+use crate::signal::Signal;
+use crate::time::{Micros, Sequence};
+use crate::wal;
+
+/// One object of the log is about as long at most.
+const OBJECT_BYTES_MAX: u64 = 8 << 20;
+
+/// A place in the log: so many bytes of a file, and the last commit up to there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogTail {
+    /// The number of the file.
+    pub file: u64,
+    /// How many bytes of it.
+    pub bytes: u64,
+    /// The last commit.
+    pub sequence: Sequence,
+}
+
+/// Called when a commit is in the bucket, or never will be.
+type Waiting = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// The state of the upload.
+pub(super) struct Upload {
+    /// How far the local disk has the log.
+    tail: Mutex<LogTail>,
+    done: Mutex<Done>,
+    /// The last commit that is in the bucket.
+    durable: AtomicU64,
+    /// Files before this one are in the bucket.
+    file: AtomicU64,
+    /// How many bytes the bucket lacks.
+    backlog_bytes: AtomicU64,
+    /// How many bytes went up in all.
+    pub(super) bytes: AtomicU64,
+    waiting: Mutex<VecDeque<(Sequence, Waiting)>>,
+    pub(super) bell: Signal,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("tail", &self.tail).field("durable", &self.durable).finish_non_exhaustive()
+    }
+}
+
+/// What is in the bucket.
+#[derive(Debug, Default)]
+struct Done {
+    tail: LogTail,
+    /// The number of the next object.
+    next: u64,
+    /// The checksum of the last one.
+    chain: u64,
+    /// The last file that each object has a piece of, of those that are still needed.
+    objects: VecDeque<(u64, u64)>,
+    /// An object that may have landed.
+    begun: Option<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    bytes: Bytes,
+    chain: u64,
+    reached: LogTail,
+    /// Bytes of the log.
+    sent: u64,
+}
+
+impl Upload {
+    /// Of a log whose first file that is needed is `file`, and of which the bucket has nothing in this epoch.
+    pub(super) fn new(file: u64) -> Self {
+        let done = Done { tail: LogTail { file, ..LogTail::default() }, next: 1, ..Done::default() };
+        Self {
+            tail: Mutex::new(done.tail),
+            done: Mutex::new(done),
+            durable: AtomicU64::new(0),
+            file: AtomicU64::new(file),
+            backlog_bytes: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            bell: Signal::default(),
+        }
+    }
+
+    fn answer(&self, through: Sequence) {
+        let mut answered = Vec::new();
+        {
+            let mut waiting = self.waiting.lock();
+            while waiting.front().is_some_and(|(sequence, _)| *sequence <= through) {
+                answered.extend(waiting.pop_front());
+            }
+        }
+        answered.into_iter().for_each(|(_, waiting)| waiting(Ok(())));
+    }
+}
+
+impl Home {
+    /// Takes note that the local disk has the log up to `tail`.
+    pub fn note_tail(&self, tail: LogTail) {
+        let mut known = self.upload.tail.lock();
+        assert!(
+            (tail.file, tail.bytes, tail.sequence) >= (known.file, known.bytes, known.sequence),
+            "a log only grows"
+        );
+        let grew = if tail.file == known.file { tail.bytes - known.bytes } else { tail.bytes };
+        self.upload.backlog_bytes.fetch_add(grew, Ordering::SeqCst);
+        *known = tail;
+    }
+
+    /// Calls `then` once the commit `sequence`, which the local disk has, is in the bucket, or will not be.
+    pub fn when_durable(&self, sequence: Sequence, then: impl FnOnce(Result<()>) + Send + 'static) {
+        if self.durable() >= sequence {
+            return then(Ok(()));
+        }
+        if let Some(error) = self.poison.get() {
+            return then(Err(error.clone()));
+        }
+        self.upload.waiting.lock().push_back((sequence, Box::new(then)));
+        self.upload.bell.ring();
+    }
+
+    /// The last commit that is in the bucket.
+    pub fn durable(&self) -> Sequence {
+        self.upload.durable.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of the log that the bucket lacks.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.upload.backlog_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Why writes must wait, if the bucket lacks too much of the log.
+    pub fn overload(&self) -> Option<Error> {
+        let (bytes, most) = (self.backlog_bytes(), self.options.backlog_bytes_max);
+        (bytes > most).then(|| {
+            Error::exhausted(format!(
+                "the bucket lacks {bytes} bytes of the log, more than bucket-backlog-bytes-max ({most}): it does not answer, or \
+                 not fast enough; send again when it does"
+            ))
+        })
+    }
+
+    /// The first file of the log that the bucket may lack: it and those after it stay.
+    pub fn first_file_missing(&self) -> u64 {
+        self.upload.file.load(Ordering::SeqCst)
+    }
+
+    /// Sends up everything that the local disk has of the log.
+    pub(super) fn pump(&self, ceiling: Micros) -> Result<()> {
+        let mut done = self.upload.done.lock();
+        loop {
+            if done.begun.is_none() {
+                let tail = *self.upload.tail.lock();
+                if done.tail == tail {
+                    return Ok(());
+                }
+                done.begun = Some(self.next_object(&done, tail, ceiling)?);
+            }
+            let Some(Begun { bytes, chain, reached, sent }) = &done.begun else { unreachable!("it was just begun") };
+            self.put_once(&names::log(self.epoch(), done.next), bytes.clone())?;
+            self.check()?;
+            let (chain, reached, sent) = (*chain, *reached, *sent);
+            self.upload.bytes.fetch_add(sent, Ordering::Relaxed);
+            let number = done.next;
+            done.objects.push_back((number, reached.file));
+            *done = Done {
+                tail: reached,
+                next: number + 1,
+                chain,
+                objects: std::mem::take(&mut done.objects),
+                begun: None,
+            };
+            // The ends of closed files are sent and were not counted.
+            let less = |bytes: u64| Some(bytes.saturating_sub(sent));
+            let _ = self.upload.backlog_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+            self.upload.file.store(reached.file, Ordering::SeqCst);
+            self.upload.durable.store(reached.sequence, Ordering::SeqCst);
+            self.upload.answer(reached.sequence);
+        }
+    }
+
+    /// The pieces between two places.
+    fn pieces(&self, from: LogTail, to: LogTail) -> Result<Vec<Piece>> {
+        let numbers = wal::file_numbers(self.files.as_ref())?;
+        let numbers = numbers.into_iter().filter(|number| (from.file..=to.file).contains(number));
+        let piece = |file: u64| {
+            let end = if file == to.file { to.bytes } else { self.files.length(&wal::file_name(file))? };
+            let offset = if file == from.file { from.bytes } else { 0 };
+            Ok(Piece { file, offset, length: end - offset })
+        };
+        numbers.map(piece).collect()
+    }
+
+    /// The next object, of as much as one holds up to `tail`.
+    fn next_object(&self, done: &Done, tail: LogTail, ceiling: Micros) -> Result<Begun> {
+        let (mut pieces, mut reached) = (self.pieces(done.tail, tail)?, tail);
+        let mut left = OBJECT_BYTES_MAX;
+        for (place, piece) in pieces.iter_mut().enumerate() {
+            if piece.length > left {
+                piece.length = left;
+                reached = LogTail { file: piece.file, bytes: piece.offset + left, sequence: done.tail.sequence };
+                pieces.truncate(place + 1);
+                break;
+            }
+            left -= piece.length;
+        }
+        pieces.retain(|piece| piece.length > 0);
+        let mut body = vec![0; pieces.iter().map(|piece| piece.length as usize).sum()];
+        let mut into = body.as_mut_slice();
+        for piece in &pieces {
+            let (now, later) = into.split_at_mut(piece.length as usize);
+            self.files.read_at(&wal::file_name(piece.file), piece.offset, now)?;
+            into = later;
+        }
+        let header = LogHeader {
+            database: self.database,
+            epoch: self.epoch(),
+            number: done.next,
+            nonce: self.claim.nonce.clone(),
+            chain: done.chain,
+            sequence: reached.sequence,
+            ceiling,
+            pieces,
+        };
+        let (bytes, chain) = log_object::encode(&header, &body);
+        Ok(Begun { bytes, chain, reached, sent: body.len() as u64 })
+    }
+
+    /// The first object that holds a piece of the file `first` or of a later one; the objects before it, which a root that says
+    /// so lets go.
+    pub(super) fn replay_from(&self, first: u64) -> (u64, Vec<u64>) {
+        let done = self.upload.done.lock();
+        let needed = done.objects.iter().position(|(_, last)| *last >= first).unwrap_or(done.objects.len());
+        let replay = done.objects.get(needed).map_or(done.next, |(number, _)| *number);
+        (replay, done.objects.iter().take(needed).map(|(number, _)| *number).collect())
+    }
+
+    /// Forgets the objects before `replay`, which are deleted.
+    pub(super) fn forget_before(&self, replay: u64) {
+        self.upload.done.lock().objects.retain(|(number, _)| *number >= replay);
+    }
+
+    /// Answers all who wait: the bucket will not have their commits from this process.
+    pub(super) fn give_up(&self, error: &Error) {
+        let waiting = std::mem::take(&mut *self.upload.waiting.lock());
+        waiting.into_iter().for_each(|(_, then)| then(Err(error.clone())));
+    }
+
+    /// Sends up what there is, again and again, until `stop` says so; then once more.
+    pub(crate) fn upload_until(&self, stop: impl Fn() -> bool, ceiling: impl Fn() -> Micros) {
+        let mut heard = 0;
+        loop {
+            let stopping = stop();
+            match self.pump(ceiling()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::Poisoned => {
+                    self.poison_on(&error);
+                    return self.give_up(&error);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, backlog_bytes = self.backlog_bytes(), "the log could not be sent to the bucket");
+                    if stopping {
+                        return self.give_up(&error);
+                    }
+                }
+            }
+            if stopping {
+                return;
+            }
+            self.upload.bell.wait(&mut heard, self.options.upload_interval);
+        }
+    }
+}

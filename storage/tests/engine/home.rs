@@ -1,0 +1,227 @@
+//! A database that is at home in a bucket: its disk may be lost, nobody else may write, and nothing is forgotten that was
+//! acknowledged for the bucket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firn_storage::config::Level;
+use firn_storage::error::Kind;
+use firn_storage::io::simulated::Simulated;
+use firn_storage::objects::faulty::{Fault, Faulty};
+use firn_storage::objects::{ObjectName, Objects};
+
+use crate::oracle::Value;
+use crate::types::Type;
+use crate::world::ask::Ask;
+use crate::world::keys::KeyShape;
+use crate::world::{Batch, Deed, Feature, Sent, Setting, Shape, World};
+
+const UNIT: i64 = 1000;
+
+/// A world with a bucket and a table of one integer.
+fn world() -> World {
+    let setting = Setting { home: true, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
+    let mut world = World::new(setting, KeyShape::Composite).expect("a new world");
+    let features = vec![Feature::plain(0, "n", Type::Int64)];
+    world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
+    world
+}
+
+fn row(entity: usize, event: i64, number: i64) -> Batch {
+    let cells = vec![Some(Value::Int(number.into()))];
+    let rows = vec![Sent { entity, event_time: event * UNIT, row_id: None, cells }];
+    let deed = Deed::Write { columns: vec![0], nulls_absent: false };
+    Batch { table: 0, deed, rows, ingest_times: None, producer: None, bad_rows: 0 }
+}
+
+/// Asks for the latest of some entities, of the database and of the oracle.
+fn check(world: &mut World) {
+    let ask = Ask { entities: vec![0, 1, 2, 3], ..Ask::latest(world, 0) };
+    world.check(&ask).expect("the engine answers as the oracle does");
+}
+
+/// The same world after its disk was lost and another one stands in for it.
+fn on_an_empty_disk(world: &mut World) {
+    world.close().expect("a clean end");
+    world.files = Simulated::new();
+    world.open().expect("the bucket has everything");
+}
+
+#[test]
+fn a_node_that_lost_its_disk_answers_as_before() {
+    let mut world = world();
+    for number in 0..40 {
+        world.apply(&row(number as usize % 4, number, number)).unwrap();
+        if number % 16 == 9 {
+            world.flush(None).unwrap();
+        }
+    }
+    for _ in 0..3 {
+        on_an_empty_disk(&mut world);
+        check(&mut world);
+        world.apply(&row(1, 100, 7)).unwrap();
+        world.compact(None).unwrap();
+    }
+    check(&mut world);
+}
+
+#[test]
+fn a_writer_that_was_overtaken_stops_and_says_by_whom() {
+    let mut before = world();
+    before.apply(&row(0, 1, 1)).unwrap();
+    let mut after = before.on(Simulated::new());
+    after.objects = before.objects.clone();
+    after.open().unwrap();
+    let error = before.send(&row(0, 2, 2)).expect_err("another writer has the bucket");
+    assert!(error.message().contains("taken over by a test"), "{error:?}");
+    assert_eq!(before.send(&row(0, 3, 3)).expect_err("it stays so").kind(), Kind::Poisoned);
+    check(&mut after);
+    after.apply(&row(0, 4, 4)).unwrap();
+    check(&mut after);
+    drop(before.close());
+}
+
+#[test]
+fn a_disk_that_was_overtaken_is_refused_unless_it_is_given_up() {
+    let mut world = world();
+    world.apply(&row(0, 1, 1)).unwrap();
+    world.close().unwrap();
+    let old = world.files.clone();
+    world.files = Simulated::new();
+    world.open().unwrap();
+    world.apply(&row(0, 2, 2)).unwrap();
+    world.close().unwrap();
+    world.files = old;
+    let error = world.try_open().expect_err("its commits could be confused with others");
+    assert!(error.message().contains("--discard-local"), "{error:?}");
+    world.open_with(|options| options.home.as_mut().unwrap().discard_local = true).unwrap();
+    check(&mut world);
+}
+
+#[test]
+fn commits_that_were_lost_with_a_disk_are_refused_as_positions() {
+    let mut world = world();
+    world.apply(&row(0, 1, 1)).unwrap();
+    let objects = world.objects.copy();
+    let position = world.send(&row(0, 2, 2)).unwrap().position.to_string();
+    drop(world.close());
+    // The bucket as it was before the last commit: as if that had been acknowledged for the disk alone.
+    world.objects = objects;
+    world.files = Simulated::new();
+    world.open().unwrap();
+    check(&mut world);
+    let error = world.database().parse_position(&position).expect_err("that commit is lost");
+    assert!(error.message().contains("lost with the disk"), "{error:?}");
+    let kept = world.acks.last().unwrap().position.clone();
+    world.database().parse_position(&kept).expect("the one before is not");
+}
+
+#[test]
+fn a_database_that_had_no_bucket_moves_into_one() {
+    let setting = Setting { start: 1_000_000, ..Setting::default() };
+    let mut world = World::new(setting, KeyShape::Composite).unwrap();
+    let features = vec![Feature::plain(0, "n", Type::Int64)];
+    world.create_table("t", false, Shape { features, ..Shape::default() }).unwrap();
+    world.apply(&row(0, 1, 1)).unwrap();
+    world.flush(None).unwrap();
+    world.apply(&row(1, 2, 2)).unwrap();
+    world.setting.home = true;
+    world.reopen().unwrap();
+    on_an_empty_disk(&mut world);
+    check(&mut world);
+    // And goes on without, on the disk that has it.
+    world.setting.home = false;
+    world.reopen().unwrap();
+    check(&mut world);
+}
+
+#[test]
+fn while_the_bucket_is_down_local_writes_go_on_within_the_backlog() {
+    let mut world = world();
+    let faulty = Faulty::new(Arc::new(world.objects.clone()));
+    world.close().unwrap();
+    world
+        .open_with(|options| {
+            let home = options.home.as_mut().unwrap();
+            home.objects = Arc::new(faulty.clone());
+            home.acknowledge = Level::Local;
+            home.backlog_bytes_max = 2000;
+            options.stall_wait_max = Duration::ZERO;
+            options.background = true;
+        })
+        .unwrap();
+    faulty.fail_calls(1, 1 << 40, Fault::SlowDown);
+    let mut refused = None;
+    for number in 0..1000 {
+        match world.send(&row(0, number, number)) {
+            Ok(committed) => assert_eq!(committed.acknowledged, Level::Local),
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("the backlog is bounded");
+    assert!(refused.kind() == Kind::Exhausted && refused.message().contains("bucket"), "{refused:?}");
+    faulty.heal();
+    let again = (0..500).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        world.send(&row(0, 2000, 7)).ok()
+    });
+    assert!(again.is_some(), "writes go on once the bucket answers");
+    world.close().unwrap();
+}
+
+/// Every byte of every object, one at a time: an error or the right answer.
+#[test]
+fn a_flipped_byte_of_an_object_is_an_error_or_nothing() {
+    let mut world = world();
+    for number in 0..12 {
+        world.apply(&row(number as usize % 4, number, number)).unwrap();
+        if number == 6 {
+            world.flush(None).unwrap();
+        }
+    }
+    world.close().unwrap();
+    let whole = world.objects.copy();
+    let (mut errors, mut right) = (0, 0);
+    for name in whole.names() {
+        let length = whole.length(&name).unwrap().unwrap();
+        for offset in (0..length).step_by(7) {
+            let flipped = whole.copy();
+            flipped.flip(&name, offset as usize);
+            let mut other = world.on(Simulated::new());
+            other.objects = flipped;
+            match other.try_open() {
+                Err(error) => {
+                    assert!(
+                        matches!(error.kind(), Kind::Corrupt | Kind::Precondition | Kind::Unsupported),
+                        "{name}: {error:?}"
+                    );
+                    errors += 1;
+                }
+                Ok(()) => match other.check(&Ask { entities: vec![0, 1, 2, 3], ..Ask::latest(&other, 0) }) {
+                    Ok(_) => right += 1,
+                    Err(said) => assert!(said.contains("Corrupt"), "{name} at {offset}: {said}"),
+                },
+            }
+        }
+    }
+    println!("{errors} flips were errors, {right} changed no answer");
+    assert!(errors > 0);
+}
+
+#[test]
+fn an_idle_database_asks_nothing_of_its_bucket() {
+    let mut world = world();
+    let counted = Faulty::new(Arc::new(world.objects.clone()));
+    world.close().unwrap();
+    world.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(counted.clone())).unwrap();
+    world.send(&row(0, 1, 1)).unwrap();
+    let before = counted.calls();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(counted.calls(), before);
+    let name = ObjectName::new("epochs/0000000001").unwrap();
+    assert!(world.objects.get(&name).unwrap().is_some(), "claims stay");
+    world.close().unwrap();
+}
