@@ -74,6 +74,7 @@ impl Bucket {
             end: Instant::now() + self.options.deadline_max + more,
             pause: PAUSE_MIN,
             wrong: 0,
+            heard: None,
         }
     }
 
@@ -107,6 +108,8 @@ struct Tries<'a> {
     pause: Duration,
     /// How often a body was wrong.
     wrong: u32,
+    /// What the last answer said. The last attempt may have too little time left to hear why.
+    heard: Option<String>,
 }
 
 impl Tries<'_> {
@@ -125,6 +128,9 @@ impl Tries<'_> {
         if matches!(failure, Failure::Never(..) | Failure::Short(_)) || !in_time {
             return Err(self.error(failure));
         }
+        if !matches!(failure, Failure::Silence(_)) {
+            self.heard = Some(failure.clone().last().1);
+        }
         tracing::debug!(object = self.name, doing = self.doing, ?failure, "the bucket is asked again");
         std::thread::sleep(pause);
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -132,7 +138,11 @@ impl Tries<'_> {
     }
 
     fn error(&self, failure: Failure) -> Error {
-        let (kind, words) = failure.last();
+        let is_silence = matches!(failure, Failure::Silence(_));
+        let (kind, mut words) = failure.last();
+        if let Some(heard) = self.heard.as_deref().filter(|_| is_silence) {
+            words = format!("{words}; before that: {heard}");
+        }
         let shown = if self.name.is_empty() { "all objects".to_owned() } else { format!("object {}", self.name) };
         Error::new(kind, format!("could not {} {shown} of {}: {words}", self.doing, self.bucket.address))
     }

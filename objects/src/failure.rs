@@ -3,6 +3,8 @@
 //! "There is no such object" decides who may write, so it is believed only if the store says just that: a bucket that
 //! is gone, a wrong path at a proxy or a server that is no object store also answer 404.
 
+use std::time::Duration;
+
 use firn_storage::error::Kind;
 use object_store::Error;
 
@@ -24,6 +26,8 @@ pub(crate) enum Failure {
     Conflict(String),
     /// The object ends before what was asked for.
     Short(String),
+    /// There was no answer within that time.
+    Silence(Duration),
     /// Another attempt may work. The kind is that of the error if none does.
     Later(Kind, String),
     /// No attempt will work until somebody mends something.
@@ -87,6 +91,9 @@ impl Failure {
             Self::Absent => (Kind::Unavailable, "the store says that there is no such object".to_owned()),
             Self::Conflict(words) => (Kind::Unavailable, words),
             Self::Short(words) => (Kind::Corrupt, words),
+            Self::Silence(limit) => {
+                (Kind::Unavailable, format!("there was no answer within {:.1} s", limit.as_secs_f64()))
+            }
             Self::Later(kind, words) | Self::Never(kind, words) => (kind, words),
         }
     }

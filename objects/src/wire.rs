@@ -111,7 +111,7 @@ impl Wire {
         let (mut found, prefix) = (self.store.list(below.as_ref()), self.prefix.clone());
         self.run(async move {
             let mut listed = Vec::new();
-            while let Some(object) = timeout(limit, found.next()).await.map_err(|_| in_time(limit))? {
+            while let Some(object) = timeout(limit, found.next()).await.map_err(|_| Failure::Silence(limit))? {
                 let object = object.map_err(|error| Failure::of(&error))?;
                 // Objects of others may lie beside ours.
                 let name = object.location.as_ref().strip_prefix(&prefix).and_then(|name| ObjectName::new(name).ok());
@@ -154,9 +154,5 @@ async fn within<T>(limit: Duration, call: impl Future<Output = object_store::Res
 }
 
 fn answered<T>(answer: Result<object_store::Result<T>, tokio::time::error::Elapsed>, limit: Duration) -> Attempt<T> {
-    answer.map_err(|_| in_time(limit))?.map_err(|error| Failure::of(&error))
-}
-
-fn in_time(limit: Duration) -> Failure {
-    Failure::Later(Kind::Unavailable, format!("there was no answer within {:.1} s", limit.as_secs_f64()))
+    answer.map_err(|_| Failure::Silence(limit))?.map_err(|error| Failure::of(&error))
 }

@@ -116,11 +116,11 @@ fn a_conflict_without_a_cause_means_look_again() {
 #[test]
 fn only_the_store_can_say_that_nothing_is_there() {
     let server = Server::start();
-    let objects = impatient(&server);
-    let object = name("a/b");
+    let (objects, object) = (bucket(&server), name("a/b"));
     assert_eq!(objects.get(&object).unwrap(), None);
     assert_eq!(objects.length(&object).unwrap(), None);
     assert_eq!(objects.get_range(&object, 0..1).unwrap(), None);
+    let objects = impatient(&server);
     for body in ["<html>404 not found</html>", ""] {
         server.plan("GET", vec![Reaction::Status(404, body); 50]);
         says(&objects.get(&object).unwrap_err(), Kind::Unavailable, "but not that there is no such object");
@@ -248,4 +248,15 @@ fn settings_that_cannot_be_are_refused() {
         !format!("{:?}", Options { settings: vec![("A".into(), "sesame".into())], ..Options::default() })
             .contains("sesame")
     );
+}
+
+#[test]
+fn an_error_says_what_was_last_heard() {
+    let server = Server::start();
+    let objects = impatient(&server);
+    server.plan("GET", [SLOW_DOWN, Reaction::LandLater(Duration::from_secs(2))]);
+    let error = objects.get(&name("a/b")).unwrap_err();
+    says(&error, Kind::Unavailable, "there was no answer within");
+    says(&error, Kind::Unavailable, "; before that: ");
+    says(&error, Kind::Unavailable, "SlowDown");
 }

@@ -40,9 +40,9 @@ fn bucket(server: &server::Server) -> Arc<dyn Objects> {
 /// The same with little patience: for calls that fail.
 fn impatient(server: &server::Server) -> Arc<dyn Objects> {
     let options = Options {
-        deadline_max: Duration::from_millis(700),
-        attempt_max: Duration::from_millis(300),
-        list_max: Duration::from_millis(700),
+        deadline_max: Duration::from_secs(1),
+        attempt_max: Duration::from_secs(1),
+        list_max: Duration::from_secs(1),
         ..options(server.endpoint())
     };
     Bucket::open("s3://tests/prod", &options).unwrap()
