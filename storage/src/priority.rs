@@ -19,16 +19,18 @@ mod tests {
     fn only_the_thread_that_asks_gives_way_and_those_that_it_starts() {
         let nice = || rustix::process::getpriority_process(None).expect("everybody may ask");
         let before = nice();
-        let asked = std::thread::spawn(move || {
-            give_way(7);
-            assert_eq!(nice(), 7.max(before));
-            let begun = std::thread::spawn(move || {
-                give_way(5);
-                nice()
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                give_way(7);
+                assert_eq!(nice(), 7.max(before));
+                let begun = || {
+                    give_way(5);
+                    nice()
+                };
+                let found = std::thread::scope(|scope| scope.spawn(begun).join().expect("it ends"));
+                assert_eq!(found, 7.max(before), "none takes back what it gave");
             });
-            assert_eq!(begun.join().expect("it ends"), 7.max(before), "none takes back what it gave");
         });
-        asked.join().expect("it ends");
         assert_eq!(nice(), before);
     }
 }

@@ -52,20 +52,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     let poison = Arc::new(Poison::new(Arc::clone(&published)));
     let files: Arc<dyn Files> = Arc::new(Watched::new(files, Arc::clone(&poison)));
     let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
-    let known = Manifest::open(Arc::clone(&files))?;
-    let entered = match &options.home {
-        None => None,
-        Some(home) => {
-            let database = known.as_ref().map(|manifest| manifest.state.database);
-            Some(home::enter(home.clone(), &files, database, clock.now())?)
-        }
-    };
-    // What was restored is there now.
-    let known = if entered.is_some() { Manifest::open(Arc::clone(&files))? } else { known };
-    let manifest = match known {
-        Some(manifest) => manifest,
-        None => create(&files)?,
-    };
+    let (manifest, entered) = found(&options, &files, clock.now())?;
     manifest.sweep()?;
     let state = manifest.state.clone();
     sweep(&files, &state)?;
@@ -119,17 +106,31 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     committer.show_producers();
     // The log may have dropped what the manifest still names.
     engine.forget_dropped()?;
-    let lineage = match &engine.home {
-        None => before,
-        Some(home) => {
-            home.begin(engine.published.sequence());
-            committer.note_tail();
-            home.settle(&*engine)?;
-            home.lineage().clone()
-        }
-    };
+    let lineage = settle(&engine, &committer, before)?;
     engine.lineage.set(lineage).expect("a database is opened once");
     Ok((engine, committer))
+}
+
+/// The manifest of the database of `options`, new or restored if there is none, and the claim of its bucket.
+fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Manifest, Option<home::Entered>)> {
+    let mut known = Manifest::open(Arc::clone(files))?;
+    let mut entered = None;
+    if let Some(home) = &options.home {
+        let database = known.as_ref().map(|manifest| manifest.state.database);
+        entered = Some(home::enter(home.clone(), files, database, now)?);
+        // What was restored is there now.
+        known = Manifest::open(Arc::clone(files))?;
+    }
+    Ok((known.map_or_else(|| create(files), Ok)?, entered))
+}
+
+/// Puts what was recovered into the bucket, if there is one; who wrote the database `before`, and who does now.
+fn settle(engine: &Arc<Engine>, committer: &Committer, before: home::Lineage) -> Result<home::Lineage> {
+    let Some(home) = &engine.home else { return Ok(before) };
+    home.begin(engine.published.sequence());
+    committer.note_tail();
+    home.settle(&**engine)?;
+    Ok(home.lineage().clone())
 }
 
 /// The first manifest of a new database. Other files without a manifest are a database that lost it.

@@ -15,8 +15,10 @@ mod lineage;
 mod log_object;
 mod names;
 mod publish;
+mod published;
 mod restore;
 mod root;
+mod tail;
 mod upload;
 
 use std::sync::{Arc, OnceLock};
@@ -27,7 +29,7 @@ use parking_lot::Mutex;
 pub use claim::Claim;
 pub(crate) use enter::{Entered, enter, known_lineage};
 pub use lineage::{Epoch, Lineage};
-pub use upload::LogTail;
+pub use tail::LogTail;
 
 use crate::config::{HomeOptions, Level};
 use crate::error::{Error, Kind, Result};
@@ -36,8 +38,8 @@ use crate::manifest::ManifestState;
 use crate::objects::{Creation, ObjectName, Objects};
 use crate::poison::Poison;
 use crate::time::{Micros, Sequence};
-use publish::Published;
-use upload::Upload;
+use published::Published;
+use tail::Upload;
 
 /// The home of a database that is open.
 #[derive(Debug)]

@@ -8,32 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::published::Published;
 use super::root::{self, Condemned, ListEntry, Root};
 use super::{Home, Inhabitant, names};
 use crate::error::{Error, Kind, Result};
 use crate::io::Access;
-use crate::manifest::{ManifestState, NamedFile};
+use crate::manifest::ManifestState;
 use crate::objects::{ObjectName, Objects};
 use crate::time::Micros;
-
-/// What the bucket has, as far as roots go.
-#[derive(Debug, Default)]
-pub(super) struct Published {
-    /// The last number of a root that was tried.
-    pub(super) tried: u64,
-    /// The files that are there.
-    pub(super) files: HashSet<NamedFile>,
-    pub(super) lists: BTreeMap<u32, ListEntry>,
-    /// Everything that the last root names.
-    pub(super) named: HashSet<ObjectName>,
-    pub(super) condemned: Vec<Condemned>,
-    /// How many bytes of the log had gone up at the last root.
-    pub(super) log_bytes: u64,
-    /// The manifest of the last root.
-    pub(super) state: Option<Arc<ManifestState>>,
-    /// When, by the monotonic clock.
-    pub(super) at: Micros,
-}
 
 /// A manifest is read anew so often while files that it names go away under the upload.
 const ATTEMPTS: u32 = 16;

@@ -5,110 +5,17 @@
 //! costs disk, not memory, and after a restart the upload goes on. An object that may have landed is only ever tried again
 //! with the same bytes: another content could be overwritten later by the first.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use bytes::Bytes;
-use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
 
 use super::log_object::{self, LogHeader, Piece};
+use super::tail::{Begun, Done, LogTail};
 use super::{Home, names};
 use crate::error::{Error, Kind, Result};
-use crate::signal::Signal;
 use crate::time::{Micros, Sequence};
 use crate::wal;
 
 /// One object of the log is about as long at most.
 const OBJECT_BYTES_MAX: u64 = 8 << 20;
-
-/// A place in the log: so many bytes of a file, and the last commit up to there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LogTail {
-    /// The number of the file.
-    pub file: u64,
-    /// How many bytes of it.
-    pub bytes: u64,
-    /// The last commit.
-    pub sequence: Sequence,
-}
-
-/// Called when a commit is in the bucket, or never will be.
-type Waiting = Box<dyn FnOnce(Result<()>) + Send>;
-
-/// The state of the upload.
-pub(super) struct Upload {
-    /// How far the local disk has the log.
-    tail: Mutex<LogTail>,
-    done: Mutex<Done>,
-    /// The last commit that is in the bucket.
-    durable: AtomicU64,
-    /// Files before this one are in the bucket.
-    file: AtomicU64,
-    /// How many bytes the bucket lacks.
-    backlog_bytes: AtomicU64,
-    /// How many bytes went up in all.
-    pub(super) bytes: AtomicU64,
-    waiting: Mutex<VecDeque<(Sequence, Waiting)>>,
-    pub(super) bell: Signal,
-}
-
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("tail", &self.tail).field("durable", &self.durable).finish_non_exhaustive()
-    }
-}
-
-/// What is in the bucket.
-#[derive(Debug, Default)]
-struct Done {
-    tail: LogTail,
-    /// The number of the next object.
-    next: u64,
-    /// The checksum of the last one.
-    chain: u64,
-    /// The last file that each object has a piece of, of those that are still needed.
-    objects: VecDeque<(u64, u64)>,
-    /// An object that may have landed.
-    begun: Option<Begun>,
-}
-
-#[derive(Debug)]
-struct Begun {
-    bytes: Bytes,
-    chain: u64,
-    reached: LogTail,
-    /// Bytes of the log.
-    sent: u64,
-}
-
-impl Upload {
-    /// Of a log whose first file that is needed is `file`, and of which the bucket has nothing in this epoch.
-    pub(super) fn new(file: u64) -> Self {
-        let done = Done { tail: LogTail { file, ..LogTail::default() }, next: 1, ..Done::default() };
-        Self {
-            tail: Mutex::new(done.tail),
-            done: Mutex::new(done),
-            durable: AtomicU64::new(0),
-            file: AtomicU64::new(file),
-            backlog_bytes: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            waiting: Mutex::default(),
-            bell: Signal::default(),
-        }
-    }
-
-    fn answer(&self, through: Sequence) {
-        let mut answered = Vec::new();
-        {
-            let mut waiting = self.waiting.lock();
-            while waiting.front().is_some_and(|(sequence, _)| *sequence <= through) {
-                answered.extend(waiting.pop_front());
-            }
-        }
-        answered.into_iter().for_each(|(_, waiting)| waiting(Ok(())));
-    }
-}
 
 impl Home {
     /// Takes note that the local disk has the log up to `tail`.

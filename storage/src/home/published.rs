@@ -1,0 +1,28 @@
+//! What the bucket has, as far as roots go.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::root::{Condemned, ListEntry};
+use crate::manifest::{ManifestState, NamedFile};
+use crate::objects::ObjectName;
+use crate::time::Micros;
+
+/// What the bucket has, as far as roots go.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// The last number of a root that was tried.
+    pub(super) tried: u64,
+    /// The files that are there.
+    pub(super) files: HashSet<NamedFile>,
+    pub(super) lists: BTreeMap<u32, ListEntry>,
+    /// Everything that the last root names.
+    pub(super) named: HashSet<ObjectName>,
+    pub(super) condemned: Vec<Condemned>,
+    /// How many bytes of the log had gone up at the last root.
+    pub(super) log_bytes: u64,
+    /// The manifest of the last root.
+    pub(super) state: Option<Arc<ManifestState>>,
+    /// When, by the monotonic clock.
+    pub(super) at: Micros,
+}
