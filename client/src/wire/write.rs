@@ -156,6 +156,9 @@ pub struct Acknowledgement {
     pub rows: u64,
     /// A read at this position sees them.
     pub read_position: String,
+    /// With a bucket: a read at this position sees what the bucket has, and what no loss of a disk takes away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable_position: Option<String>,
     /// How many of the batches had been applied before.
     pub duplicates: u64,
     /// The first bad rows, at most 1,000.

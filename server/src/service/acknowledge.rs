@@ -182,6 +182,9 @@ impl State {
         pending.batches += batches;
         pending.rows += committed.rows;
         pending.duplicates += u64::from(committed.duplicate);
+        if let Some(durable) = committed.durable {
+            pending.durable_position = Some(durable.to_string());
+        }
         pending.bad_row_count += bad_rows.count;
         let room = BAD_ROWS_MAX.saturating_sub(pending.bad_rows.len());
         pending.bad_rows.extend(bad_rows.listed.into_iter().take(room));
@@ -208,7 +211,13 @@ mod tests {
     const LOG: Log = Log { database: 1, epoch: 0 };
 
     fn committed(sequence: u64) -> EngineResult<Committed> {
-        Ok(Committed { position: Position::new(LOG, sequence), ingest_time: 0, rows: 1, duplicate: false })
+        Ok(Committed {
+            position: Position::new(LOG, sequence),
+            ingest_time: 0,
+            rows: 1,
+            duplicate: false,
+            durable: None,
+        })
     }
 
     fn refused(why: &str) -> EngineResult<Committed> {

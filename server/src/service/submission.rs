@@ -95,7 +95,7 @@ impl Submission {
             // A producer's batch goes on to the log without any rows: it is acknowledged, so its number is taken.
             if batch.is_empty() && self.step.is_none() {
                 let position = self.stream.granted.database().position();
-                let committed = Committed { position, ingest_time: 0, rows: 0, duplicate: false };
+                let committed = Committed { position, ingest_time: 0, rows: 0, duplicate: false, durable: None };
                 return self.acknowledgements.settle(begun, Ok(committed));
             }
         }

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::Level;
 use crate::error::{Error, Kind, Result};
 use crate::position::Position;
 use crate::time::Micros;
@@ -20,8 +19,6 @@ pub struct Committed {
     pub rows: u64,
     /// Whether the batch was a repetition: nothing was applied now.
     pub duplicate: bool,
-    /// What it has survived.
-    pub acknowledged: Level,
     /// The last commit that is in the bucket, if there is one.
     pub durable: Option<Position>,
 }

@@ -147,8 +147,8 @@ impl Committer {
     fn stage_write(&mut self, prepared: Box<Prepared>, done: Done<Committed>, staged: &mut Vec<Staged>) {
         let sealed = match self.ledger.standing(&prepared) {
             Ok(Standing::Duplicate) => {
-                let (ingest_time, level) = (self.ledger.ingest_time(), prepared.level);
-                return staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time, level, done }));
+                let ingest_time = self.ledger.ingest_time();
+                return staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time, done }));
             }
             Ok(Standing::Seals) => self.ledger.seal(prepared.batch.table),
             Ok(Standing::Next) => Ok(None),
@@ -217,7 +217,7 @@ impl Committer {
         }
         let answer = |StagedWrite { prepared, deal, done }: StagedWrite| -> Answer {
             let (ingest_time, rows) = (deal.ingest_time, prepared.batch.keys.len() as u64);
-            let survival = Survival::new(&self.engine, prepared.level, deal.last);
+            let survival = Survival::of_write(&self.engine, deal.last);
             let told = survival.clone();
             let committed = move |()| told.committed(ingest_time, rows, false);
             let result = result.clone();
@@ -229,9 +229,9 @@ impl Committer {
     /// Applies a staged job that is no write, unless the database is poisoned, and returns how to answer it.
     fn apply_alone(&self, staged: StagedAlone) -> Answer {
         match staged {
-            StagedAlone::Duplicate { ingest_time, level, done } => {
+            StagedAlone::Duplicate { ingest_time, done } => {
                 self.engine.statistics.duplicates.add(1);
-                let survival = Survival::new(&self.engine, level, self.ledger.sequence());
+                let survival = Survival::of_write(&self.engine, self.ledger.sequence());
                 let told = survival.clone();
                 let committed = move |()| told.committed(ingest_time, 0, true);
                 let result = self.applied(|_| Ok(()));
@@ -241,7 +241,7 @@ impl Committer {
                 let sequence = entry.as_ref().map_or(0, |entry| entry.sequence);
                 let result = self.applied(|engine| apply_change(engine, entry.as_ref()));
                 let Some(done) = done else { return Box::new(|| ()) };
-                let survival = Survival::of_all(&self.engine, sequence);
+                let survival = Survival::of_change(&self.engine, sequence);
                 Box::new(move || survival.then(result, move |result| done.answer(result)))
             }
             StagedAlone::Erase { erase, sequence, ingest_time, done } => {
@@ -249,7 +249,7 @@ impl Committer {
                     Some(entity) => entity.erase(*erase, sequence, ingest_time),
                     None => Ok(()),
                 });
-                let survival = Survival::of_all(&self.engine, sequence);
+                let survival = Survival::of_change(&self.engine, sequence);
                 Box::new(move || survival.then(result, move |result| done.answer(result.map(|()| sequence))))
             }
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::admission::{Reservation, batch_bytes};
 use super::answer::Fence;
-use crate::config::Level;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::batch::WriteBatch;
@@ -33,8 +32,6 @@ pub struct Prepared {
     pub fence: Option<Fence>,
     /// Its room among what waits for the log, if it needs any.
     pub room: Option<Arc<Reservation>>,
-    /// What it is acknowledged for, if that was said.
-    pub level: Option<Level>,
     /// The length of a replayed payload.
     pub replayed_bytes: u64,
 }
@@ -67,18 +64,7 @@ impl Prepared {
             hashes.push(hash);
         }
         let chunk = Arc::new(Chunk { columns: std::mem::take(&mut batch.columns) });
-        Ok(Self {
-            batch,
-            table,
-            chunk,
-            hashes,
-            places,
-            payload,
-            fence: None,
-            room: None,
-            level: None,
-            replayed_bytes: 0,
-        })
+        Ok(Self { batch, table, chunk, hashes, places, payload, fence: None, room: None, replayed_bytes: 0 })
     }
 
     /// Lets readers see the number of a producer's batch, which is durable.

@@ -18,14 +18,14 @@ pub(super) struct Survival {
 }
 
 impl Survival {
-    /// Of a write for which `level` was asked, or nothing was said.
-    pub(super) fn new(engine: &Arc<Engine>, level: Option<Level>, sequence: Sequence) -> Self {
-        let usual = engine.home.as_ref().map_or(Level::Local, |home| home.acknowledge());
-        Self { engine: Arc::clone(engine), level: level.unwrap_or(usual), sequence }
+    /// Of a write.
+    pub(super) fn of_write(engine: &Arc<Engine>, sequence: Sequence) -> Self {
+        let level = engine.home.as_ref().map_or(Level::Local, |home| home.acknowledge());
+        Self { engine: Arc::clone(engine), level, sequence }
     }
 
     /// Of what a lost disk must never undo: a change of the schema, an erase.
-    pub(super) fn of_all(engine: &Arc<Engine>, sequence: Sequence) -> Self {
+    pub(super) fn of_change(engine: &Arc<Engine>, sequence: Sequence) -> Self {
         let level = if engine.home.is_some() { Level::Object } else { Level::Local };
         Self { engine: Arc::clone(engine), level, sequence }
     }
@@ -44,6 +44,6 @@ impl Survival {
     pub(super) fn committed(&self, ingest_time: Micros, rows: u64, duplicate: bool) -> Committed {
         let position = |sequence| Position::new(self.engine.log, sequence);
         let durable = self.engine.home.as_ref().map(|home| position(home.durable()));
-        Committed { position: position(self.sequence), ingest_time, rows, duplicate, acknowledged: self.level, durable }
+        Committed { position: position(self.sequence), ingest_time, rows, duplicate, durable }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::write_ceiling;
 use crate::io::{Append, Files, HUGE_BYTES, publish_in};
 use crate::manifest::{Manifest, NamedFile};
-use crate::objects::{Objects, damaged};
+use crate::objects::{ObjectName, Objects, damaged};
 use crate::time::Micros;
 use crate::wal;
 
@@ -23,10 +23,7 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     }
     let mut bytes_restored = 0_u64;
     for file in state.files() {
-        let object = names::data(&root.lineage, file);
-        let bytes = objects.get(&object)?.ok_or_else(|| root::gone(&object))?;
-        publish_in(files, &file.name(), HUGE_BYTES, |into| into.append(&bytes))?;
-        bytes_restored += bytes.len() as u64;
+        bytes_restored += restore_file(objects, files, &names::data(&root.lineage, file), &file.name())?;
     }
     let ceiling = restore_log(objects, files, root, state.wal_first)?;
     // No ingest time at or below one that was given, or promised, is given again.
@@ -34,6 +31,25 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
     Manifest::create(Arc::clone(files), state).map(drop)
 }
+
+/// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.
+fn restore_file(objects: &dyn Objects, files: &Arc<dyn Files>, object: &ObjectName, name: &str) -> Result<u64> {
+    let gone = || root::gone(object);
+    let length = objects.length(object)?.ok_or_else(gone)?;
+    publish_in(files, name, HUGE_BYTES, |into| {
+        let mut next = 0;
+        while next < length {
+            let end = length.min(next + PIECE_BYTES_MAX);
+            into.append(&objects.get_range(object, next..end)?.ok_or_else(gone)?)?;
+            next = end;
+        }
+        Ok(())
+    })?;
+    Ok(length)
+}
+
+/// So much of a file is in memory at once.
+const PIECE_BYTES_MAX: u64 = 8 << 20;
 
 /// Puts the files of the log from `first` on into `files`; the last ceiling that the log says.
 fn restore_log(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, first: u64) -> Result<Micros> {
