@@ -61,7 +61,7 @@ pub(super) fn status(answer: &Value) -> String {
     let memory = &answer["memory"];
     let totals = &answer["totals"];
     let size = |value: &Value| value.as_u64().map_or_else(String::new, bytes);
-    let facts = [
+    let mut facts = vec![
         ("clock", time(&answer["clock"])),
         ("read position", cell(&answer["read_position"])),
         ("schema version", cell(&answer["schema_version"])),
@@ -82,6 +82,12 @@ pub(super) fn status(answer: &Value) -> String {
             ),
         ),
     ];
+    let bucket = &answer["bucket"];
+    if bucket.is_object() {
+        let (epoch, durable) = (cell(&bucket["epoch"]), cell(&bucket["durable_position"]));
+        let lacks = size(&bucket["backlog_bytes"]);
+        facts.push(("bucket", format!("has all up to {durable}, lacks {lacks} of the log; epoch {epoch}")));
+    }
     let row = |of: &Value| {
         let number = |field: &str| cell(&of[field]);
         let sizes = [size(&of["segment_bytes"]), size(&of["memtable_bytes"])];
