@@ -127,7 +127,7 @@ fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Mani
 /// Puts what was recovered into the bucket, if there is one; who wrote the database `before`, and who does now.
 fn settle(engine: &Arc<Engine>, committer: &Committer, before: home::Lineage) -> Result<home::Lineage> {
     let Some(home) = &engine.home else { return Ok(before) };
-    home.begin(engine.published.sequence());
+    home.begin(engine.published.sequence())?;
     committer.note_tail();
     home.settle(&**engine)?;
     Ok(home.lineage().clone())

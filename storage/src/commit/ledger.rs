@@ -315,6 +315,8 @@ impl Ledger {
     fn turn(&mut self) -> Result<()> {
         let number = self.engine.take_number();
         self.wal.rotate(number).inspect_err(|error| self.note_failure(error))?;
+        // Before any manifest can name the new file as the first that is needed.
+        self.note_tail();
         self.engine.log_files.lock().turn(std::mem::take(&mut self.contents), number);
         Ok(())
     }

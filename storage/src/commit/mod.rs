@@ -238,7 +238,7 @@ impl Committer {
                 Box::new(move || survival.then(result, move |result| done.answer(result.map(committed))))
             }
             StagedAlone::Change { entry, done } => {
-                let sequence = entry.as_ref().map_or(0, |entry| entry.sequence);
+                let sequence = entry.as_ref().map_or(self.ledger.sequence(), |entry| entry.sequence);
                 let result = self.applied(|engine| apply_change(engine, entry.as_ref()));
                 let Some(done) = done else { return Box::new(|| ()) };
                 let survival = Survival::of_change(&self.engine, sequence);

@@ -13,14 +13,14 @@ use super::published::Published;
 use super::restore::restore;
 use super::root::{self, Root};
 use super::tail::Upload;
-use super::{Home, Inhabitant, names};
+use super::{Home, Inhabitant, log_object, names};
 use crate::config::HomeOptions;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Files, SHORT_BYTES, publish_in};
 use crate::manifest::ManifestState;
 use crate::objects::Objects;
 use crate::poison::Poison;
-use crate::time::Micros;
+use crate::time::{Micros, Sequence};
 
 /// The local file that says which epochs this disk wrote.
 pub(crate) const MARKER: &str = "home";
@@ -35,6 +35,13 @@ struct Marker {
     epochs: Vec<(u64, String)>,
     /// The epochs up to the last that served from this disk.
     lineage: Lineage,
+}
+
+impl Marker {
+    /// Whether the epoch of `root` is one that began on this disk.
+    fn wrote(&self, root: &Root) -> bool {
+        self.database == root.database && self.epochs.contains(&(root.epoch, root.nonce.clone()))
+    }
 }
 
 /// What the bucket is.
@@ -52,6 +59,8 @@ pub(crate) struct Entered {
     claim: Claim,
     epoch: u64,
     before: Option<Root>,
+    /// The last commit that the bucket has: a disk that has fewer is an old copy.
+    least: Sequence,
     marker: Marker,
 }
 
@@ -66,6 +75,13 @@ pub(crate) fn enter(
     let objects = Arc::clone(&options.objects);
     check_format(objects.as_ref(), database.filter(|_| !options.discard_local))?;
     let mut marker = read_marker(files)?;
+    // A start that will be refused must not stop the one that serves.
+    if let (Some(_), false, Some(root)) =
+        (database, options.discard_local, root::newest_before(objects.as_ref(), u64::MAX)?)
+        && !marker.wrote(&root)
+    {
+        return Err(overtaken(&root, &marker));
+    }
     let claim = Claim::new(&options.writer, now)?;
     let epoch = claim::claim(objects.as_ref(), &claim)?;
     let before = root::newest_before(objects.as_ref(), epoch)?;
@@ -82,9 +98,9 @@ pub(crate) fn enter(
                 ),
             ));
         }
-        let ours = marker.database == before.database && marker.epochs.contains(&(before.epoch, before.nonce.clone()));
+        let ours = marker.wrote(before);
         match (database, ours, options.discard_local) {
-            (Some(_), true, false) => {}
+            (Some(_), true, _) => {}
             (Some(_), false, false) => return Err(overtaken(before, &marker)),
             (Some(_), _, true) | (None, ..) => {
                 restore(objects.as_ref(), files, before)?;
@@ -94,7 +110,8 @@ pub(crate) fn enter(
     } else if options.discard_local && database.is_some() {
         return Err(Error::precondition("the bucket has no database, so the local one is not discarded for it"));
     }
-    Ok(Entered { options, claim, epoch, before, marker })
+    let least = before.as_ref().map_or(Ok(0), |root| log_object::last_commit(objects.as_ref(), root.epoch))?;
+    Ok(Entered { options, claim, epoch, before, least, marker })
 }
 
 /// The error of a disk that another writer has overtaken.
@@ -153,7 +170,7 @@ impl Entered {
         poison: Arc<Poison>,
         first_number: u64,
     ) -> Result<Home> {
-        let Self { options, claim, epoch, before: root, mut marker } = self;
+        let Self { options, claim, epoch, before: root, least, mut marker } = self;
         let mut published = Published::default();
         let mut before = Lineage::default();
         if let Some(root) = root {
@@ -177,6 +194,7 @@ impl Entered {
             epoch,
             before,
             lineage: OnceLock::new(),
+            least,
             files,
             poison,
             upload,

@@ -89,6 +89,14 @@ pub(super) fn read(objects: &dyn Objects, epoch: u64, number: u64) -> Result<Opt
     Ok(Some(LogObject { header, body, chain: chain_of(&bytes) }))
 }
 
+/// The last commit that the log of `epoch` has.
+pub(super) fn last_commit(objects: &dyn Objects, epoch: u64) -> Result<Sequence> {
+    let listed = objects.list(&format!("{}/{epoch:010}", names::LOG))?;
+    let last = listed.iter().filter_map(|listed| names::log_of(&listed.name)).map(|(_, number)| number).max();
+    let object = last.map(|number| read(objects, epoch, number)).transpose()?.flatten();
+    Ok(object.map_or(0, |object| object.header.sequence))
+}
+
 /// Every object of the log of `epoch` from `first` on, in order, up to the first number that is not there; each names the one
 /// before.
 pub(super) fn read_from(
@@ -97,9 +105,17 @@ pub(super) fn read_from(
     first: u64,
     mut visit: impl FnMut(LogObject) -> Result<()>,
 ) -> Result<()> {
+    // Objects go up one after another, so a gap is damage, and not the end.
+    let listed = objects.list(&format!("{}/{epoch:010}", names::LOG))?;
+    let greatest = listed.iter().filter_map(|listed| names::log_of(&listed.name)).map(|(_, number)| number).max();
     let mut chain = None;
     for number in first.. {
-        let Some(object) = read(objects, epoch, number)? else { break };
+        let Some(object) = read(objects, epoch, number)? else {
+            if greatest.is_some_and(|greatest| greatest > number) {
+                return Err(damaged(&names::log(epoch, number), "it is missing, and later ones are there"));
+            }
+            break;
+        };
         if chain.is_some_and(|chain| object.header.chain != chain) {
             let name = names::log(epoch, number);
             return Err(Error::new(Kind::Corrupt, format!("object {name} does not follow the one before it")));

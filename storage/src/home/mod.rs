@@ -52,6 +52,8 @@ pub struct Home {
     before: Lineage,
     /// All of them, once it is known where this one begins.
     lineage: OnceLock<Lineage>,
+    /// The last commit that the bucket had when this process began.
+    least: Sequence,
     files: Arc<dyn Files>,
     poison: Arc<Poison>,
     upload: Upload,
@@ -86,10 +88,19 @@ impl Home {
         self.epoch.epoch
     }
 
-    /// Says where this epoch begins: after the commit `sequence`, the last that was recovered.
-    pub(crate) fn begin(&self, sequence: Sequence) {
+    /// Says where this epoch begins: after the commit `sequence`, the last that was recovered. A disk that has less than the
+    /// bucket is an old copy, and refused.
+    pub(crate) fn begin(&self, sequence: Sequence) -> Result<()> {
+        if sequence < self.least {
+            return Err(Error::precondition(format!(
+                "the bucket is ahead of this disk, which is an old copy: it ends at commit {sequence}, the bucket's log at {}; start on \
+                 an empty directory to take what the bucket has",
+                self.least
+            )));
+        }
         let epoch = Epoch { begins_after: sequence, ..self.epoch };
         self.lineage.set(self.before.then(epoch)).expect("a log is recovered once");
+        Ok(())
     }
 
     /// Sends what waits without a pause.

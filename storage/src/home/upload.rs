@@ -32,14 +32,20 @@ impl Home {
 
     /// Calls `then` once the commit `sequence`, which the local disk has, is in the bucket, or will not be.
     pub fn when_durable(&self, sequence: Sequence, then: impl FnOnce(Result<()>) + Send + 'static) {
-        if self.durable() >= sequence {
-            return then(Ok(()));
-        }
-        if let Some(error) = self.poison.get() {
-            return then(Err(error.clone()));
-        }
-        self.upload.waiting.lock().push_back((sequence, Box::new(then)));
-        self.upload.bell.ring();
+        let known = {
+            // Under the lock that answers are given under, so that none passes by.
+            let mut waiting = self.upload.waiting.lock();
+            if self.durable() >= sequence {
+                Ok(())
+            } else if let Some(error) = self.poison.get() {
+                Err(error.clone())
+            } else {
+                waiting.push_back((sequence, Box::new(then)));
+                drop(waiting);
+                return self.upload.bell.ring();
+            }
+        };
+        then(known);
     }
 
     /// The last commit that is in the bucket.
@@ -120,8 +126,10 @@ impl Home {
         let mut left = OBJECT_BYTES_MAX;
         for (place, piece) in pieces.iter_mut().enumerate() {
             if piece.length > left {
-                piece.length = left;
-                reached = LogTail { file: piece.file, bytes: piece.offset + left, sequence: done.tail.sequence };
+                // Never within the header of a file: only the first piece is cut.
+                let cut = if place == 0 { left } else { 0 };
+                piece.length = cut;
+                reached = LogTail { file: piece.file, bytes: piece.offset + cut, sequence: done.tail.sequence };
                 pieces.truncate(place + 1);
                 break;
             }

@@ -65,6 +65,46 @@ fn a_node_that_lost_its_disk_answers_as_before() {
     check(&mut world);
 }
 
+/// Found by reading: the log went on in a file that the bucket did not have, and the root said that it began there.
+#[test]
+fn a_database_that_was_flushed_and_stopped_is_restored() {
+    let mut world = world();
+    world.close().unwrap();
+    world.open_with(|options| options.background = true).unwrap();
+    world.apply(&row(0, 1, 1)).unwrap();
+    world.flush(None).unwrap();
+    on_an_empty_disk(&mut world);
+    check(&mut world);
+}
+
+/// Found by reading: an old copy of the right disk was taken for newer than the bucket, and what it lacked was deleted there.
+#[test]
+fn an_old_copy_of_the_disk_is_refused() {
+    let mut world = world();
+    world.apply(&row(0, 1, 1)).unwrap();
+    let copy = world.files.crash(1);
+    world.apply(&row(0, 2, 2)).unwrap();
+    world.close().unwrap();
+    world.files = copy;
+    let error = world.try_open().expect_err("the bucket has more");
+    assert!(error.message().contains("ahead of this disk"), "{error:?}");
+    on_an_empty_disk(&mut world);
+    check(&mut world);
+}
+
+#[test]
+fn a_start_that_is_refused_does_not_stop_the_one_that_serves() {
+    let mut old = world();
+    old.apply(&row(0, 1, 1)).unwrap();
+    old.close().unwrap();
+    let mut serving = old.on(Simulated::new());
+    serving.objects = old.objects.clone();
+    serving.open().unwrap();
+    old.try_open().expect_err("the disk was overtaken");
+    serving.apply(&row(0, 2, 2)).unwrap();
+    check(&mut serving);
+}
+
 #[test]
 fn a_writer_that_was_overtaken_stops_and_says_by_whom() {
     let mut before = world();
