@@ -75,12 +75,21 @@ pub enum Level {
     Object,
 }
 
-/// How a database keeps to its bucket.
+/// The bucket of a database, opened, and how it keeps to it.
 #[derive(Debug, Clone)]
 pub struct HomeOptions {
     /// The bucket.
     pub objects: Arc<dyn Objects>,
-    /// What writes are acknowledged for that do not say it.
+    /// Host and process, for people.
+    pub writer: String,
+    /// How the database keeps to it.
+    pub policy: HomePolicy,
+}
+
+/// How a database keeps to its bucket.
+#[derive(Debug, Clone, Default)]
+pub struct HomePolicy {
+    /// What writes are acknowledged for.
     pub acknowledge: Level,
     /// How long a commit may wait to go up when nobody waits for it.
     pub upload_interval: Duration,
@@ -94,8 +103,6 @@ pub struct HomeOptions {
     pub garbage_age: Duration,
     /// Whether a local disk that another writer has overtaken is given up for what the bucket has.
     pub discard_local: bool,
-    /// Host and process, for people.
-    pub writer: String,
 }
 
 const MIB: u64 = 1 << 20;

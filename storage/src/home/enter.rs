@@ -58,7 +58,8 @@ pub(crate) struct Entered {
     options: HomeOptions,
     claim: Claim,
     epoch: u64,
-    before: Option<Root>,
+    /// With its manifest.
+    before: Option<(Root, ManifestState)>,
     /// The last commit that the bucket has: a disk that has fewer is an old copy.
     least: Sequence,
     marker: Marker,
@@ -73,19 +74,20 @@ pub(crate) fn enter(
     now: Micros,
 ) -> Result<Entered> {
     let objects = Arc::clone(&options.objects);
-    check_format(objects.as_ref(), database.filter(|_| !options.discard_local))?;
+    check_format(objects.as_ref(), database.filter(|_| !options.policy.discard_local))?;
     let mut marker = read_marker(files)?;
     // A start that will be refused must not stop the one that serves.
     if let (Some(_), false, Some(root)) =
-        (database, options.discard_local, root::newest_before(objects.as_ref(), u64::MAX)?)
+        (database, options.policy.discard_local, root::newest_before(objects.as_ref(), u64::MAX)?)
         && !marker.wrote(&root)
     {
         return Err(overtaken(&root, &marker));
     }
     let claim = Claim::new(&options.writer, now)?;
     let epoch = claim::claim(objects.as_ref(), &claim)?;
-    let before = root::newest_before(objects.as_ref(), epoch)?;
-    if let Some(before) = &before {
+    let read = |root: Root| root.state(objects.as_ref()).map(|state| (root, state));
+    let before = root::newest_before(objects.as_ref(), epoch)?.map(read).transpose()?;
+    if let Some((before, state)) = &before {
         let known = claim::read(objects.as_ref(), before.epoch)?;
         if known.is_none_or(|known| known.nonce != before.nonce) {
             return Err(Error::new(
@@ -99,18 +101,18 @@ pub(crate) fn enter(
             ));
         }
         let ours = marker.wrote(before);
-        match (database, ours, options.discard_local) {
+        match (database, ours, options.policy.discard_local) {
             (Some(_), true, _) => {}
             (Some(_), false, false) => return Err(overtaken(before, &marker)),
             (Some(_), _, true) | (None, ..) => {
-                restore(objects.as_ref(), files, before)?;
+                restore(objects.as_ref(), files, before, state)?;
                 marker = Marker { database: before.database, ..Marker::default() };
             }
         }
-    } else if options.discard_local && database.is_some() {
+    } else if options.policy.discard_local && database.is_some() {
         return Err(Error::precondition("the bucket has no database, so the local one is not discarded for it"));
     }
-    let least = before.as_ref().map_or(Ok(0), |root| log_object::last_commit(objects.as_ref(), root.epoch))?;
+    let least = before.as_ref().map_or(Ok(0), |(root, _)| log_object::last_commit(objects.as_ref(), root.epoch))?;
     Ok(Entered { options, claim, epoch, before, least, marker })
 }
 
@@ -173,10 +175,9 @@ impl Entered {
         let Self { options, claim, epoch, before: root, least, mut marker } = self;
         let mut published = Published::default();
         let mut before = Lineage::default();
-        if let Some(root) = root {
-            let there = root.state(options.objects.as_ref())?;
+        if let Some((root, there)) = root {
             published.files = there.files().intersection(&state.files()).copied().collect();
-            published.named = root.names(&there).into_iter().collect();
+            published.named = root::names(&root.lineage, &root.lists, &there);
             published.lists = root.lists;
             published.condemned = root.condemned;
             before = root.lineage;

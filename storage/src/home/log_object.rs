@@ -89,11 +89,15 @@ pub(super) fn read(objects: &dyn Objects, epoch: u64, number: u64) -> Result<Opt
     Ok(Some(LogObject { header, body, chain: chain_of(&bytes) }))
 }
 
+/// The greatest number of an object of the log of `epoch`, if it has one.
+fn greatest(objects: &dyn Objects, epoch: u64) -> Result<Option<u64>> {
+    let listed = objects.list(&format!("{}/{epoch:010}", names::LOG))?;
+    Ok(listed.iter().filter_map(|listed| names::log_of(&listed.name)).map(|(_, number)| number).max())
+}
+
 /// The last commit that the log of `epoch` has.
 pub(super) fn last_commit(objects: &dyn Objects, epoch: u64) -> Result<Sequence> {
-    let listed = objects.list(&format!("{}/{epoch:010}", names::LOG))?;
-    let last = listed.iter().filter_map(|listed| names::log_of(&listed.name)).map(|(_, number)| number).max();
-    let object = last.map(|number| read(objects, epoch, number)).transpose()?.flatten();
+    let object = greatest(objects, epoch)?.map(|number| read(objects, epoch, number)).transpose()?.flatten();
     Ok(object.map_or(0, |object| object.header.sequence))
 }
 
@@ -106,8 +110,7 @@ pub(super) fn read_from(
     mut visit: impl FnMut(LogObject) -> Result<()>,
 ) -> Result<()> {
     // Objects go up one after another, so a gap is damage, and not the end.
-    let listed = objects.list(&format!("{}/{epoch:010}", names::LOG))?;
-    let greatest = listed.iter().filter_map(|listed| names::log_of(&listed.name)).map(|(_, number)| number).max();
+    let greatest = greatest(objects, epoch)?;
     let mut chain = None;
     for number in first.. {
         let Some(object) = read(objects, epoch, number)? else {

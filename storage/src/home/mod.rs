@@ -73,9 +73,9 @@ pub(crate) trait Inhabitant {
 }
 
 impl Home {
-    /// What writes are acknowledged for that do not say it.
+    /// What writes are acknowledged for.
     pub fn acknowledge(&self) -> Level {
-        self.options.acknowledge
+        self.options.policy.acknowledge
     }
 
     /// Who wrote the database, and who does now.

@@ -74,6 +74,7 @@ impl Home {
             }
             lists.insert(table, entry);
         }
+        let named = root::names(self.lineage(), &lists, &state);
         let (replay, logs) = self.replay_from(state.wal_first);
         let root = Root {
             database: self.database,
@@ -85,15 +86,12 @@ impl Home {
             ceiling: database.ceiling(),
             manifest: ManifestState { tables: BTreeMap::new(), ..ManifestState::clone(&state) },
             lists,
-            condemned: condemned(published, database.now()),
+            condemned: condemned(published, &named, database.now()),
         };
-        let named: HashSet<ObjectName> = root.names(&state).into_iter().collect();
-        let condemned = root.condemned.iter().filter(|one| !named.iter().any(|name| name.as_str() == one.name));
-        let condemned: Vec<Condemned> = condemned.cloned().collect();
-        let root = Root { condemned, ..root };
         self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
         self.check()?;
-        published.files.retain(|file| state.files().contains(file));
+        let files = state.files();
+        published.files.retain(|file| files.contains(file));
         let condemned = self.collect(&root, number, &logs, database.now());
         *published = Published {
             tried: number,
@@ -111,7 +109,7 @@ impl Home {
     /// Deletes what `root`, which is there, lets go: objects that were condemned long enough ago, the log before its replay, the
     /// roots before it. What still waits, or could not be deleted now.
     fn collect(&self, root: &Root, number: u64, logs: &[u64], now: Micros) -> Vec<Condemned> {
-        let age = i64::try_from(self.options.garbage_age.as_micros()).unwrap_or(i64::MAX);
+        let age = i64::try_from(self.options.policy.garbage_age.as_micros()).unwrap_or(i64::MAX);
         let (old, young): (Vec<Condemned>, Vec<Condemned>) =
             root.condemned.iter().cloned().partition(|one| now.saturating_sub(one.at) >= age);
         let delete = |name: &ObjectName| {
@@ -138,8 +136,8 @@ impl Home {
         let sent = self.upload.bytes.load(Ordering::Relaxed) - published.log_bytes;
         let changed = !published.state.as_ref().is_some_and(|state| Arc::ptr_eq(state, &database.listed()));
         let since = database.monotonic() - published.at;
-        let long = since >= i64::try_from(self.options.publish_interval.as_micros()).unwrap_or(i64::MAX);
-        changed && (sent >= self.options.publish_bytes || long)
+        let long = since >= i64::try_from(self.options.policy.publish_interval.as_micros()).unwrap_or(i64::MAX);
+        changed && (sent >= self.options.policy.publish_bytes || long)
     }
 
     /// Publishes whenever it is time, until `stop` says so; then once more.
@@ -161,13 +159,14 @@ impl Home {
     }
 }
 
-/// What the next root condemns: all that waits already, and what the last root named. What the next one names again is taken
-/// out by the caller.
-fn condemned(published: &Published, at: Micros) -> Vec<Condemned> {
+/// What the next root, which names `named`, condemns: all that waits already, and what the last root named.
+fn condemned(published: &Published, named: &HashSet<ObjectName>, at: Micros) -> Vec<Condemned> {
+    let named: HashSet<&str> = named.iter().map(ObjectName::as_str).collect();
     let waiting: HashSet<&str> = published.condemned.iter().map(|one| one.name.as_str()).collect();
-    let left = published.named.iter().filter(|name| !waiting.contains(name.as_str()));
-    let left = left.map(|name| Condemned { name: name.as_str().to_owned(), at });
-    published.condemned.iter().cloned().chain(left).collect()
+    let left = published.named.iter().map(ObjectName::as_str).filter(|name| !waiting.contains(name));
+    let left = left.map(|name| Condemned { name: name.to_owned(), at });
+    let all = published.condemned.iter().cloned().chain(left);
+    all.filter(|one| !named.contains(one.name.as_str())).collect()
 }
 
 /// How often it is looked whether it is time.

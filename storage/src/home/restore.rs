@@ -9,15 +9,14 @@ use super::root::{self, Root};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::write_ceiling;
 use crate::io::{Append, Files, HUGE_BYTES, publish_in};
-use crate::manifest::{Manifest, NamedFile};
+use crate::manifest::{Manifest, ManifestState, NamedFile};
 use crate::objects::{ObjectName, Objects, damaged};
 use crate::time::Micros;
 use crate::wal;
 
-/// Puts the database of `root` into `files`, in which there is none.
-pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root) -> Result<()> {
+/// Puts the database of `root`, whose manifest is `state`, into `files`, in which there is none.
+pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, state: &ManifestState) -> Result<()> {
     clear(files)?;
-    let state = root.state(objects)?;
     for (folder, _) in NamedFile::FOLDERS {
         files.create_directory(folder)?;
     }
@@ -27,9 +26,9 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     }
     let ceiling = restore_log(objects, files, root, state.wal_first)?;
     // No ingest time at or below one that was given, or promised, is given again.
-    write_ceiling(files, ceiling.max(root.ceiling))?;
+    write_ceiling(files, ceiling)?;
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
-    Manifest::create(Arc::clone(files), state).map(drop)
+    Manifest::create(Arc::clone(files), state.clone()).map(drop)
 }
 
 /// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.

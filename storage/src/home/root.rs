@@ -3,7 +3,7 @@
 //!
 //! A root is small. What it says of each table lies in a list of its own, which is written again only if the table changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -71,13 +71,17 @@ impl Root {
         }
         Ok(state)
     }
+}
 
-    /// The names of all objects that it needs beside the log: those of `state`, which is its manifest with all tables.
-    pub(super) fn names(&self, state: &ManifestState) -> Vec<ObjectName> {
-        let files = state.files().into_iter().map(|file| names::data(&self.lineage, file));
-        let lists = self.lists.iter().map(|(&table, entry)| names::list(entry.epoch, entry.number, table));
-        files.chain(lists).collect()
-    }
+/// The names of all objects that a root of `lineage` needs beside the log: its `lists`, and the files of its manifest.
+pub(super) fn names(
+    lineage: &Lineage,
+    lists: &BTreeMap<u32, ListEntry>,
+    manifest: &ManifestState,
+) -> HashSet<ObjectName> {
+    let files = manifest.files().into_iter().map(|file| names::data(lineage, file));
+    let lists = lists.iter().map(|(&table, entry)| names::list(entry.epoch, entry.number, table));
+    files.chain(lists).collect()
 }
 
 /// The bytes of `root`.

@@ -60,7 +60,7 @@ impl Home {
 
     /// Why writes must wait, if the bucket lacks too much of the log.
     pub fn overload(&self) -> Option<Error> {
-        let (bytes, most) = (self.backlog_bytes(), self.options.backlog_bytes_max);
+        let (bytes, most) = (self.backlog_bytes(), self.options.policy.backlog_bytes_max);
         (bytes > most).then(|| {
             Error::exhausted(format!(
                 "the bucket lacks {bytes} bytes of the log, more than bucket-backlog-bytes-max ({most}): it does not answer, or \
@@ -198,7 +198,7 @@ impl Home {
             if stopping {
                 return;
             }
-            self.upload.bell.wait(&mut heard, self.options.upload_interval);
+            self.upload.bell.wait(&mut heard, self.options.policy.upload_interval);
         }
     }
 }

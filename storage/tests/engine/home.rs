@@ -134,7 +134,7 @@ fn a_disk_that_was_overtaken_is_refused_unless_it_is_given_up() {
     world.files = old;
     let error = world.try_open().expect_err("its commits could be confused with others");
     assert!(error.message().contains("--discard-local"), "{error:?}");
-    world.open_with(|options| options.home.as_mut().unwrap().discard_local = true).unwrap();
+    world.open_with(|options| options.home.as_mut().unwrap().policy.discard_local = true).unwrap();
     check(&mut world);
 }
 
@@ -184,8 +184,8 @@ fn while_the_bucket_is_down_local_writes_go_on_within_the_backlog() {
         .open_with(|options| {
             let home = options.home.as_mut().unwrap();
             home.objects = Arc::new(faulty.clone());
-            home.acknowledge = Level::Local;
-            home.backlog_bytes_max = 2000;
+            home.policy.acknowledge = Level::Local;
+            home.policy.backlog_bytes_max = 2000;
             options.stall_wait_max = Duration::ZERO;
             options.background = true;
         })

@@ -1,6 +1,7 @@
 //! The columns of a scan's answer: which there are, in which order, and which of them are asked for. Nothing is read for a
 //! column that is not.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -68,7 +69,8 @@ impl ScanColumns {
             refuse_collisions(all.iter().map(|(_, field)| field))?;
         }
         if let Some(only) = &request.only {
-            if let Some(unknown) = only.iter().find(|name| !all.iter().any(|(_, field)| field.name() == *name)) {
+            let known: HashSet<&String> = all.iter().map(|(_, field)| field.name()).collect();
+            if let Some(unknown) = only.iter().find(|name| !known.contains(name)) {
                 return Err(Error::invalid(format!("the scan of table {} has no column {unknown:?}", table.name)));
             }
             all.retain(|(_, field)| only.contains(field.name()));

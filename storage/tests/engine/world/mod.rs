@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
 use firn_storage::commit::Committed;
-use firn_storage::config::{HomeOptions, Level, Options};
+use firn_storage::config::{HomeOptions, HomePolicy, Level, Options};
 use firn_storage::database::{Database, EraseRequest};
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
@@ -139,13 +139,15 @@ impl World {
     pub fn home_options(&self) -> HomeOptions {
         HomeOptions {
             objects: Arc::new(self.objects.clone()),
-            acknowledge: Level::Object,
-            upload_interval: Duration::from_millis(1),
-            backlog_bytes_max: 1 << 30,
-            publish_bytes: 1 << 30,
-            publish_interval: Duration::from_secs(3600),
-            garbage_age: Duration::ZERO,
-            discard_local: false,
+            policy: HomePolicy {
+                acknowledge: Level::Object,
+                upload_interval: Duration::from_millis(1),
+                backlog_bytes_max: 1 << 30,
+                publish_bytes: 1 << 30,
+                publish_interval: Duration::from_secs(3600),
+                garbage_age: Duration::ZERO,
+                discard_local: false,
+            },
             writer: "a test".to_owned(),
         }
     }
