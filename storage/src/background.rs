@@ -10,6 +10,7 @@ use crate::compaction;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::flush::flush;
+use crate::freeze;
 use crate::priority::give_way;
 use crate::recovery::IDLE;
 use crate::scrub;
@@ -23,7 +24,7 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
     })?;
     let compactor = spawn("firn-compact", engine, queue, |engine, _| {
         give_way(COMPACTION_NICENESS);
-        work(engine, || compaction::compact_once(engine));
+        work(engine, || Ok(compaction::compact_once(engine)? || freeze::step(engine)?));
     })?;
     let mut threads = vec![flusher, compactor];
     if engine.options.scrub_bytes_per_second > 0 {

@@ -22,9 +22,10 @@ use crate::error::Result;
 pub(crate) use crate::fixed_values::Fixed;
 pub use crate::fixed_values::{FixedValues, Nulls, fixed_width};
 use crate::prefetch::prefetch;
-use crate::segment::checks::{Checks, Elements};
+use crate::segment::away::Lack;
 use crate::segment::directory::NearRanks;
 use crate::segment::mapped::Mapped;
+pub(crate) use crate::segment::packed::Packed;
 
 /// The cells of one feature.
 #[derive(Debug, Clone)]
@@ -45,17 +46,6 @@ pub(crate) enum Presence {
     Packed(Packed),
 }
 
-/// The rows that have a cell in a column of a segment.
-#[derive(Debug, Clone)]
-pub(crate) struct Packed {
-    /// A bit per row.
-    pub(crate) words: Elements<u64>,
-    /// The ones before each 512 rows.
-    pub(crate) ranks: Elements<u32>,
-    /// First-touch checks of the file.
-    pub(crate) checks: Checks,
-}
-
 #[derive(Debug, Clone)]
 enum Values {
     Memory { array: ArrayRef, fixed: Option<Fixed> },
@@ -74,6 +64,22 @@ impl Column {
     /// A column of a segment.
     pub(crate) fn mapped(feature: u32, presence: Presence, values: Mapped) -> Self {
         Self { feature, presence, values: Values::Mapped(Arc::new(values)) }
+    }
+
+    /// Whether the values are not in the file of the segment, but come when they are asked for.
+    pub fn is_away(&self) -> bool {
+        matches!(&self.values, Values::Mapped(values) if values.is_away())
+    }
+
+    /// What is lacking of the cells of the write rows `rows`; [`bring`](crate::segment::away::bring) fetches it.
+    pub(crate) fn lack(&self, rows: impl Iterator<Item = u32>) -> Result<Option<Lack<'_>>> {
+        let Values::Mapped(values) = &self.values else { return Ok(None) };
+        if !values.is_away() {
+            return Ok(None);
+        }
+        let mut hint = PositionHint::default();
+        let positions = rows.filter_map(|row| self.position_from(&mut hint, row).transpose());
+        values.lack(positions.collect::<Result<Vec<u32>>>()?.into_iter())
     }
 
     /// The feature.

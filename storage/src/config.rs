@@ -103,6 +103,38 @@ pub struct HomePolicy {
     pub garbage_age: Duration,
     /// Whether a local disk that another writer has overtaken is given up for what the bucket has.
     pub discard_local: bool,
+    /// What of it is ice.
+    pub ice: IcePolicy,
+}
+
+/// What of a database is in the bucket only, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IcePolicy {
+    /// Segments from so many bytes on are frozen once nothing merges them any more.
+    pub freeze_bytes_min: u64,
+    /// Bytes of frozen segments that stay on the local disk; the oldest leave it first.
+    pub hot_bytes_max: u64,
+    /// Bytes of cells that came back and are kept in memory.
+    pub cache_bytes_max: u64,
+    /// Requests for cells in flight, of all reads together.
+    pub requests_max: usize,
+    /// Two pieces of an object that are no farther apart are fetched with one request.
+    pub gap_bytes: u64,
+    /// Bytes of one request, at most.
+    pub request_bytes_max: u64,
+}
+
+impl Default for IcePolicy {
+    fn default() -> Self {
+        Self {
+            freeze_bytes_min: 64 * MIB,
+            hot_bytes_max: u64::MAX,
+            cache_bytes_max: 1024 * MIB,
+            requests_max: 64,
+            gap_bytes: 64 << 10,
+            request_bytes_max: 8 * MIB,
+        }
+    }
 }
 
 const MIB: u64 = 1 << 20;

@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
+use crate::freeze;
 use crate::model::batch::WriteBatch;
 use crate::model::cast::key_values;
 use crate::model::catalog::{Catalog, Entity};
@@ -32,7 +33,7 @@ use crate::purge::purge;
 use crate::read::plan::entity_of;
 use crate::read::scan::{self, ScanInputs};
 use crate::read::states::States;
-use crate::read::{Answer, Moment, Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
+use crate::read::{Answer, Moment, Patience, Plan, PointRequest, Scan, ScanRequest, Snapshot, plan, point};
 use crate::recovery;
 use crate::statistics::Statistics;
 use crate::status::{self, Holdings};
@@ -270,6 +271,16 @@ impl Database {
         })
     }
 
+    /// Freezes all segments of one table, or of all of `catalog`, puts a root into the bucket that names their ice, and lets
+    /// leave the local disk what it has no room for.
+    pub fn freeze(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
+        let tables = named_tables(self.engine(), catalog, table)?;
+        self.aside(move |engine, queue| {
+            flush(engine, queue, &tables)?;
+            freeze::freeze_all(engine, &tables)
+        })
+    }
+
     /// Does `work` after all that serves, and waits for it.
     fn aside<T: Send + 'static>(
         &self,
@@ -281,7 +292,7 @@ impl Database {
     /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the
     /// database without background work.
     pub fn compact_once(&self) -> Result<bool> {
-        compaction::compact_once(self.engine())
+        Ok(compaction::compact_once(self.engine())? || freeze::step(self.engine())?)
     }
 
     /// The last number of each producer of a table whose batch is durable and readable: where each may go on.
@@ -364,15 +375,23 @@ impl Database {
     /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
     pub fn read(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut memory = self.budget().reserve(batch.num_rows() as u64 * plan.row_bytes())?;
-        self.answer(plan, snapshot, batch, &mut memory)?.into_batch()
+        self.answer(plan, snapshot, batch, &mut memory, Patience::Waits)?.into_batch()
     }
 
     /// [`Database::read`], but without arrays where bytes will do, and in memory that is reserved before: `row_bytes` of
     /// the plan for each row. It grows where values are longer than they are on average.
-    pub fn answer(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch, memory: &mut Share) -> Result<Answer> {
+    /// One that has no `patience` is refused what lies in the bucket: [`Kind::Away`](crate::error::Kind::Away).
+    pub fn answer(
+        &self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        batch: &RecordBatch,
+        memory: &mut Share,
+        patience: Patience,
+    ) -> Result<Answer> {
         let engine = self.engine();
         snapshot.check_age()?;
-        let answer = point::read(plan, snapshot, batch, engine.options.reader_threads, memory)?;
+        let answer = point::read(plan, snapshot, batch, (engine.options.reader_threads, patience), memory)?;
         engine.statistics.rows_read.add(batch.num_rows() as u64);
         Ok(answer)
     }

@@ -1,6 +1,6 @@
 //! The state that writers, readers and background work share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +11,7 @@ use crate::config::Options;
 use crate::erase::Secret;
 use crate::error::{Error, Result};
 use crate::home::{Home, Inhabitant, Lineage};
+use crate::ice::Fetch;
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
 use crate::leaving::Leaving;
@@ -83,6 +84,10 @@ pub struct Engine {
     pub lineage: OnceLock<Lineage>,
     /// Its bucket, if it has one.
     pub home: Option<Arc<Home>>,
+    /// The door through which cells of ice come, if there is a bucket.
+    pub(crate) fetch: Option<Arc<Fetch>>,
+    /// Segments that came back from the bucket as others when they were frozen: they stay as they are.
+    pub(crate) unfrozen: Mutex<HashSet<u64>>,
     /// Counters.
     pub statistics: Statistics,
     /// Wakes background work.

@@ -28,6 +28,8 @@ pub enum Kind {
     Exhausted,
     /// Whoever asked for it, or may, ended it.
     Cancelled,
+    /// What is asked lies in the bucket, and whoever asked would not wait for that.
+    Away,
     /// Not now (waiting for a position timed out, the database is closing); try again.
     Unavailable,
     /// Bytes on disk do not check. Run `firn verify`, then `firn repair`.

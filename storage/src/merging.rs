@@ -31,8 +31,13 @@ impl Merged {
     /// As the manifest lists them for `bucket`. They are one group, for they do not overlap.
     pub(crate) fn entries(&self, bucket: u32) -> impl Iterator<Item = SegmentEntry> {
         let group = self.metas.first().map_or(0, |meta| meta.number);
-        let entry =
-            move |meta: &SegmentMeta| SegmentEntry { bucket, group, stayed: Before::default(), meta: meta.clone() };
+        let entry = move |meta: &SegmentMeta| SegmentEntry {
+            bucket,
+            group,
+            stayed: Before::default(),
+            meta: meta.clone(),
+            ice: None,
+        };
         self.metas.iter().map(entry)
     }
 }

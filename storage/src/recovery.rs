@@ -13,19 +13,23 @@ use crate::commit::{
     Committer, LogEnd, Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX, TableLog, apply_batches, apply_version,
     note_widened, record,
 };
-use crate::config::Options;
+use crate::config::{HomeOptions, Options};
 use crate::dictionary::Dictionary;
 use crate::engine::{Engine, Registry};
 use crate::erase::{ErasePrefixes, Erasures, Secret, decode_bitmap};
 use crate::error::{Error, Kind, Result};
 use crate::home;
+use crate::ice::Fetch;
 use crate::ingest_clock::IngestClock;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
 use crate::leaving::Leaving;
-use crate::manifest::{Contents, EntityManifest, LogFiles, Manifest, ManifestState, NamedFile, Subject, TableManifest};
+use crate::manifest::{
+    Contents, EntityManifest, LogFiles, Manifest, ManifestState, NamedFile, SegmentEntry, Subject, TableManifest,
+};
 use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
+use crate::model::catalog::Table;
 use crate::pack::Pack;
 use crate::poison::{Poison, Watched};
 use crate::position::Log;
@@ -33,6 +37,7 @@ use crate::published::Published;
 use crate::read::Resources;
 use crate::read::slab::SpareSlabs;
 use crate::retired::Retired;
+use crate::run::Run;
 use crate::segment;
 use crate::signal::Signal;
 use crate::statistics::Statistics;
@@ -57,7 +62,8 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     let state = manifest.state.clone();
     sweep(&files, &state)?;
     let versions = manifest.versions()?;
-    let registry = open_states(&files, &state, &versions).map_err(|error| match error.kind() {
+    let fetch = fetch_of(&options);
+    let registry = open_states(&files, &state, &versions, fetch.as_ref()).map_err(|error| match error.kind() {
         // Nobody asked for anything yet, so what cannot be is in the manifest; other errors name their file.
         Kind::Invalid => manifest.damaged(&error),
         _ => error,
@@ -84,6 +90,8 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         log: Log { database: state.database, epoch },
         lineage: OnceLock::new(),
         home,
+        fetch,
+        unfrozen: Mutex::default(),
         listed: ArcSwap::new(Arc::clone(&manifest.state)),
         manifest: Mutex::new(manifest),
         log_files: Mutex::new(LogFiles::new(BTreeMap::new(), state.wal_first)),
@@ -122,6 +130,12 @@ fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Mani
         known = Manifest::open(Arc::clone(files))?;
     }
     Ok((known.map_or_else(|| create(files), Ok)?, entered))
+}
+
+/// The door to ice, if there is a bucket.
+fn fetch_of(options: &Options) -> Option<Arc<Fetch>> {
+    let fetch = |home: &HomeOptions| Arc::new(Fetch::new(Arc::clone(&home.objects), home.policy.ice.clone()));
+    options.home.as_ref().map(fetch)
 }
 
 /// Puts what was recovered into the bucket, if there is one; who wrote the database `before`, and who does now.
@@ -188,7 +202,12 @@ pub(crate) fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Resu
     Ok(next)
 }
 
-fn open_states(files: &Arc<dyn Files>, state: &ManifestState, versions: &Versions) -> Result<Registry> {
+fn open_states(
+    files: &Arc<dyn Files>,
+    state: &ManifestState,
+    versions: &Versions,
+    fetch: Option<&Arc<Fetch>>,
+) -> Result<Registry> {
     let mut registry = Registry::default();
     let nothing = EntityManifest::default();
     for entity in &versions.newest().entities {
@@ -210,7 +229,7 @@ fn open_states(files: &Arc<dyn Files>, state: &ManifestState, versions: &Version
     for table in &versions.newest().tables {
         let entity = Arc::clone(&registry.entities[&table.entity]);
         let kept = state.tables.get(&table.id).unwrap_or(&nothing);
-        let view = open_view(files, kept, entity.dictionaries.len())?;
+        let view = open_view(files, table, kept, entity.dictionaries.len(), fetch)?;
         registry.tables.insert(table.id, Arc::new(TableState::new(table.id, entity, view)));
     }
     note_all_widened(&registry, versions)?;
@@ -229,12 +248,18 @@ fn note_all_widened(registry: &Registry, versions: &Versions) -> Result<()> {
     Ok(())
 }
 
-fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Result<TableView> {
+fn open_view(
+    files: &Arc<dyn Files>,
+    table: &Table,
+    kept: &TableManifest,
+    buckets: usize,
+    fetch: Option<&Arc<Fetch>>,
+) -> Result<TableView> {
     let mut opened = vec![BucketView::default(); buckets];
     let misplaced = || Error::invalid("it names a bucket that its entity does not have");
     for entry in &kept.segments {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
-        bucket.segments.push(Arc::new(segment::open(files, &entry.meta)?));
+        bucket.segments.push(Arc::new(open_segment(files, table, entry, fetch)?));
     }
     for entry in &kept.packs {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
@@ -244,6 +269,23 @@ fn open_view(files: &Arc<dyn Files>, kept: &TableManifest, buckets: usize) -> Re
     }
     let buckets = opened.into_iter().map(Arc::new).collect();
     Ok(TableView { buckets, through: kept.flushed, horizon: kept.horizon, edits: 1 })
+}
+
+/// The segment of `entry`, or its rows part if its cells are in the bucket only.
+fn open_segment(
+    files: &Arc<dyn Files>,
+    table: &Table,
+    entry: &SegmentEntry,
+    fetch: Option<&Arc<Fetch>>,
+) -> Result<Run> {
+    let Some(ice) = entry.ice.as_ref().filter(|ice| !ice.hot) else { return segment::open(files, &entry.meta) };
+    let fetch = fetch.ok_or_else(|| {
+        let what =
+            format!("history of table {} lies in the bucket only: open the database with its bucket", table.name);
+        Error::precondition(what)
+    })?;
+    let away = segment::open_away(files, &ice.rows, home::ice_name(table.id, ice), fetch)?;
+    Ok(Run { segment: Some(entry.meta.number), ..away })
 }
 
 /// The entities with rows in segments that are newer than the pack.

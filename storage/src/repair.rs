@@ -163,9 +163,9 @@ impl Repairing<'_> {
     /// Leaves a segment out, and with it the pack of its bucket, which may hold winners from it.
     fn segment(&mut self, state: &mut ManifestState, table: u32, bucket: u32, number: u64) -> Result<()> {
         let Some(kept) = state.tables.get_mut(&table) else { return Ok(()) };
-        let file = segment::file_name(number);
         let Some(at) = kept.segments.iter().position(|entry| entry.meta.number == number) else { return Ok(()) };
-        let meta = kept.segments.remove(at).meta;
+        let meta = kept.segments.remove(at).serving().clone();
+        let file = segment::file_name(meta.number);
         let (of_bucket, others) = kept.packs.drain(..).partition(|entry| entry.bucket == bucket);
         kept.packs = others;
         self.move_aside(&file)?;

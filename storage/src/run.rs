@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::column::Column;
+use crate::ice::IceFile;
 use crate::rows::Rows;
 
 /// Columns of equally many rows; a feature that has no column has no cell in any row.
@@ -20,6 +21,11 @@ impl Chunk {
     pub fn column(&self, feature: u32) -> Option<&Column> {
         let found = self.columns.binary_search_by_key(&feature, Column::feature).ok()?;
         Some(&self.columns[found])
+    }
+
+    /// Whether the cells are not in the file of the segment.
+    pub fn is_away(&self) -> bool {
+        self.columns.first().is_some_and(Column::is_away)
     }
 }
 
@@ -41,11 +47,18 @@ pub struct Run {
     pub chunks: Vec<Arc<Chunk>>,
     /// The origin of each row; `None` if there is one chunk whose rows are the run's rows.
     pub origins: Option<Vec<Origin>>,
-    /// The number of the segment's file; `None` in memory.
+    /// The number of the segment; `None` in memory.
     pub segment: Option<u64>,
+    /// The ice that its cells come from, if they are away.
+    pub(crate) ice: Option<Arc<IceFile>>,
 }
 
 impl Run {
+    /// Bytes of cells that came from ice and are in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.ice.as_ref().map_or(0, |ice| ice.resident_bytes())
+    }
+
     /// Whether any chunk has a column of `feature`.
     pub fn has_feature(&self, feature: u32) -> bool {
         self.chunks.iter().any(|chunk| chunk.column(feature).is_some())

@@ -137,7 +137,8 @@ impl<'a> Round<'a> {
 fn all_named(state: &ManifestState) -> Vec<Named> {
     let tables = state.tables.values();
     let entities = state.entities.values();
-    let segments = tables.clone().flat_map(|table| &table.segments).map(|entry| Named::Segment(entry.meta.clone()));
+    let segments =
+        tables.clone().flat_map(|table| &table.segments).map(|entry| Named::Segment(entry.serving().clone()));
     let packs = tables.flat_map(|table| &table.packs).map(|entry| Named::Pack(entry.meta.clone()));
     let erasures = entities.clone().filter_map(|entity| entity.erasures).map(Named::Erasures);
     let dictionaries = entities.flat_map(|entity| entity.dictionaries.iter().flatten()).cloned().map(Named::Dictionary);

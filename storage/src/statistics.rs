@@ -48,6 +48,8 @@ pub struct Statistics {
     pub memtable_bytes: Counter,
     /// Bytes that are reserved for writes on their way through the log now.
     pub queue_bytes: Arc<Counter>,
+    /// Segments that were frozen.
+    pub frozen: Counter,
     /// Flushes done.
     pub flushes: Counter,
     /// Bytes that flushes wrote.

@@ -27,7 +27,7 @@ use datafusion::physical_plan::{
 use firn_storage::database::Database;
 use firn_storage::model::catalog::Catalog;
 use firn_storage::model::micros::micros_array;
-use firn_storage::read::{Bound, FeatureReference, Plan, PointRequest, Snapshot};
+use firn_storage::read::{Bound, FeatureReference, Patience, Plan, PointRequest, Snapshot};
 use firn_storage::time::Micros;
 use futures::{StreamExt, TryStreamExt};
 
@@ -218,7 +218,7 @@ impl Joining {
         let request = RecordBatch::try_new(Arc::clone(&self.request), columns)?;
         let bytes = self.plan.row_bytes() * request.num_rows() as u64;
         let mut memory = reserve(&self.database, bytes).await.map_err(through)?;
-        let answer = self.database.answer(&self.plan, &self.snapshot, &request, &mut memory);
+        let answer = self.database.answer(&self.plan, &self.snapshot, &request, &mut memory, Patience::Waits);
         let answer = answer.and_then(firn_storage::read::Answer::into_batch).map_err(through)?;
         self.assemble(&left, &keys, &answer)
     }

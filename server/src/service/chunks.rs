@@ -10,7 +10,7 @@ use arrow_schema::SchemaRef;
 use firn_storage::budget::Share;
 use firn_storage::error::{Kind, Result as EngineResult};
 use firn_storage::position::Position;
-use firn_storage::read::{Answer, Plan, Snapshot};
+use firn_storage::read::{Answer, Patience, Plan, Snapshot};
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
@@ -98,18 +98,29 @@ impl Reading {
         let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
         // Counted, but not waited for: a small lookup is answered also where large ones hold all memory.
         let mut memory = database.budget().take(self.bytes(batch), INLINE_BYTES_MAX);
-        let answer = match database.answer(&self.plan, &snapshot, batch, &mut memory) {
-            Err(error) if error.kind() == Kind::Exhausted => return Ok(None),
+        let answer = match database.answer(&self.plan, &snapshot, batch, &mut memory, Patience::None) {
+            // Nor is the bucket waited for here, where hot reads would wait behind it.
+            Err(error) if matches!(error.kind(), Kind::Exhausted | Kind::Away) => return Ok(None),
             answer => answer?,
         };
         let held = Held { _answer: Some(memory), _request: None };
         Ok(Some((Answered { answer, snapshot: Arc::new(snapshot), erased_since }, held)))
     }
 
-    fn read(&self, snapshot: Arc<Snapshot>, batch: &RecordBatch, memory: &mut Share) -> EngineResult<Answered> {
+    fn read(
+        &self,
+        snapshot: Arc<Snapshot>,
+        batch: &RecordBatch,
+        memory: &mut Share,
+        pool: Pool,
+    ) -> EngineResult<Answered> {
         let database = self.granted.database();
         let erased_since = database.erased_since(&self.plan, &snapshot, batch)?;
-        let features = database.answer(&self.plan, &snapshot, batch, memory)?.into_batch()?;
+        let patience = match pool {
+            Pool::Readers => Patience::None,
+            Pool::Waiters => Patience::Waits,
+        };
+        let features = database.answer(&self.plan, &snapshot, batch, memory, patience)?.into_batch()?;
         let answer = match &self.joined {
             Some(schema) => extend(schema, batch, features)?,
             None => features,
@@ -131,13 +142,33 @@ impl Reading {
             Err(status) => return (Err(status), Held::default()),
         };
         let resources = Arc::clone(self.granted.resources());
-        let reading = resources.blocking(Pool::Readers, move || {
-            let answered = self.read(snapshot, &batch, &mut memory).map_err(|error| from_error(&error))?;
-            Ok((answered, memory))
-        });
-        match reading.await {
-            Ok((answered, memory)) => (Ok(answered), Held { _answer: Some(memory), _request: Some(request) }),
-            Err(status) => (Err(status), Held::default()),
+        let mut pool = Pool::Readers;
+        loop {
+            let (reading, snapshot, batch) = (Arc::clone(&self), Arc::clone(&snapshot), batch.clone());
+            let read = resources.blocking(pool, move || reading.read_in(pool, snapshot, &batch, memory));
+            match read.await {
+                Ok((Some(answered), memory)) => {
+                    return (Ok(answered), Held { _answer: Some(memory), _request: Some(request) });
+                }
+                // What waits for the bucket does so where nobody who computes is kept from it.
+                Ok((None, back)) => (pool, memory) = (Pool::Waiters, back),
+                Err(status) => return (Err(status), Held::default()),
+            }
+        }
+    }
+
+    /// [`Reading::read`] on a thread of `pool`; no answer if the bucket would have to be waited for where nobody waits.
+    fn read_in(
+        &self,
+        pool: Pool,
+        snapshot: Arc<Snapshot>,
+        batch: &RecordBatch,
+        mut memory: Share,
+    ) -> Result<(Option<Answered>, Share), Status> {
+        match self.read(snapshot, batch, &mut memory, pool) {
+            Ok(answered) => Ok((Some(answered), memory)),
+            Err(error) if error.kind() == Kind::Away => Ok((None, memory)),
+            Err(error) => Err(from_error(&error)),
         }
     }
 }

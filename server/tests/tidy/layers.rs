@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 7] = [
         "checksum",
         "error",
         "fixed_values",
+        "parallel",
         "places",
         "prefetch",
         "priority",
@@ -32,6 +33,7 @@ const LAYERS: [&[&str]; 7] = [
         "blocks",
         "budget",
         "config",
+        "ice",
         "ingest_clock",
         "io",
         "objects",
@@ -42,7 +44,7 @@ const LAYERS: [&[&str]; 7] = [
     &["column", "gather", "horizon", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
     &["edit", "engine", "erase", "home", "leaving", "manifest", "merging", "read", "retired", "versions", "view"],
-    &["commit", "compaction", "flush", "purge", "scrub"],
+    &["commit", "compaction", "flush", "freeze", "purge", "scrub"],
     &["background", "database", "recovery", "repair", "status", "verify"],
 ];
 

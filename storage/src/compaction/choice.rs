@@ -74,7 +74,8 @@ pub fn choose_at_rest(segments: &[SegmentEntry]) -> Option<Vec<u64>> {
 /// The bytes of each group.
 fn groups(segments: &[SegmentEntry]) -> BTreeMap<u64, u64> {
     let mut groups = BTreeMap::new();
-    for entry in segments {
+    // What is frozen is not merged with others any more.
+    for entry in segments.iter().filter(|entry| entry.ice.is_none()) {
         *groups.entry(entry.group).or_default() += entry.meta.length;
     }
     groups
@@ -124,6 +125,7 @@ mod tests {
             group: number,
             stayed: Before::default(),
             meta: meta(number, size << 20),
+            ice: None,
         };
         (0..).zip(mebibytes).map(entry).collect()
     }

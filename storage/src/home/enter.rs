@@ -176,7 +176,7 @@ impl Entered {
         let mut published = Published::default();
         let mut before = Lineage::default();
         if let Some((root, there)) = root {
-            published.files = there.files().intersection(&state.files()).copied().collect();
+            published.files = there.files_in_bucket().intersection(&state.files_in_bucket()).copied().collect();
             published.named = root::names(&root.lineage, &root.lists, &there);
             published.lists = root.lists;
             published.condemned = root.condemned;

@@ -11,6 +11,7 @@
 mod claim;
 mod enter;
 mod frame;
+mod ice;
 mod lineage;
 mod log_object;
 mod names;
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 
 pub use claim::Claim;
 pub(crate) use enter::{Entered, enter, known_lineage};
+pub(crate) use ice::ice_name;
 pub use lineage::{Epoch, Lineage};
 pub use tail::LogTail;
 

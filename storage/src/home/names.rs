@@ -12,6 +12,8 @@ pub(super) const EPOCHS: &str = "epochs";
 pub(super) const LOG: &str = "wal";
 /// The folder of the database's files.
 pub(super) const DATA: &str = "data";
+/// The folder of ice.
+pub(super) const ICE: &str = "ice";
 /// The folder of the lists of tables.
 pub(super) const LISTS: &str = "lists";
 /// The folder of roots.
@@ -68,6 +70,11 @@ pub(super) fn data(lineage: &Lineage, file: NamedFile) -> ObjectName {
     let local = file.name();
     let (_, ending) = local.rsplit_once('.').expect("files of the database have endings");
     named(format!("{DATA}/{:010}-{:012}.{ending}", lineage.epoch_of(file.number()), file.number()))
+}
+
+/// The file `number` of the ice of `table`, which was written in `epoch`.
+pub(super) fn ice(table: u32, epoch: u64, number: u64) -> ObjectName {
+    named(format!("{ICE}/{table}/{epoch:010}-{number:012}.parquet"))
 }
 
 #[cfg(test)]

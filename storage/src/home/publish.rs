@@ -43,7 +43,7 @@ impl Home {
     }
 
     fn send_files(&self, published: &mut Published, state: &ManifestState) -> Result<()> {
-        let named = state.files();
+        let named = state.files_in_bucket();
         for file in &named {
             if published.files.contains(file) {
                 continue;
@@ -90,7 +90,7 @@ impl Home {
         };
         self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
         self.check()?;
-        let files = state.files();
+        let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
         let condemned = self.collect(&root, number, &logs, database.now());
         *published = Published {
@@ -182,7 +182,7 @@ pub(super) fn sweep(objects: &dyn Objects, epoch: u64, published: &Published) ->
         let of: Option<u64> = of_log.or_else(|| file.split('-').next()?.parse().ok());
         of.is_some_and(|of| of < epoch)
     };
-    for folder in [names::LOG, names::ROOTS, names::LISTS, names::DATA] {
+    for folder in [names::LOG, names::ROOTS, names::LISTS, names::DATA, names::ICE] {
         for listed in objects.list(folder)? {
             let name = &listed.name;
             if of_dead(name) && !named.contains(name) && !waiting.contains(name.as_str()) {

@@ -21,6 +21,11 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
         files.create_directory(folder)?;
     }
     let mut bytes_restored = 0_u64;
+    let mut state = state.clone();
+    // The cells of what is frozen stay where they are.
+    for ice in state.tables.values_mut().flat_map(|table| &mut table.segments).filter_map(|entry| entry.ice.as_mut()) {
+        ice.hot = false;
+    }
     for file in state.files() {
         bytes_restored += restore_file(objects, files, &names::data(&root.lineage, file), &file.name())?;
     }
@@ -28,7 +33,7 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     // No ingest time at or below one that was given, or promised, is given again.
     write_ceiling(files, ceiling)?;
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
-    Manifest::create(Arc::clone(files), state.clone()).map(drop)
+    Manifest::create(Arc::clone(files), state).map(drop)
 }
 
 /// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.

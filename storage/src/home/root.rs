@@ -79,9 +79,10 @@ pub(super) fn names(
     lists: &BTreeMap<u32, ListEntry>,
     manifest: &ManifestState,
 ) -> HashSet<ObjectName> {
-    let files = manifest.files().into_iter().map(|file| names::data(lineage, file));
+    let files = manifest.files_in_bucket().into_iter().map(|file| names::data(lineage, file));
+    let ice = manifest.ice().map(|(table, ice)| names::ice(table, ice.epoch, ice.number));
     let lists = lists.iter().map(|(&table, entry)| names::list(entry.epoch, entry.number, table));
-    files.chain(lists).collect()
+    files.chain(ice).chain(lists).collect()
 }
 
 /// The bytes of `root`.

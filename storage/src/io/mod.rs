@@ -15,6 +15,7 @@ use crate::error::Result;
 pub mod disk;
 mod failure;
 mod map;
+pub(crate) mod region;
 pub mod simulated;
 
 /// How the content of a mapped file will be read.

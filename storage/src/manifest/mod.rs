@@ -17,7 +17,7 @@ use crate::versions::Versions;
 
 pub use log_files::{Contents, LogFiles, Subject};
 pub use named::NamedFile;
-pub use state::{EntityManifest, ManifestState, PackEntry, SegmentEntry, TableManifest};
+pub use state::{EntityManifest, IceEntry, ManifestState, PackEntry, SegmentEntry, TableManifest};
 
 const DIRECTORY: &str = "manifest";
 const ENDING: &str = ".manifest";

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::ManifestState;
+use super::{IceEntry, ManifestState, SegmentEntry};
 use crate::{dictionary, erase, pack, segment, versions};
 
 /// A published file. Numbers are given once, whatever the kind.
@@ -18,16 +18,19 @@ pub enum NamedFile {
     Versions(u64),
     /// What was erased of an entity.
     Erasures(u64),
+    /// Ice on its way to the bucket, where it stays: no manifest names it as a local file.
+    Ice(u64),
 }
 
 impl NamedFile {
     /// The folders in which they lie, and how the names in each end.
-    pub const FOLDERS: [(&str, &str); 5] = [
+    pub const FOLDERS: [(&str, &str); 6] = [
         ("segments", ".segment"),
         ("packs", ".pack"),
         ("dictionaries", ".dictionary"),
         ("versions", ".versions"),
         ("erasures", ".erasures"),
+        ("ice", ".parquet"),
     ];
 
     /// Its number.
@@ -37,7 +40,8 @@ impl NamedFile {
             | Self::Pack(number)
             | Self::Dictionary(number)
             | Self::Versions(number)
-            | Self::Erasures(number) => number,
+            | Self::Erasures(number)
+            | Self::Ice(number) => number,
         }
     }
 
@@ -49,16 +53,26 @@ impl NamedFile {
             Self::Dictionary(number) => dictionary::file_name(number),
             Self::Versions(number) => versions::file_name(number),
             Self::Erasures(number) => erase::file_name(number),
+            Self::Ice(number) => format!("ice/{number:020}.parquet"),
         }
     }
 }
 
 impl ManifestState {
-    /// All published files that the database consists of.
+    /// All published files of the local disk that the database consists of.
     pub fn files(&self) -> HashSet<NamedFile> {
+        let mut named = self.files_in_bucket();
+        let segments = self.tables.values().flat_map(|table| &table.segments);
+        named.extend(segments.filter(|entry| !entry.is_away()).map(|entry| NamedFile::Segment(entry.meta.number)));
+        named
+    }
+
+    /// Those that its bucket has too. Of a segment that is frozen this is the rows part: its cells are there as ice.
+    pub fn files_in_bucket(&self) -> HashSet<NamedFile> {
         let mut named = HashSet::new();
         for table in self.tables.values() {
-            named.extend(table.segments.iter().map(|entry| NamedFile::Segment(entry.meta.number)));
+            let segment = |entry: &SegmentEntry| entry.ice.as_ref().map_or(entry.meta.number, |ice| ice.rows.number);
+            named.extend(table.segments.iter().map(|entry| NamedFile::Segment(segment(entry))));
             named.extend(table.packs.iter().map(|entry| NamedFile::Pack(entry.meta.number)));
         }
         for entity in self.entities.values() {
@@ -68,5 +82,12 @@ impl ManifestState {
         }
         named.extend(self.version_files.iter().map(|file| NamedFile::Versions(file.file.number)));
         named
+    }
+
+    /// The ice of all tables, with the table that each is of.
+    pub fn ice(&self) -> impl Iterator<Item = (u32, &IceEntry)> {
+        let segments =
+            self.tables.iter().flat_map(|(&table, kept)| kept.segments.iter().map(move |entry| (table, entry)));
+        segments.filter_map(|(table, entry)| Some((table, entry.ice.as_ref()?)))
     }
 }

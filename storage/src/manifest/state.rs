@@ -44,10 +44,15 @@ pub struct ManifestState {
 }
 
 impl ManifestState {
-    /// The most groups of segments that any bucket of a table has.
+    /// The most groups of segments that any bucket of a table has, but for what is frozen, which is not merged any more.
     pub fn groups_most(&self) -> usize {
         let of_table = |table: &TableManifest| {
-            let groups: BTreeSet<(u32, u64)> = table.segments.iter().map(|entry| (entry.bucket, entry.group)).collect();
+            let groups: BTreeSet<(u32, u64)> = table
+                .segments
+                .iter()
+                .filter(|entry| entry.ice.is_none())
+                .map(|entry| (entry.bucket, entry.group))
+                .collect();
             let mut of_bucket: BTreeMap<u32, usize> = BTreeMap::new();
             groups.iter().for_each(|(bucket, _)| *of_bucket.entry(*bucket).or_default() += 1);
             of_bucket.into_values().max().unwrap_or(0)
@@ -101,9 +106,43 @@ pub struct SegmentEntry {
     pub stayed: Before,
     /// The file.
     pub meta: SegmentMeta,
+    /// Its ice, if it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice: Option<IceEntry>,
+}
+
+/// The ice of a segment: its cells in a file of the bucket, and the rest in one of the local disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IceEntry {
+    /// The epoch in the name of the bucket's file.
+    pub epoch: u64,
+    /// The number in that name.
+    pub number: u64,
+    /// The bytes of that file.
+    pub length: u64,
+    /// The schema version whose names its columns have.
+    pub schema_version: u64,
+    /// The rows part.
+    pub rows: SegmentMeta,
+    /// Whether the segment itself is on the local disk too.
+    pub hot: bool,
 }
 
 impl SegmentEntry {
+    /// The file that reads are served from.
+    pub fn serving(&self) -> &SegmentMeta {
+        match &self.ice {
+            Some(ice) if !ice.hot => &ice.rows,
+            _ => &self.meta,
+        }
+    }
+
+    /// Whether its cells are in the bucket only.
+    pub fn is_away(&self) -> bool {
+        self.ice.as_ref().is_some_and(|ice| !ice.hot)
+    }
+
     /// Whether it has rows before `horizon`.
     pub fn reaches_before(&self, horizon: &Horizon) -> bool {
         self.meta.event_time_min <= horizon.events || self.meta.sequence_min <= horizon.sequence

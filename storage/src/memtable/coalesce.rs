@@ -40,7 +40,7 @@ pub(super) fn coalesce(run: Run) -> Result<Run> {
             None => return Ok(run),
         }
     }
-    Ok(Run { rows: run.rows, chunks: vec![Arc::new(Chunk { columns })], origins: None, segment: None })
+    Ok(Run { rows: run.rows, chunks: vec![Arc::new(Chunk { columns })], origins: None, segment: None, ice: None })
 }
 
 /// Chunk and row of every row.

@@ -188,6 +188,6 @@ impl RunBuilder {
             event_time_range: (least.unwrap_or(i64::MAX), greatest.unwrap_or(i64::MIN)),
             checks: None,
         };
-        Run { rows, chunks, origins: Some(self.origins), segment: None }
+        Run { rows, chunks, origins: Some(self.origins), segment: None, ice: None }
     }
 }

@@ -13,7 +13,6 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use super::bounds::Bounds;
 use super::estimate::ValueBytes;
 use super::fixed;
-use super::parallel;
 use super::picked::Picked;
 use super::plain::{ALIGNMENT, TableAnswer};
 use super::plan::AskedFeature;
@@ -25,6 +24,7 @@ use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::gather::Added;
 use crate::model::types::as_declared;
+use crate::parallel;
 use crate::time::Micros;
 use crate::view::TableState;
 

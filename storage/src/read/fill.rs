@@ -5,14 +5,25 @@ use std::sync::Arc;
 
 use super::answer::AnswerTable;
 use super::bounds::Bounds;
+use super::latest;
 use super::latest::Packed;
 use super::plan::AskedTable;
 use super::resolve::{Item, Resolved, Wanted, resolve};
 use super::slab::SpareSlabs;
 use super::statuses::{BaseStatuses, Status};
-use super::{latest, parallel};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::parallel;
+use crate::segment::away;
 use crate::view::TableView;
+
+/// Whether a read waits for the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it takes.
+    Waits,
+    /// Not at all: what is away is an error.
+    None,
+}
 
 /// How an answer is filled.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +35,7 @@ pub(crate) struct Filling<'a> {
     /// Whether the winners' event times are kept.
     pub(crate) event_times: bool,
     pub(crate) threads: usize,
+    pub(crate) patience: Patience,
     pub(crate) slabs: &'a Arc<SpareSlabs>,
 }
 
@@ -40,11 +52,33 @@ pub(crate) fn fill<'a, 'i>(
     let (packed, rest) = latest::split(bounds, asked, view, items);
     let resolved: Vec<Resolved> =
         parallel::map(rest, threads, |(bucket, items)| resolve(&view.buckets[bucket], items, bounds, wanted))?;
+    bring(&resolved, &features, how.patience)?;
     let base = base_statuses(how.rows, &packed, &resolved);
     let mut table = AnswerTable::new(&asked.features, &asked.state, base, how.event_times, how.slabs);
     packed.iter().try_for_each(|packed| latest::fill(packed, &mut table))?;
     table.fill(&resolved, threads)?;
     Ok(table)
+}
+
+/// Brings all cells that won and are away: what a read needs of ice it asks for once.
+pub(crate) fn bring(resolved: &[Resolved], features: &[u32], patience: Patience) -> Result<()> {
+    let mut lacks = Vec::new();
+    for of in resolved {
+        for (number, source) in of.sources.iter().enumerate().filter(|(_, source)| source.chunk.is_away()) {
+            for (slot, feature) in features.iter().enumerate() {
+                let Some(column) = source.chunk.column(*feature) else { continue };
+                let won = of.features.get(slot).and_then(|decided| decided.won.get(number));
+                let picks = source.picks.iter().chain(won.into_iter().flat_map(|won| &won.picks));
+                lacks.extend(column.lack(picks.map(|pick| pick.row))?);
+            }
+        }
+    }
+    match patience {
+        Patience::None if !lacks.is_empty() => {
+            Err(Error::new(Kind::Away, "the cells that are asked for lie in the bucket"))
+        }
+        _ => away::bring(lacks),
+    }
 }
 
 /// Value for every row that one row of a pack or of history answers whole, never for all others.

@@ -10,7 +10,6 @@ pub(crate) mod fixed;
 pub(crate) mod latest;
 pub mod moment;
 pub(crate) mod newest;
-pub(crate) mod parallel;
 pub(crate) mod partial;
 pub(crate) mod picked;
 pub mod plain;
@@ -27,6 +26,7 @@ pub(crate) mod statuses;
 pub(crate) mod walk;
 
 pub use bounds::Bound;
+pub use fill::Patience;
 pub use moment::{KnownAt, Moment};
 pub use plain::{Answer, PlainAnswer};
 pub use plan::{FeatureReference, Plan, PointRequest};

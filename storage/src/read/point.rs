@@ -7,9 +7,8 @@ use arrow_buffer::NullBuffer;
 use arrow_select::take::take;
 
 use super::bounds::{Bounds, RowBounds};
-use super::fill::{Filling, fill};
+use super::fill::{Filling, Patience, fill};
 use super::find::find;
-use super::parallel;
 use super::plain::{Answer, FeatureAnswer, PlainAnswer, TableAnswer};
 use super::plan::{AskedTable, KeyedTables, Plan};
 use super::resolve::Item;
@@ -20,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::cast::key_values;
 use crate::model::key;
 use crate::model::value::time_text;
+use crate::parallel;
 use crate::time::Sequence;
 use crate::view::{Horizon, TableView};
 
@@ -29,7 +29,7 @@ pub(crate) fn read(
     plan: &Plan,
     snapshot: &Snapshot,
     batch: &RecordBatch,
-    threads: usize,
+    (threads, patience): (usize, Patience),
     memory: &mut Share,
 ) -> Result<Answer> {
     if batch.schema_ref().fields() != plan.request.fields() {
@@ -51,6 +51,7 @@ pub(crate) fn read(
                 rows: batch.num_rows(),
                 event_times: plan.event_times,
                 threads,
+                patience,
                 slabs: &snapshot.resources.slabs,
             };
             let table = fill(asked, items.iter().map(Vec::as_slice).enumerate(), &how)?;

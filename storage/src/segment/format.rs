@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Everything is little-endian. A section whose kind or version is unknown is skipped, unless its flags say that
-//! answers without it would be wrong (bit 0).
+//! answers without it would be wrong (bit 0). A section of cells of version 1 is *away*: its bytes are not in the file but
+//! in ice, and its offset is where they arrive in memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -40,6 +41,10 @@ pub(crate) const TAIL_BYTES: u64 = 24;
 const MAGIC: [u8; 8] = *b"firn-seg";
 /// The flag of a section that a reader must understand.
 const REQUIRED: u32 = 1;
+/// The version of a section whose bytes are not in the file.
+const AWAY_VERSION: u16 = 1;
+/// The cells that are away from one segment, at most.
+const AWAY_BYTES_MAX: u64 = 1 << 46;
 
 /// What a section holds. The numbers are those on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,6 +93,8 @@ pub(crate) enum SectionKind {
     /// Of each of several features, the same bytes: for each row their values of fixed width, side by side; count is the
     /// number of rows, aux where the feature's value starts in its row.
     Strip = 38,
+    /// What the file of ice is in which the cells are that are away.
+    Ice = 39,
     /// Of the tests: what a newer FirnDB may add and this one may leave out.
     #[cfg(test)]
     Hint = 200,
@@ -95,7 +102,7 @@ pub(crate) enum SectionKind {
 
 impl SectionKind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 21] = {
+    pub(crate) const ALL: [Self; 22] = {
         use SectionKind::*;
         [
             Ordinals,
@@ -119,6 +126,7 @@ impl SectionKind {
             Stretches,
             StretchOffsets,
             Strip,
+            Ice,
         ]
     };
 
@@ -130,6 +138,11 @@ impl SectionKind {
             Self::Hint => false,
             _ => true,
         }
+    }
+
+    /// Whether it holds the values of cells, which may be away.
+    pub(crate) const fn holds_cells(self) -> bool {
+        matches!(self, Self::Values | Self::Strip | Self::Stretches)
     }
 
     fn from_number(number: u16) -> Option<Self> {
@@ -144,13 +157,15 @@ pub(crate) struct Section {
     pub(crate) kind: SectionKind,
     /// Whether a reader that does not know the kind must refuse the file.
     pub(crate) required: bool,
+    /// Whether its bytes are not in the file.
+    pub(crate) away: bool,
     /// Whose it is, for kinds that are of a feature.
     pub(crate) feature: u32,
     /// Number of values, where the length does not say it.
     pub(crate) count: u32,
     /// One more number, as the kind says.
     pub(crate) aux: u32,
-    /// Where it starts in the file.
+    /// Where it starts in the file; of one that is away, in the memory where it arrives.
     pub(crate) offset: u64,
     /// Its bytes without padding.
     pub(crate) length: u64,
@@ -223,7 +238,7 @@ impl Footer {
         put(&mut to, &[meta.lead_max]);
         put(&mut to, &[self.sections.len() as u32]);
         for section in &self.sections {
-            put(&mut to, &[section.kind as u16, 0]);
+            put(&mut to, &[section.kind as u16, u16::from(section.away)]);
             put(&mut to, &[u32::from(section.required) * REQUIRED, section.feature, section.count, section.aux, 0]);
             put(&mut to, &[section.offset, section.length]);
         }
@@ -319,18 +334,20 @@ fn decode_section(reader: &mut Reader<'_>, covered: u64) -> Result<Option<Sectio
     };
     let (number, version, flags, feature, count, aux, offset, length) = numbers().ok_or(SHORT)?;
     let required = flags & REQUIRED != 0;
-    let kind = SectionKind::from_number(number).filter(|_| version == 0);
+    let away = version == AWAY_VERSION;
+    let kind = SectionKind::from_number(number).filter(|kind| version == 0 || (away && kind.holds_cells()));
     let Some(kind) = kind else {
         if required {
             return Err(Refused::Newer(format!("a section of kind {number}, version {version}")));
         }
         return Ok(None);
     };
-    let end = offset.checked_add(length).filter(|&end| end <= covered);
-    if offset % ALIGNMENT != 0 || offset < HEADER_BYTES || end.is_none() {
+    let (least, most) = if away { (0, AWAY_BYTES_MAX) } else { (HEADER_BYTES, covered) };
+    let end = offset.checked_add(length).filter(|&end| end <= most);
+    if offset % ALIGNMENT != 0 || offset < least || end.is_none() {
         return Err(Refused::Damaged("a section lies outside of the file"));
     }
-    Ok(Some(Section { kind, required, feature, count, aux, offset, length }))
+    Ok(Some(Section { kind, required, away, feature, count, aux, offset, length }))
 }
 
 /// What Arrow reads as a schema; `None` where it panics, which it does at types that it does not know, whatever stands

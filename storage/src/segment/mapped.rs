@@ -1,10 +1,12 @@
 //! The values of a column in a mapped file.
 //!
 //! Nothing is touched until it is asked for. Values of fixed width lie as in Arrow or in a strip, with a bitmap of those
-//! that are not null; all others in stretches (`stretch.rs`), each an array of its own.
+//! that are not null; all others in stretches (`stretch.rs`), each an array of its own. Values may be away (`away.rs`): what
+//! is touched comes first, and is then read as if it had always been there.
 
+use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, ArrayRef, UInt32Array, make_array};
 use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
@@ -15,6 +17,7 @@ use arrow_select::take::take;
 
 use crate::error::Result;
 use crate::fixed_values::Fixed;
+use crate::segment::away::{Away, Lack, Place, bring};
 use crate::segment::checks::{BLOCK_BYTES, Checks, Elements};
 use crate::segment::stretch;
 
@@ -25,6 +28,8 @@ pub(crate) struct Mapped {
     len: u32,
     checks: Checks,
     storage: Storage,
+    /// Where the values come from, if they are not in the file.
+    away: Option<Away>,
     /// All values as one array, once somebody asked for it.
     whole: OnceLock<ArrayRef>,
 }
@@ -77,17 +82,68 @@ impl StretchStorage {
         let arrays = (0..stretches).map(|_| OnceLock::new());
         fits.then(|| Self { bytes, offsets, shift, arrays: arrays.collect() })
     }
+
+    /// The positions of one stretch of a column of `len` values.
+    fn positions_of(&self, stretch: u32, len: u32) -> Range<u32> {
+        let (start, end) = (u64::from(stretch) << self.shift, (u64::from(stretch) + 1) << self.shift);
+        start as u32..end.min(u64::from(len)) as u32
+    }
 }
 
 impl Mapped {
     /// Values of fixed width.
     pub(crate) fn fixed_width(data_type: DataType, len: u32, checks: Checks, values: FixedStorage) -> Self {
-        Self { data_type, len, checks, storage: Storage::Fixed(values), whole: OnceLock::new() }
+        Self { data_type, len, checks, storage: Storage::Fixed(values), away: None, whole: OnceLock::new() }
     }
 
     /// Values in stretches.
     pub(crate) fn stretched(data_type: DataType, len: u32, checks: Checks, values: StretchStorage) -> Self {
-        Self { data_type, len, checks, storage: Storage::Stretches(values), whole: OnceLock::new() }
+        Self { data_type, len, checks, storage: Storage::Stretches(values), away: None, whole: OnceLock::new() }
+    }
+
+    /// The same, with values that come from `away`.
+    pub(crate) fn away(self, away: Option<Away>) -> Self {
+        Self { away, ..self }
+    }
+
+    /// Whether the values are not in the file.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.is_some()
+    }
+
+    /// What is lacking of the values at `positions`.
+    pub(crate) fn lack(&self, positions: impl Iterator<Item = u32>) -> Result<Option<Lack<'_>>> {
+        let Some(away) = &self.away else { return Ok(None) };
+        let mut pieces: Vec<(u32, Range<u32>)> = Vec::new();
+        let mut known = 0..0;
+        for position in positions {
+            if known.contains(&position) {
+                continue;
+            }
+            let (piece, there) = match &self.storage {
+                Storage::Fixed(_) => {
+                    let piece = away.piece_of(position)?;
+                    known = away.positions_of(piece)?;
+                    (piece, away.has(piece))
+                }
+                Storage::Stretches(of) => {
+                    let piece = position >> of.shift;
+                    known = of.positions_of(piece, self.len);
+                    (piece, of.arrays[piece as usize].get().is_some())
+                }
+            };
+            if !there {
+                pieces.push((piece, known.clone()));
+            }
+        }
+        pieces.sort_unstable_by_key(|(piece, _)| *piece);
+        pieces.dedup_by_key(|(piece, _)| *piece);
+        Ok((!pieces.is_empty()).then_some(Lack { column: self, away, pieces }))
+    }
+
+    /// Brings the values at `positions`, as far as they are away.
+    fn bring(&self, positions: impl Iterator<Item = u32>) -> Result<()> {
+        self.lack(positions)?.map_or(Ok(()), |lack| bring(vec![lack]))
     }
 
     pub(crate) fn data_type(&self) -> &DataType {
@@ -103,6 +159,7 @@ impl Mapped {
             Storage::Fixed(of) => {
                 self.len as usize * of.fixed.width + of.fixed.valid.as_ref().map_or(0, |_| self.len as usize / 8)
             }
+            Storage::Stretches(of) if self.is_away() => of.offsets.values.last().map_or(0, |end| *end as usize),
             Storage::Stretches(of) => of.bytes.values.len(),
         }
     }
@@ -119,11 +176,17 @@ impl Mapped {
         let Storage::Fixed(of) = &self.storage else {
             return Ok(());
         };
-        let (stride, position) = (of.fixed.stride as u64, u64::from(position));
-        let start = of.values_offset + position * stride;
-        self.checks.bytes(start..start + stride)?;
+        match &self.away {
+            None => {
+                let (stride, position) = (of.fixed.stride as u64, u64::from(position));
+                let start = of.values_offset + position * stride;
+                self.checks.bytes(start..start + stride)?;
+            }
+            Some(away) if away.has(away.piece_of(position)?) => {}
+            Some(_) => self.bring(std::iter::once(position))?,
+        }
         if of.fixed.valid.is_some() {
-            let byte = of.valid_offset + position / 8;
+            let byte = of.valid_offset + u64::from(position) / 8;
             self.checks.bytes(byte..byte + 1)?;
         }
         Ok(())
@@ -132,13 +195,22 @@ impl Mapped {
     /// [`Mapped::check`] of the value at `position`; answers positions, this one or more, that are now known to be
     /// whole.
     pub(crate) fn check_around(&self, position: u32) -> Result<Range<u32>> {
-        if self.checks.is_whole() {
+        if self.checks.is_whole() && self.away.is_none() {
             return Ok(0..self.len);
         }
         self.check(position)?;
         let Storage::Fixed(of) = &self.storage else {
             return Ok(0..self.len);
         };
+        if let Some(away) = &self.away {
+            // The bitmap of what is not null is small, and checked for the whole piece.
+            let known = away.positions_of(away.piece_of(position)?)?;
+            if of.fixed.valid.is_some() {
+                let bytes = |position: u32| of.valid_offset + u64::from(position) / 8;
+                self.checks.bytes(bytes(known.start)..bytes(known.end - 1) + 1)?;
+            }
+            return Ok(known);
+        }
         let stride = of.fixed.stride as u64;
         let start = of.values_offset + u64::from(position) * stride;
         let mut known = whole_in_block(start, of.values_offset, stride);
@@ -156,9 +228,15 @@ impl Mapped {
     pub(crate) fn verify(&self) -> Result<()> {
         match &self.storage {
             Storage::Fixed(of) => {
-                self.checks.bytes(of.values_offset..of.values_offset + u64::from(self.len) * of.fixed.stride as u64)?;
+                if self.is_away() {
+                    self.bring(0..self.len)?;
+                } else {
+                    let length = u64::from(self.len) * of.fixed.stride as u64;
+                    self.checks.bytes(of.values_offset..of.values_offset + length)?;
+                }
                 self.checks.bytes(self.valid_bytes(of))
             }
+            Storage::Stretches(_) if self.is_away() => self.bring(0..self.len),
             // Validated anew and let go: to verify a file must not fill the memory with its arrays.
             Storage::Stretches(of) => (0..of.arrays.len()).try_for_each(|at| self.decode(of, at).map(drop)),
         }
@@ -187,6 +265,10 @@ impl Mapped {
 
     fn kept_stretch<'a>(&self, of: &'a StretchStorage, stretch: u32) -> Result<&'a ArrayRef> {
         let array = &of.arrays[stretch as usize];
+        if self.is_away() {
+            self.bring(of.positions_of(stretch, self.len))?;
+            return Ok(array.get().expect("what was brought is there"));
+        }
         match array.get() {
             Some(array) => Ok(array),
             None => {
@@ -217,7 +299,8 @@ impl Mapped {
 
     pub(crate) fn strip(&self) -> Option<u64> {
         match &self.storage {
-            Storage::Fixed(of) => of.is_strip().then_some(of.values_offset),
+            // What has come of one column of a strip has not come of the others.
+            Storage::Fixed(of) => (of.is_strip() && !self.is_away()).then_some(of.values_offset),
             Storage::Stretches(_) => None,
         }
     }
@@ -269,6 +352,42 @@ impl Mapped {
     fn damaged(&self, offset: u64, error: &ArrowError) -> crate::error::Error {
         self.checks.damaged(offset, &error.to_string())
     }
+}
+
+impl Place for Mapped {
+    fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    fn arrive(&self, piece: u32, positions: &Range<u32>, values: &ArrayRef) -> Result<()> {
+        let away = self.away.as_ref().expect("values come to a column that is away");
+        if *values.data_type() != self.data_type {
+            return Err(away.of_another_type(values));
+        }
+        match (&self.storage, &away.arrivals) {
+            (Storage::Stretches(of), _) => {
+                if of.arrays[piece as usize].set(Arc::clone(values)).is_ok() {
+                    away.came(values.get_array_memory_size());
+                }
+            }
+            (Storage::Fixed(_), Some(arrivals)) => {
+                let fixed = Fixed::of(values.as_ref()).ok_or_else(|| away.of_another_type(values))?;
+                away.came(arrivals.put(piece, positions.start, &without_nulls(&fixed)));
+            }
+            (Storage::Fixed(_), None) => unreachable!("values of fixed width arrive in a region"),
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of `fixed`, zeros where there is no value: a tombstone has a null in ice, and in its segment a zero.
+fn without_nulls(fixed: &Fixed) -> Cow<'_, [u8]> {
+    let Some(valid) = &fixed.valid else { return Cow::Borrowed(&fixed.bytes) };
+    let mut bytes = fixed.bytes.to_vec();
+    for (value, _) in bytes.chunks_exact_mut(fixed.width).zip(valid.iter()).filter(|(_, valid)| !valid) {
+        value.fill(0);
+    }
+    Cow::Owned(bytes)
 }
 
 /// The elements of `width` bytes, of a section that starts at `offset`, that lie whole in the block of the byte at `at`.

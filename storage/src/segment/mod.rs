@@ -1,17 +1,21 @@
 //! Segments: immutable files of rows in storage order, with their cells by column.
 //!
 //! `format.rs` alone knows where things are in the file; `writer.rs` streams one out, `reader.rs` opens one as a
-//! [`Run`](crate::run::Run) without touching its columns; `checks.rs` checks what is touched, `verify.rs` everything.
+//! [`Run`](crate::run::Run) without touching its columns; `checks.rs` checks what is touched, `verify.rs` everything. The cells of a segment
+//! may be away: `rows_part.rs` writes what stays, `away.rs` brings what is asked for.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Micros, Sequence};
 
+pub(crate) mod away;
 pub mod checks;
 pub mod directory;
 pub(crate) mod format;
 pub(crate) mod mapped;
+pub(crate) mod packed;
 mod reader;
+mod rows_part;
 pub(crate) mod stretch;
 mod verify;
 pub(crate) mod writer;
@@ -25,8 +29,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reader::block_list;
+pub(crate) use reader::{block_list, open_away, open_rows};
 pub use reader::{describe, open};
+pub(crate) use rows_part::write_rows_part;
 pub(crate) use verify::verify;
 
 /// The folder of segments.

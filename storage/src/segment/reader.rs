@@ -1,4 +1,4 @@
-//! Opens a segment as a run.
+//! Opens a segment as a run, with its cells in the file or away.
 //!
 //! Opening checks the length, the header, the footer, and what every read needs (the steps and their zones, named
 //! retractions); columns and per-row sections are only found to lie within the file and to have the right lengths.
@@ -13,9 +13,13 @@ use crate::block_list::{BlockList, check_length};
 use crate::checksum::checksum64;
 use crate::column::{Column, Fixed, Packed, Presence, fixed_width};
 use crate::error::{Error, Kind, Result};
+use crate::ice::{Fetch, IceFile};
+use crate::io::region::{Arrivals, Region};
 use crate::io::{Access, Files};
+use crate::objects::ObjectName;
 use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
 use crate::run::{Chunk, Run};
+use crate::segment::away::Away;
 use crate::segment::checks::{BLOCK_BYTES, BlockChecks, Checks, Elements, PlaceSection, RowSections, footer_bytes_max};
 use crate::segment::directory::{Directory, Ordinals, RANK_WORDS};
 use crate::segment::format::{Footer, HEADER_BYTES, Refused, Section, SectionKind, TAIL_BYTES, header, read_tail};
@@ -24,13 +28,38 @@ use crate::segment::{SegmentMeta, file_name};
 
 /// Opens the segment that `meta` describes.
 pub fn open(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
+    let opening = opening(files, meta)?;
+    if opening.footer.sections.iter().any(|section| section.away) {
+        return Err(Error::corrupt(&file_name(meta.number), 0, "its cells are away, which the manifest does not say"));
+    }
+    opening.run()
+}
+
+/// Opens the rows part that `meta` describes, whose cells are in the object `ice` and come through `fetch`.
+pub(crate) fn open_away(
+    files: &Arc<dyn Files>,
+    meta: &SegmentMeta,
+    ice: ObjectName,
+    fetch: &Arc<Fetch>,
+) -> Result<Run> {
+    opening(files, meta)?.with(ice, fetch)?.run()
+}
+
+/// Opens the rows part that `meta` describes, without its cells.
+pub(crate) fn open_rows(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Run> {
+    let mut opening = opening(files, meta)?;
+    opening.footer.features.clear();
+    opening.run()
+}
+
+fn opening(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Opening> {
     let name = file_name(meta.number);
     let bytes = Buffer::from(files.map(&name, meta.length, Access::Ordered)?);
     let (footer, covered) = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?;
     if footer.meta != *meta {
         return Err(Error::corrupt(&name, 0, "it is another segment than the manifest says"));
     }
-    Opening::new(name, bytes.slice_with_length(0, covered as usize), footer)?.run()
+    Opening::new(name, bytes.slice_with_length(0, covered as usize), footer)
 }
 
 /// What the file of segment `number` says of itself; for mending a database whose manifest is lost.
@@ -63,15 +92,15 @@ pub(crate) fn block_list(files: &dyn Files, meta: &SegmentMeta) -> Result<BlockL
 }
 
 /// Gives `count` bytes at an offset that the file has.
-type Read<'a> = dyn Fn(u64, u64) -> Result<Cow<'a, [u8]>> + 'a;
+pub(super) type Read<'a> = dyn Fn(u64, u64) -> Result<Cow<'a, [u8]>> + 'a;
 
 /// The bytes of a mapped file.
-fn mapped<'a>(bytes: &'a Buffer) -> impl Fn(u64, u64) -> Result<Cow<'a, [u8]>> {
+pub(super) fn mapped<'a>(bytes: &'a Buffer) -> impl Fn(u64, u64) -> Result<Cow<'a, [u8]>> {
     move |offset, count| Ok(Cow::Borrowed(&bytes[offset as usize..(offset + count) as usize]))
 }
 
 /// The footer, with the length of the file and the checksum in its `meta`, and where it starts.
-fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)> {
+pub(super) fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)> {
     let damaged = |offset: u64, what: &str| Error::corrupt(name, offset, what);
     let tail_start = length.checked_sub(TAIL_BYTES).filter(|&start| start >= HEADER_BYTES);
     let tail_start = tail_start.ok_or_else(|| damaged(0, "it is too short for a segment"))?;
@@ -106,6 +135,8 @@ struct Opening {
     /// Header and sections.
     bytes: Buffer,
     blocks: Arc<BlockChecks>,
+    /// Where cells that are away come from, and where those of fixed width arrive.
+    ice: Option<(Arc<IceFile>, Region)>,
 }
 
 impl Opening {
@@ -114,7 +145,19 @@ impl Opening {
         let blocks = BlockChecks::new(name.clone(), bytes.clone(), checksums);
         let unlisted = || Error::corrupt(&name, bytes.len() as u64, "the footer does not list one checksum per block");
         let blocks = Arc::new(blocks.ok_or_else(unlisted)?);
-        Ok(Self { footer, bytes, blocks })
+        Ok(Self { footer, bytes, blocks, ice: None })
+    }
+
+    /// The same, with cells that come from the object `ice`.
+    fn with(mut self, ice: ObjectName, fetch: &Arc<Fetch>) -> Result<Self> {
+        let away = self.footer.sections.iter().filter(|section| section.away);
+        let region = Region::new(away.map(|section| section.offset + section.length).max().unwrap_or(0))?;
+        let length = self.footer.section(SectionKind::Ice, 0).map_or(0, |section| section.length);
+        let description: Elements<u8> = self.part(SectionKind::Ice, 0, length as usize)?;
+        self.blocks.bytes(description.all())?;
+        let file = IceFile::new(ice, description.values.into_inner(), Arc::clone(fetch));
+        self.ice = Some((Arc::new(file), region));
+        Ok(self)
     }
 
     fn run(self) -> Result<Run> {
@@ -142,7 +185,8 @@ impl Opening {
         let columns = self.footer.features.iter().map(|(feature, of)| self.column(*feature, of, &checks));
         let chunk = Chunk { columns: columns.collect::<Result<_>>()? };
         build.checks = Some(checks);
-        Ok(Run { rows: build, chunks: vec![Arc::new(chunk)], origins: None, segment: Some(meta.number) })
+        let ice = self.ice.as_ref().map(|(ice, _)| Arc::clone(ice));
+        Ok(Run { rows: build, chunks: vec![Arc::new(chunk)], origins: None, segment: Some(meta.number), ice })
     }
 
     fn row_sections(&self) -> Result<RowSections> {
@@ -259,11 +303,28 @@ impl Opening {
         if values.count > rows || (values.count < rows && matches!(presence, Presence::Dense)) {
             return Err(self.blocks.damaged(values.offset, "a column has the wrong number of values"));
         }
-        let values = match values.kind {
+        let of_column = match values.kind {
             SectionKind::Values | SectionKind::Strip => self.fixed(&values, data_type, checks)?,
             _ => self.stretches(&values, data_type, checks)?,
         };
-        Ok(Column::mapped(feature, presence, values))
+        let away = values.away.then(|| self.away(&values, &presence, &of_column));
+        Ok(Column::mapped(feature, presence, of_column.away(away)))
+    }
+
+    /// Where the `values` of a column come from.
+    fn away(&self, values: &Section, presence: &Presence, column: &Mapped) -> Away {
+        let (ice, region) = self.ice.as_ref().expect("a segment with cells that are away has ice");
+        let rows = self.footer.meta.rows;
+        let packed = match presence {
+            Presence::Packed(packed) => Some(packed.clone()),
+            _ => None,
+        };
+        let arrivals = column.fixed().map(|fixed| {
+            let start =
+                values.offset as usize + if values.kind == SectionKind::Strip { values.aux as usize } else { 0 };
+            Arrivals::new(region.clone(), (start, fixed.width, fixed.stride), Away::pieces(rows))
+        });
+        Away::new(ice, values.feature, (rows, values.count), packed, arrivals)
     }
 
     fn fixed(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {
@@ -296,12 +357,26 @@ impl Opening {
         if stride * count != length || start.saturating_add(width) > stride {
             return Err(self.blocks.damaged(section.offset, "a strip has rows of the wrong length"));
         }
-        Ok((self.bytes.slice_with_length(section.offset as usize + start, length - start), stride))
+        let bytes = self.bytes_of(section);
+        Ok((bytes.slice_with_length(start, length - start), stride))
+    }
+
+    /// The bytes of `section`, or where they will be.
+    fn bytes_of(&self, section: &Section) -> Buffer {
+        let (offset, length) = (section.offset as usize, section.length as usize);
+        match &self.ice {
+            Some((_, region)) if section.away => Buffer::from(region.bytes()).slice_with_length(offset, length),
+            _ => self.bytes.slice_with_length(offset, length),
+        }
     }
 
     fn stretches(&self, values: &Section, data_type: &DataType, checks: &Checks) -> Result<Mapped> {
         let feature = values.feature;
-        let bytes = self.part(SectionKind::Stretches, feature, values.length as usize)?;
+        let bytes = match values.away {
+            // They arrive as arrays.
+            true => Elements::in_memory(Vec::new()),
+            false => self.part(SectionKind::Stretches, feature, values.length as usize)?,
+        };
         let offsets = self.footer.section(SectionKind::StretchOffsets, feature).map_or(0, |of| of.length as usize / 8);
         let offsets = self.part(SectionKind::StretchOffsets, feature, offsets)?;
         let storage = StretchStorage::new(bytes, offsets, values.aux, values.count)
@@ -319,7 +394,7 @@ impl Opening {
                 format!("the section {kind:?} has {} bytes, which is wrong for {count} elements", section.length);
             return Err(self.blocks.damaged(section.offset, &what));
         }
-        let bytes = self.bytes.slice_with_length(section.offset as usize, section.length as usize);
+        let bytes = self.bytes_of(section);
         if bytes.as_ptr().align_offset(align_of::<T>()) != 0 {
             return Err(self.blocks.damaged(section.offset, &format!("the section {kind:?} is not aligned")));
         }

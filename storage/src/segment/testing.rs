@@ -92,7 +92,7 @@ pub(crate) fn run_of(rows: &[TestRow], row_ids: bool, chunks: usize, random: &mu
         event_time_range: (times.clone().min().unwrap_or(i64::MAX), times.max().unwrap_or(i64::MIN)),
         checks: None,
     };
-    Run { rows, chunks, origins: Some(origins), segment: None }
+    Run { rows, chunks, origins: Some(origins), segment: None, ice: None }
 }
 
 fn chunk_of(rows: &[TestRow], of_chunk: &[usize]) -> Chunk {

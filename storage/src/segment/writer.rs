@@ -46,7 +46,7 @@ impl<'a> SegmentWriter<'a> {
         self.append_bytes(&zeros[..padding(self.offset)])?;
         let offset = self.offset;
         let required = kind.is_required();
-        self.sections.push(Section { kind, required, feature, count: 0, aux: 0, offset, length: 0 });
+        self.sections.push(Section { kind, required, away: false, feature, count: 0, aux: 0, offset, length: 0 });
         Ok(())
     }
 
@@ -86,6 +86,20 @@ impl<'a> SegmentWriter<'a> {
         self.end(count, 0);
         let strip = self.sections.pop().expect("a section was begun");
         self.sections.extend(features.map(|(feature, aux)| Section { feature, aux, ..strip }));
+    }
+
+    /// Lists `section`, whose bytes arrive at `offset` when they are asked for.
+    pub(crate) fn away(&mut self, section: &Section, offset: u64) {
+        assert!(section.kind.holds_cells(), "only cells may be away");
+        self.sections.push(Section { away: true, offset, ..*section });
+    }
+
+    /// Copies a section that begins with `bytes`.
+    pub(crate) fn copy(&mut self, section: &Section, bytes: &[u8]) -> Result<()> {
+        self.begin(section.kind, section.feature)?;
+        self.append_bytes(bytes)?;
+        self.end(section.count, section.aux);
+        Ok(())
     }
 
     /// Writes a section of numbers.

@@ -165,16 +165,18 @@ impl Survey {
         entry: &SegmentEntry,
         ordinals: u32,
     ) -> Result<()> {
-        let meta = &entry.meta;
+        let meta = entry.serving();
         let name = segment::file_name(meta.number);
-        let sense = || segment::verify(&segment::open(files, meta)?, meta, ordinals);
+        // What is away is read, and checked, when it is asked for.
+        let open = || if entry.is_away() { segment::open_rows(files, meta) } else { segment::open(files, meta) };
+        let sense = || segment::verify(&open()?, meta, ordinals);
         let found = damages(files, segment::block_list(files.as_ref(), meta), sense);
         self.read(found.bytes);
         if found.errors.is_empty() {
             return Ok(());
         }
-        self.broken.push((Broken::Segment { table, bucket: entry.bucket, number: meta.number }, name.clone()));
-        let until = match segment::open(files, meta) {
+        self.broken.push((Broken::Segment { table, bucket: entry.bucket, number: entry.meta.number }, name.clone()));
+        let until = match open() {
             Ok(_) => "reads of the damaged bytes fail, all others answer",
             Err(_) => "the database does not open",
         };

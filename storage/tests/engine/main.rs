@@ -9,6 +9,7 @@ mod busy;
 mod faults;
 mod histories;
 mod home;
+mod ice;
 mod kill;
 mod mending;
 mod oracle;

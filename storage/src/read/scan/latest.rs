@@ -15,7 +15,7 @@ use super::columns::ScanColumn;
 use super::pinned::{Batches, Piece, Scan};
 use crate::error::{Error, Result};
 use crate::model::key::Decoder;
-use crate::read::fill::{Filling, fill};
+use crate::read::fill::{Filling, Patience, fill};
 use crate::read::latest;
 use crate::read::plain::FeatureAnswer;
 use crate::read::resolve::Item;
@@ -102,6 +102,7 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
         rows: items.len(),
         event_times,
         threads: 1,
+        patience: Patience::Waits,
         slabs: &scan.snapshot.resources.slabs,
     };
     let table = fill(&scan.asked, std::iter::once((bucket as usize, items)), &how)?;

@@ -12,7 +12,7 @@ mod request;
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 
 pub use known::Exactly;
 pub use pinned::{Batches, Scan};
@@ -21,6 +21,7 @@ pub use request::ScanRequest;
 
 use crate::budget::Share;
 use crate::error::{Error, Result};
+use crate::run::Run;
 
 impl Scan {
     /// Reads a part: at least one, possibly empty, batch. A reader that takes its time gets an error once the snapshot
@@ -51,6 +52,17 @@ impl Scan {
         });
         let first = RecordBatch::new_empty(Arc::clone(self.schema()));
         Ok(Box::new(std::iter::once(Ok(first)).chain(read)))
+    }
+
+    /// Gives `each` the columns of all rows of `run`, one of `bucket`, as they are frozen; see `history::freeze`.
+    pub(crate) fn freeze(
+        self: &Arc<Self>,
+        bucket: u32,
+        run: &Arc<Run>,
+        rows_max: usize,
+        each: impl FnMut(Vec<ArrayRef>) -> Result<()>,
+    ) -> Result<bool> {
+        history::freeze(self, bucket, run, rows_max, each)
     }
 
     fn read_bucket(self: &Arc<Self>, bucket: u32) -> Batches {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
 use firn_storage::commit::Committed;
-use firn_storage::config::{HomeOptions, HomePolicy, Level, Options};
+use firn_storage::config::{HomeOptions, HomePolicy, IcePolicy, Level, Options};
 use firn_storage::database::{Database, EraseRequest};
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::io::Files;
@@ -147,6 +147,8 @@ impl World {
                 publish_interval: Duration::from_secs(3600),
                 garbage_age: Duration::ZERO,
                 discard_local: false,
+                // What is frozen leaves the disk at once, and comes back for each read that nothing else was kept for.
+                ice: IcePolicy { hot_bytes_max: 0, cache_bytes_max: 0, gap_bytes: 64, ..IcePolicy::default() },
             },
             writer: "a test".to_owned(),
         }
@@ -245,6 +247,12 @@ impl World {
     pub fn compact(&self, table: Option<usize>) -> Outcome {
         let name = table.map(|table| self.tables[table].name.as_str());
         calmly("compact", || self.database().compact(&self.database().catalog(), name))
+    }
+
+    /// Freezes one table, or all: everything but what latest needs leaves the disk.
+    pub fn freeze(&self, table: Option<usize>) -> Outcome {
+        let name = table.map(|table| self.tables[table].name.as_str());
+        calmly("freeze", || self.database().freeze(&self.database().catalog(), name))
     }
 
     /// Applies a declaration and returns the schema version that it made.

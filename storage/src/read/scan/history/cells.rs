@@ -15,6 +15,7 @@ use crate::read::fixed;
 use crate::read::plan::AskedFeature;
 use crate::rows::RowKind;
 use crate::run::{Chunk, Origin, Run};
+use crate::segment::away;
 use crate::transpose::{Transposed, is_transposed};
 
 /// Where the cells of the rows of a batch are.
@@ -67,7 +68,10 @@ impl<'a> Cells<'a> {
             let column = |chunk: &'a Arc<Chunk>| chunk.column(feature.feature.id);
             Wanted { feature, columns: self.run.chunks.iter().map(column).collect() }
         });
-        let (copied, gathered): (Vec<_>, Vec<_>) = wanted.enumerate().partition(|(_, wanted)| self.in_place(wanted));
+        let wanted: Vec<Wanted<'_>> = wanted.collect();
+        self.bring(&wanted)?;
+        let (copied, gathered): (Vec<_>, Vec<_>) =
+            wanted.into_iter().enumerate().partition(|(_, wanted)| self.in_place(wanted));
         let mut arrays: Vec<Option<ArrayRef>> = vec![None; features.len()];
         for (place, wanted) in gathered {
             arrays[place] = Some(self.gathered(&wanted)?);
@@ -77,6 +81,23 @@ impl<'a> Cells<'a> {
             arrays[place] = Some(array);
         }
         Ok(arrays.into_iter().map(|array| array.expect("each is copied or gathered")).collect())
+    }
+
+    /// Brings the cells that are away, all at once.
+    fn bring(&self, wanted: &[Wanted<'_>]) -> Result<()> {
+        let rows_of = |wanted: usize| {
+            self.together.iter().filter_map(move |together| match together {
+                Together::Cells { chunk, rows } if *chunk as usize == wanted => Some(rows.clone()),
+                _ => None,
+            })
+        };
+        let mut lacks = Vec::new();
+        for (chunk, _) in self.run.chunks.iter().enumerate().filter(|(_, chunk)| chunk.is_away()) {
+            for column in wanted.iter().filter_map(|wanted| wanted.columns[chunk]) {
+                lacks.extend(column.lack(rows_of(chunk).flatten())?);
+            }
+        }
+        away::bring(lacks)
     }
 
     /// Whether the cells lie row by row, each in its few bytes.

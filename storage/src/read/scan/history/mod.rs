@@ -4,10 +4,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use roaring::RoaringBitmap;
 
-use self::rows::{HistoryRow, batch};
+use self::rows::{HistoryRow, batch, frozen};
 use super::known::Seen;
 use super::pinned::{Batches, Scan};
 use crate::error::Result;
@@ -21,6 +21,30 @@ mod rows;
 pub(super) fn read(scan: Arc<Scan>, bucket: u32, rows_max: usize) -> Batches {
     let runs: Vec<Arc<Run>> = scan.view.buckets[bucket as usize].runs().cloned().collect();
     Box::new(runs.into_iter().flat_map(move |run| read_run(Arc::clone(&scan), bucket, run, rows_max)))
+}
+
+/// Gives `each` the columns of all rows of `run` as they are frozen, at most `rows_max` rows at a time. False if not all rows are
+/// seen, or an entity was erased: then what it was given is worth nothing.
+pub(super) fn freeze(
+    scan: &Arc<Scan>,
+    bucket: u32,
+    run: &Arc<Run>,
+    rows_max: usize,
+    mut each: impl FnMut(Vec<ArrayRef>) -> Result<()>,
+) -> Result<bool> {
+    let mut rows = HistoryRows::new(Arc::clone(scan), bucket, Arc::clone(run), rows_max);
+    let mut left = u64::from(run.rows.len());
+    loop {
+        let next = rows.next_rows()?;
+        left -= next.len() as u64;
+        if next.is_empty() {
+            return Ok(left == 0);
+        }
+        match frozen(scan, bucket, run, next)? {
+            Some(columns) => each(columns)?,
+            None => return Ok(false),
+        }
+    }
 }
 
 fn read_run(scan: Arc<Scan>, bucket: u32, run: Arc<Run>, rows_max: usize) -> Batches {
@@ -62,6 +86,15 @@ impl HistoryRows {
 
     /// The next batch; none after the last row.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let rows = self.next_rows()?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        batch(&self.scan, self.bucket, &self.run, rows).map(Some)
+    }
+
+    /// The rows of the next batch; empty after the last.
+    fn next_rows(&mut self) -> Result<Vec<HistoryRow>> {
         let mut rows = Vec::new();
         while rows.len() < self.rows_max {
             if self.begun.is_none() {
@@ -71,10 +104,7 @@ impl HistoryRows {
             let left = self.take_visible(ordinal, left, &mut rows);
             self.begun = (!left.is_empty()).then_some((ordinal, left));
         }
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        batch(&self.scan, self.bucket, &self.run, rows).map(Some)
+        Ok(rows)
     }
 
     /// The next entity and its rows, whose bytes are checked.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array, new_null_array,
+    Array, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
+    new_null_array,
 };
 use arrow_schema::{DataType, Field};
 use arrow_select::interleave::interleave;
+use arrow_select::nullif::nullif;
 
 use super::cells::Cells;
 use crate::error::Result;
@@ -65,6 +67,28 @@ pub(super) fn batch(scan: &Scan, bucket: u32, run: &Run, mut rows: Vec<HistoryRo
     };
     let columns = scan.columns.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
     scan.batch(columns, of.rows.len())
+}
+
+/// The columns of `rows` of `run` as they are frozen: those of a history, cells as they are stored, `features` null where a row
+/// has a cell of each feature that the run has, and the ordinals at the end. None if one of the entities was erased.
+pub(super) fn frozen(scan: &Scan, bucket: u32, run: &Run, mut rows: Vec<HistoryRow>) -> Result<Option<Vec<ArrayRef>>> {
+    let count = rows.len();
+    let keys = keys_of(scan, bucket, &mut rows)?;
+    if rows.len() < count {
+        return Ok(None);
+    }
+    let of = BatchRows { scan, run, rows };
+    let mut columns = keys;
+    columns.push(of.times(|row| run.rows.event_times[row as usize]));
+    columns.extend(if scan.asked.table.row_id.is_empty() { Vec::new() } else { of.row_ids()? });
+    columns.push(of.times(|row| run.rows.ingest_time(row)));
+    columns.push(Arc::new(of.each(|row| run.rows.sequence(row)).collect::<UInt64Array>()));
+    columns.push(Arc::new(of.each(|row| Some(kind_name(run.rows.kind(row)))).collect::<StringArray>()));
+    columns.push(Arc::new(of.each(|row| run.rows.places.of(row)).collect::<UInt32Array>()));
+    columns.push(nullif(&of.features()?, &of.whole()?)?);
+    columns.extend(Cells::new(run, of.each(|row| row)).of(&scan.asked.features)?);
+    columns.push(Arc::new(of.rows.iter().map(|row| row.ordinal).collect::<UInt32Array>()));
+    Ok(Some(columns))
 }
 
 /// The key columns of `rows`. An entity that was erased meanwhile has no key, and its rows are left out.
@@ -131,6 +155,24 @@ impl BatchRows<'_> {
             Ok(interleave(&[null.as_ref(), ids.as_ref()], &picks)?)
         });
         spread.collect()
+    }
+
+    /// Which rows have a cell in each column.
+    fn whole(&self) -> Result<BooleanArray> {
+        let run = self.run;
+        let is_whole = |row: u32| {
+            if run.rows.kind(row) != RowKind::Write {
+                return Ok(false);
+            }
+            let origin = run.origin(row);
+            for column in run.chunks[origin.chunk as usize].columns.iter().filter(|column| !column.is_dense()) {
+                if column.position(origin.row)?.is_none() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        self.each(is_whole).collect::<Result<Vec<bool>>>().map(BooleanArray::from)
     }
 
     /// The names of the cells that each row wrote or took back; null in whole tombstones.

@@ -1,5 +1,7 @@
 //! Building latest packs: the rule's answer for every entity of a bucket, at the table's last commit.
 
+mod kept;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,16 +9,18 @@ use std::time::Duration;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::DataType;
 
+use self::kept::Kept;
 use crate::column::{Column, fixed_width};
 use crate::edit::Outputs;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::gather::{CellOrigin, FixedColumns, Found};
 use crate::manifest::{NamedFile, PackEntry};
 use crate::model::catalog::Table;
 use crate::pack::{self, DELETED, NEVER, NULL, Pack, StretchColumn, VALUE, Winners};
 use crate::read::bounds::Bounds;
 use crate::read::estimate;
+use crate::read::fill::{Patience, bring};
 use crate::read::fixed;
 use crate::read::resolve::{Item, Resolved, Wanted, resolve};
 use crate::time::Sequence;
@@ -126,14 +130,21 @@ impl Building<'_> {
         let winner_bytes = 9 * features.len() as u64 + 2 * values;
         let bytes = pack::memory_bytes(winner_bytes);
         let _memory = engine.resources.budget.take(bytes, bytes);
-        let mut winners = LatestWinners {
-            view: &view.buckets[self.bucket as usize],
-            features: &features,
-            position,
-            erased: table.entity.erased(self.bucket),
+        let bucket = &view.buckets[self.bucket as usize];
+        let before = bucket.pack.as_deref();
+        let before = before.and_then(|latest| Kept::of(latest, self.declared.shape, &features));
+        let build = |before: Option<Kept<'_>>| {
+            let erased = table.entity.erased(self.bucket);
+            let mut winners = LatestWinners { view: bucket, features: &features, position, erased, before };
+            let number = outputs.number(NamedFile::Pack);
+            pack::build(&engine.files, number, &features, self.ordinals, position, winner_bytes, &mut winners)
         };
-        let number = outputs.number(NamedFile::Pack);
-        let meta = pack::build(&engine.files, number, &features, self.ordinals, position, winner_bytes, &mut winners)?;
+        let has_before = before.is_some();
+        let meta = match build(before) {
+            // A pack that is damaged is made anew from history.
+            Err(error) if has_before && error.kind() == Kind::Corrupt => build(None)?,
+            built => built?,
+        };
         engine.statistics.packs.add(1);
         engine.statistics.pack_bytes.add(meta.length);
         Pack::open(&engine.files, &meta)
@@ -163,20 +174,32 @@ struct LatestWinners<'a> {
     features: &'a [(u32, DataType)],
     position: Sequence,
     erased: Arc<roaring::RoaringBitmap>,
+    before: Option<Kept<'a>>,
 }
 
 impl Winners for LatestWinners<'_> {
     fn stretch(&mut self, start: u32, length: usize, values: bool) -> Result<Vec<StretchColumn>> {
         // Reads are served from other packs meanwhile, and nobody waits for this one.
         std::thread::yield_now();
-        let items = (0..length as u32).filter(|place| !self.erased.contains(start + place));
+        let stays = |place: u32| !self.erased.contains(start + place);
+        let is_kept = |place: u32| stays(place) && self.before.as_ref().is_some_and(|before| before.has(start + place));
+        let kept: Vec<bool> = (0..length as u32).map(is_kept).collect();
+        let items = (0..length as u32).filter(|&place| stays(place) && !kept[place as usize]);
         let items = items.map(|place| Item { place, ordinal: start + place }).collect();
         // A pack holds no ages, so that no clock matters.
         let bounds = Bounds::latest(self.position, 0);
         let ids: Vec<u32> = self.features.iter().map(|(id, _)| *id).collect();
         let resolved = resolve(self.view, items, &bounds, Wanted { features: &ids, event_times: true })?;
+        bring(std::slice::from_ref(&resolved), &ids, Patience::Waits)?;
         let columns = self.features.iter().enumerate();
-        columns.map(|(slot, (id, data_type))| stretch_column(&resolved, slot, *id, data_type, length, values)).collect()
+        let column = |(slot, (id, data_type)): (usize, &(u32, DataType))| {
+            let mut column = stretch_column(&resolved, slot, *id, data_type, length, values)?;
+            if let Some(before) = &self.before {
+                before.put(slot, start, &kept, &mut column)?;
+            }
+            Ok(column)
+        };
+        columns.map(column).collect()
     }
 }
 

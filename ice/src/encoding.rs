@@ -1,0 +1,93 @@
+//! Encodings by trial: no rule of thumb tells which one is the smallest, so the first rows of each file are written with each
+//! that a column may have, and the smallest wins.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Encoding;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{Result, unwritable};
+
+/// How the values of a column are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Each different value once, and numbers for it.
+    Dictionary,
+    /// As this encoding says.
+    Plainly(Encoding),
+}
+
+impl Choice {
+    /// `builder` with this choice for the column at `path`.
+    pub(crate) fn put(self, builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
+        match self {
+            Self::Dictionary => builder.set_column_dictionary_enabled(path, true),
+            Self::Plainly(encoding) => {
+                builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
+            }
+        }
+    }
+}
+
+/// What a column of `data_type` may have, the fastest to read first; nothing to try for what is nested.
+fn candidates(data_type: &DataType, compatible: bool) -> Vec<Choice> {
+    let split = (!compatible).then_some(Choice::Plainly(Encoding::BYTE_STREAM_SPLIT));
+    let plain = Choice::Plainly(Encoding::PLAIN);
+    let delta = |encoding| [Choice::Dictionary, plain, Choice::Plainly(encoding)];
+    match data_type {
+        DataType::Float32 | DataType::Float64 => split.into_iter().chain([Choice::Dictionary, plain]).collect(),
+        DataType::FixedSizeBinary(_) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            split.into_iter().chain([Choice::Dictionary, plain]).collect()
+        }
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Date32
+        | DataType::Int64
+        | DataType::Timestamp(..) => split.into_iter().chain(delta(Encoding::DELTA_BINARY_PACKED)).collect(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => {
+            let arrays = Choice::Plainly(Encoding::DELTA_BYTE_ARRAY);
+            delta(Encoding::DELTA_LENGTH_BYTE_ARRAY).into_iter().chain([arrays]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What the column `field` of the rows `values` is smallest with, and its bytes then.
+pub(crate) fn smallest(
+    field: &Field,
+    values: &[ArrayRef],
+    properties: &dyn Fn() -> WriterPropertiesBuilder,
+    compatible: bool,
+) -> Result<(Choice, usize)> {
+    let size = |choice: Choice| -> Result<usize> {
+        let path = ColumnPath::from(field.name().as_str());
+        let properties = choice.put(properties(), path).build();
+        written(field, values, properties)
+    };
+    let mut best = None;
+    for choice in candidates(field.data_type(), compatible) {
+        let bytes = size(choice)?;
+        if best.is_none_or(|(_, least)| bytes < least) {
+            best = Some((choice, bytes));
+        }
+    }
+    best.map_or_else(|| Ok((Choice::Dictionary, size(Choice::Dictionary)?)), Ok)
+}
+
+/// The bytes of a file of that column alone.
+fn written(field: &Field, values: &[ArrayRef], properties: WriterProperties) -> Result<usize> {
+    let schema = Arc::new(Schema::new(vec![field.clone()]));
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties)).map_err(unwritable)?;
+    for values in values {
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(values)]).map_err(unwritable)?;
+        writer.write(&batch).map_err(unwritable)?;
+    }
+    writer.close().map_err(unwritable)?;
+    Ok(bytes.len())
+}

@@ -1,0 +1,252 @@
+//! Freezing: what nothing merges any more goes to the bucket as ice, and what the local disk has no room for is read from
+//! there.
+//!
+//! A segment is frozen as it is, row by row in storage order, so that ice and segment are the same rows. What was written is
+//! read back and compared before anything names it. The segment stays on the local disk until a root names the ice, and
+//! longer while there is room for it ([`tier`]); its rows part stays always, so that a read knows which cells it needs before
+//! it asks for one.
+
+mod columns;
+pub(crate) mod tier;
+
+use std::io;
+use std::sync::Arc;
+
+use arrow_array::Array;
+use firn_ice::{Footer, Meta, Writer};
+
+use self::columns::Columns;
+use crate::compaction::{choice, entries_of, merge_segments};
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::home::{Home, ice_name};
+use crate::ice::Fetch;
+use crate::io::{Access, Append, HUGE_BYTES, publish_in};
+use crate::manifest::{IceEntry, NamedFile, SegmentEntry};
+use crate::model::catalog::{Catalog, Entity};
+use crate::read::Moment;
+use crate::read::plan::entity_of;
+use crate::read::scan::{self, Scan, ScanInputs};
+use crate::read::states::States;
+use crate::run::Run;
+use crate::segment;
+use crate::view::TableState;
+
+/// Rows that are handed to the writer of ice at once.
+const BATCH_ROWS: usize = 8192;
+
+/// Freezes a segment that is due, or lets one leave; whether there was one.
+pub(crate) fn step(engine: &Arc<Engine>) -> Result<bool> {
+    let _guard = engine.compacting.lock();
+    Ok(freeze_once(engine)? || tier::leave_once(engine)?)
+}
+
+/// Freezes one segment that is due, if there is one; whether there was. The caller holds the compaction lock.
+fn freeze_once(engine: &Arc<Engine>) -> Result<bool> {
+    let (Some(home), Some(fetch)) = (&engine.home, &engine.fetch) else { return Ok(false) };
+    let least = fetch.policy().freeze_bytes_min;
+    for table in engine.tables() {
+        for bucket in 0..table.entity.dictionaries.len() as u32 {
+            let entries = entries_of(engine, &table, bucket);
+            let merged_next = choice::choose(&entries).unwrap_or_default();
+            let is_due = |entry: &&SegmentEntry| {
+                let group = entries.iter().filter(|other| other.group == entry.group);
+                let bytes: u64 = group.map(|other| other.meta.length).sum();
+                is_open(engine, entry) && bytes >= least && !merged_next.contains(&entry.meta.number)
+            };
+            if let Some(entry) = entries.iter().find(is_due) {
+                freeze_segment(engine, home, fetch, &table, entry)?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether `entry` is not frozen and may be.
+fn is_open(engine: &Engine, entry: &SegmentEntry) -> bool {
+    entry.ice.is_none() && !engine.unfrozen.lock().contains(&entry.meta.number)
+}
+
+/// Freezes all segments of `tables`, whatever their size.
+pub(crate) fn freeze_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
+    let (Some(home), Some(fetch)) = (&engine.home, &engine.fetch) else {
+        return Err(Error::precondition("the database has no bucket to freeze into; start it with --bucket"));
+    };
+    let guard = engine.compacting.lock();
+    for table in tables.iter().filter_map(|&id| engine.table(id)) {
+        for bucket in 0..table.entity.dictionaries.len() as u32 {
+            while let Some(entry) = entries_of(engine, &table, bucket).iter().find(|entry| is_open(engine, entry)) {
+                freeze_segment(engine, home, fetch, &table, entry)?;
+            }
+        }
+    }
+    drop(guard);
+    home.publish(&**engine)?;
+    let _guard = engine.compacting.lock();
+    while tier::leave_once(engine)? {}
+    Ok(())
+}
+
+/// Freezes the segment `entry` of `table`, or merges it with itself if it holds what ice must not: then it is frozen as it has
+/// become.
+fn freeze_segment(
+    engine: &Arc<Engine>,
+    home: &Home,
+    fetch: &Arc<Fetch>,
+    table: &Arc<TableState>,
+    entry: &SegmentEntry,
+) -> Result<()> {
+    let view = table.view.load_full();
+    let segments = &view.buckets[entry.bucket as usize].segments;
+    // A flush lists its segments before it shows them.
+    let Some(run) = segments.iter().find(|run| run.segment == Some(entry.meta.number)) else { return Ok(()) };
+    match write(engine, home, table, entry, run)? {
+        Some(frozen) => frozen.list(engine, fetch, table, entry, run),
+        None => merge_segments(engine, table, entry.bucket, &[entry.meta.number]),
+    }
+}
+
+/// A segment that lies in the bucket as ice, and of which the rows part is written.
+struct Frozen<'a> {
+    outputs: crate::edit::Outputs<'a>,
+    ice: IceEntry,
+}
+
+/// Writes the rows of `run` to the bucket. None if it holds cells of another shape than the table's, or erased entities.
+fn write<'a>(
+    engine: &'a Arc<Engine>,
+    home: &Home,
+    table: &Arc<TableState>,
+    entry: &SegmentEntry,
+    run: &Arc<Run>,
+) -> Result<Option<Frozen<'a>>> {
+    let catalog = Arc::clone(engine.versions.load().newest());
+    let Some(declared) = catalog.table_by_id(table.id) else { return Ok(None) };
+    let entity = entity_of(&catalog, declared)?;
+    let Some(columns) = Columns::of(run, declared, &entity)? else { return Ok(None) };
+    let scan = scan_of(engine, &catalog, entity, &columns)?;
+    let bytes = entry.meta.length;
+    let _memory = engine.resources.budget.take(bytes, bytes);
+    let outputs = engine.outputs();
+    let number = outputs.number(NamedFile::Ice);
+    let local = NamedFile::Ice(number).name();
+    let mut footer = None;
+    publish_in(&engine.files, &local, HUGE_BYTES, |file| {
+        footer = write_file(&scan, entry.bucket, run, &columns, file)?;
+        Ok(())
+    })?;
+    let Some(footer) = footer else { return Ok(None) };
+    let length = engine.files.length(&local)?;
+    let file = engine.files.map(&local, length, Access::Ordered)?;
+    let described = Meta::new(footer, &file).and_then(|meta| meta.encode()).map_err(failed)?;
+    let rows_number = outputs.number(NamedFile::Segment);
+    let rows = segment::write_rows_part(&engine.files, &entry.meta, rows_number, &described)?;
+    let schema_version = catalog.schema_version;
+    let ice = IceEntry { epoch: home.epoch(), number, length, schema_version, rows, hot: true };
+    home.put_ice(&ice_name(table.id, &ice), file)?;
+    Ok(Some(Frozen { outputs, ice }))
+}
+
+/// A scan of all that was ever written, as the table is declared now.
+fn scan_of(engine: &Arc<Engine>, catalog: &Catalog, entity: Arc<Entity>, columns: &Columns) -> Result<Arc<Scan>> {
+    let table = Arc::clone(&columns.table);
+    let snapshot = engine.present().pin(&[Arc::clone(&table)], &Moment::default(), catalog.schema_version)?;
+    let (state, table_state) = (engine.entity_state(&entity)?, engine.table_state(&table)?);
+    let inputs = ScanInputs { table, entity, state, table_state, snapshot };
+    Ok(Arc::new(scan::plan(&columns.request, inputs)?))
+}
+
+/// Writes all rows of `run` to `file`; its footer, or none if an entity was erased.
+fn write_file(
+    scan: &Arc<Scan>,
+    bucket: u32,
+    run: &Arc<Run>,
+    columns: &Columns,
+    file: &mut dyn Append,
+) -> Result<Option<Footer>> {
+    let mut writer = Writer::new(Sink(file), &columns.specs, firn_ice::Options::default());
+    let whole = scan.freeze(bucket, run, BATCH_ROWS, |arrays| writer.write(&arrays).map_err(failed))?;
+    if whole { writer.finish().map(Some).map_err(failed) } else { Ok(None) }
+}
+
+/// The error for ice that could not be written.
+fn failed(error: firn_ice::Error) -> Error {
+    Error::new(Kind::Io, error.to_string())
+}
+
+/// A file as the writer of ice wants it.
+struct Sink<'a>(&'a mut dyn Append);
+
+impl io::Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Frozen<'_> {
+    /// Compares what the bucket has with `run`, and lists it.
+    fn list(
+        self,
+        engine: &Arc<Engine>,
+        fetch: &Arc<Fetch>,
+        table: &Arc<TableState>,
+        entry: &SegmentEntry,
+        run: &Arc<Run>,
+    ) -> Result<()> {
+        let Self { outputs, ice } = self;
+        let away = segment::open_away(&engine.files, &ice.rows, ice_name(table.id, &ice), fetch)?;
+        if let Some(feature) = differs(run, &away)? {
+            // Nothing names what was written, and the segment answers as before.
+            engine.unfrozen.lock().insert(entry.meta.number);
+            let segment = entry.meta.number;
+            tracing::error!(
+                segment,
+                feature,
+                "the cells of a feature came back from the bucket as others: it is not frozen"
+            );
+            return Ok(());
+        }
+        engine.edit_manifest(outputs, |state| {
+            let listed = state.tables.get_mut(&table.id).map(|table| &mut table.segments);
+            let mut listed = listed.into_iter().flatten();
+            if let Some(listed) = listed.find(|listed| listed.meta.number == entry.meta.number) {
+                listed.ice = Some(ice);
+            }
+        })?;
+        engine.statistics.frozen.add(1);
+        Ok(())
+    }
+}
+
+/// Values that are compared at once.
+const COMPARE_VALUES: u32 = 65_536;
+
+/// The feature of which ice does not hold the very cells of its segment, if there is one.
+fn differs(run: &Run, away: &Run) -> Result<Option<u32>> {
+    let columns = run.chunks.iter().flat_map(|chunk| &chunk.columns);
+    let others = away.chunks.iter().flat_map(|chunk| &chunk.columns);
+    for (column, other) in columns.zip(others) {
+        assert_eq!(
+            (column.feature(), column.len()),
+            (other.feature(), other.len()),
+            "a rows part has the same columns"
+        );
+        let mut start = 0;
+        while start < column.len() {
+            let end = column.len().min(start.saturating_add(COMPARE_VALUES));
+            let positions: Vec<u32> = (start..end).collect();
+            let (here, there) = (column.take(&positions)?, other.take(&positions)?);
+            if here.to_data() != there.to_data() {
+                return Ok(Some(column.feature()));
+            }
+            start = end;
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,121 @@
+//! Which of what is frozen stays on the local disk, and which of the cells that came back stay in memory.
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::home::{Home, ice_name};
+use crate::ice::Fetch;
+use crate::manifest::{IceEntry, ManifestState, SegmentEntry};
+use crate::run::Run;
+use crate::segment;
+use crate::view::TableState;
+
+/// Lets one segment leave the local disk, or the cells of one leave memory, if there is too much of them; whether one did.
+/// The caller holds the compaction lock.
+pub(crate) fn leave_once(engine: &Arc<Engine>) -> Result<bool> {
+    let (Some(home), Some(fetch)) = (&engine.home, &engine.fetch) else { return Ok(false) };
+    if let Some((table, entry, ice)) = coldest(engine, home, fetch) {
+        leave_disk(engine, fetch, &table, &entry, &ice)?;
+        return Ok(true);
+    }
+    if fetch.fetched().resident_bytes > fetch.policy().cache_bytes_max {
+        return leave_memory(engine, fetch);
+    }
+    Ok(false)
+}
+
+type Hot = (Arc<TableState>, SegmentEntry, IceEntry);
+
+/// The segments that are on the local disk and could leave it, the oldest first.
+fn hot(engine: &Engine, home: &Home) -> Vec<Hot> {
+    let listed = engine.listed.load_full();
+    let mut hot: Vec<Hot> = frozen(&listed)
+        .filter(|(id, _, ice)| ice.hot && home.has_published(&ice_name(*id, ice)))
+        .filter_map(|(id, entry, ice)| Some((engine.table(id)?, entry.clone(), ice.clone())))
+        .collect();
+    hot.sort_by_key(|(_, entry, _)| entry.meta.event_time_max);
+    hot
+}
+
+fn frozen(state: &ManifestState) -> impl Iterator<Item = (u32, &SegmentEntry, &IceEntry)> {
+    let segments = state.tables.iter().flat_map(|(&id, table)| table.segments.iter().map(move |entry| (id, entry)));
+    segments.filter_map(|(id, entry)| Some((id, entry, entry.ice.as_ref()?)))
+}
+
+/// The segment that leaves next, if frozen segments take more of the local disk than they may.
+fn coldest(engine: &Engine, home: &Home, fetch: &Fetch) -> Option<Hot> {
+    let most = fetch.policy().hot_bytes_max;
+    let listed = engine.listed.load_full();
+    let bytes: u64 = frozen(&listed).filter(|(_, _, ice)| ice.hot).map(|(_, entry, _)| entry.meta.length).sum();
+    if bytes > most { hot(engine, home).into_iter().next() } else { None }
+}
+
+/// Shows the rows part of `entry` instead of its segment, whose file goes once no reader holds it.
+fn leave_disk(
+    engine: &Arc<Engine>,
+    fetch: &Arc<Fetch>,
+    table: &Arc<TableState>,
+    entry: &SegmentEntry,
+    ice: &IceEntry,
+) -> Result<()> {
+    let number = entry.meta.number;
+    let Some(away) = open_away(engine, fetch, table, entry, ice)? else { return Ok(()) };
+    engine.edit_manifest(engine.outputs(), |state| {
+        let listed = state.tables.get_mut(&table.id).map(|table| &mut table.segments);
+        let mut listed = listed.into_iter().flatten().filter(|listed| listed.meta.number == number);
+        if let Some(ice) = listed.next().and_then(|listed| listed.ice.as_mut()) {
+            ice.hot = false;
+        }
+    })?;
+    show(engine, table, entry.bucket, away);
+    Ok(())
+}
+
+/// The rows part of `entry` as a run, if the segment is shown.
+fn open_away(
+    engine: &Engine,
+    fetch: &Arc<Fetch>,
+    table: &TableState,
+    entry: &SegmentEntry,
+    ice: &IceEntry,
+) -> Result<Option<Arc<Run>>> {
+    let shown = table.view.load();
+    let shown = shown.buckets[entry.bucket as usize].segments.iter();
+    if !{ shown }.any(|run| run.segment == Some(entry.meta.number)) {
+        return Ok(None);
+    }
+    let away = segment::open_away(&engine.files, &ice.rows, ice_name(table.id, ice), fetch)?;
+    Ok(Some(Arc::new(Run { segment: Some(entry.meta.number), ..away })))
+}
+
+/// Shows `run` in place of the one of the same segment.
+fn show(engine: &Engine, table: &TableState, bucket: u32, run: Arc<Run>) {
+    let before = table.edit_view(|view| {
+        let segments = &mut Arc::make_mut(&mut view.buckets[bucket as usize]).segments;
+        let place = segments.iter().position(|shown| shown.segment == run.segment);
+        place.map(|place| std::mem::replace(&mut segments[place], run))
+    });
+    engine.leaving.keep(before);
+}
+
+/// Opens the segment anew of which most cells are in memory; whether there was one.
+fn leave_memory(engine: &Arc<Engine>, fetch: &Arc<Fetch>) -> Result<bool> {
+    let listed = engine.listed.load_full();
+    let mut fullest: Option<(u64, Arc<TableState>, &SegmentEntry, &IceEntry)> = None;
+    for (id, entry, ice) in frozen(&listed).filter(|(_, _, ice)| !ice.hot) {
+        let Some(table) = engine.table(id) else { continue };
+        let view = table.view.load();
+        let shown = view.buckets[entry.bucket as usize].segments.iter();
+        let bytes: u64 =
+            shown.filter(|run| run.segment == Some(entry.meta.number)).map(|run| run.resident_bytes()).sum();
+        if bytes > fullest.as_ref().map_or(0, |(most, ..)| *most) {
+            fullest = Some((bytes, Arc::clone(&table), entry, ice));
+        }
+    }
+    let Some((_, table, entry, ice)) = fullest else { return Ok(false) };
+    if let Some(away) = open_away(engine, fetch, &table, entry, ice)? {
+        show(engine, &table, entry.bucket, away);
+    }
+    Ok(true)
+}

@@ -1,0 +1,115 @@
+//! Fetching: ranges of objects, all that is known to be needed at once, with so many requests in flight and no more.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::IcePolicy;
+use crate::error::{Error, Kind, Result};
+use crate::objects::{ObjectName, Objects};
+use crate::parallel;
+
+/// The door through which all cells of ice come.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    objects: Arc<dyn Objects>,
+    policy: IcePolicy,
+    /// Requests in flight, of all reads together.
+    in_flight: Mutex<usize>,
+    landed: Condvar,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+    /// Bytes of cells that came and stay in memory.
+    resident: AtomicU64,
+}
+
+/// What fetching came to since the database was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes that they brought.
+    pub bytes: u64,
+    /// Bytes of cells in memory now.
+    pub resident_bytes: u64,
+}
+
+impl Fetch {
+    /// From `objects`, within the bounds of `policy`.
+    pub(crate) fn new(objects: Arc<dyn Objects>, policy: IcePolicy) -> Self {
+        Self {
+            objects,
+            policy,
+            in_flight: Mutex::default(),
+            landed: Condvar::new(),
+            requests: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            resident: AtomicU64::new(0),
+        }
+    }
+
+    /// How it keeps to the bucket.
+    pub(crate) fn policy(&self) -> &IcePolicy {
+        &self.policy
+    }
+
+    /// What was fetched until now.
+    pub(crate) fn fetched(&self) -> Fetched {
+        Fetched {
+            requests: self.requests.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            resident_bytes: self.resident.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts bytes of cells that came and stay.
+    pub(super) fn came(&self, bytes: u64) {
+        self.resident.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of cells that went.
+    pub(super) fn went(&self, bytes: u64) {
+        let before = self.resident.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(before >= bytes, "{bytes} bytes of cells went, and {before} had come");
+    }
+
+    /// The bytes of each of `wanted`, in their order.
+    pub(super) fn all(&self, wanted: Vec<(&ObjectName, Range<u64>)>) -> Result<Vec<Bytes>> {
+        let threads = self.policy.requests_max.min(wanted.len());
+        parallel::map(wanted, threads, |(name, range)| self.one(name, range))
+    }
+
+    fn one(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes> {
+        let _flight = Flight::begin(self);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+        let gone =
+            || Error::new(Kind::Corrupt, format!("object {name} is missing, and history that is asked for lies in it"));
+        self.objects.get_range(name, range)?.ok_or_else(gone)
+    }
+}
+
+/// One of the requests that may be in flight.
+struct Flight<'a>(&'a Fetch);
+
+impl<'a> Flight<'a> {
+    /// Waits until there may be one more.
+    fn begin(fetch: &'a Fetch) -> Self {
+        let mut in_flight = fetch.in_flight.lock();
+        while *in_flight >= fetch.policy.requests_max {
+            fetch.landed.wait(&mut in_flight);
+        }
+        *in_flight += 1;
+        Self(fetch)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        *self.0.in_flight.lock() -= 1;
+        self.0.landed.notify_one();
+    }
+}
