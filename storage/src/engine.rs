@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use crate::leaving::Leaving;
 use crate::manifest::{LogFiles, Manifest, ManifestState, Subject};
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
-use crate::position::Log;
+use crate::position::CurrentLog;
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::moment::Present;
@@ -36,6 +36,15 @@ pub struct Registry {
     pub entities: HashMap<u32, Arc<EntityState>>,
     /// Tables.
     pub tables: HashMap<u32, Arc<TableState>>,
+}
+
+/// What stays when the engine of a follower is replaced by one that was opened from a newer root.
+#[derive(Debug, Clone)]
+pub struct Lasting {
+    /// Counters.
+    pub statistics: Arc<Statistics>,
+    /// What reads share.
+    pub resources: Arc<Resources>,
 }
 
 /// The shared state of an open database.
@@ -78,13 +87,15 @@ pub struct Engine {
     /// What keys are hashed with that were erased.
     pub secret: Secret,
     /// Whose sequences these are.
-    pub log: Log,
+    pub log: CurrentLog,
     /// Who wrote the database, and who does now.
-    pub lineage: OnceLock<Lineage>,
+    pub lineage: ArcSwap<Lineage>,
+    /// Tells this engine from those that a follower had before it: their ordinals are not the same.
+    pub opening: u64,
     /// Its bucket, if it has one.
     pub home: Option<Arc<Home>>,
     /// Counters.
-    pub statistics: Statistics,
+    pub statistics: Arc<Statistics>,
     /// Wakes background work.
     pub work: Signal,
     /// Wakes writes that wait for memory.
@@ -114,6 +125,11 @@ impl Engine {
     /// Whether the database is being closed.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Whether another process writes the database, and this one only follows it.
+    pub fn is_follower(&self) -> bool {
+        self.options.follow.is_some()
     }
 
     /// Sleeps for `wait`, but not beyond the closing of the database.
@@ -150,7 +166,9 @@ impl Engine {
     /// What decides the moments of reads.
     pub(crate) fn present(&self) -> Present<'_> {
         Present {
-            log: self.log,
+            log: &self.log,
+            opening: self.opening,
+            final_until: self.is_follower().then(|| self.clock.last()),
             clock: &self.clock,
             published: &self.published,
             states: self,
@@ -244,6 +262,10 @@ impl States for Engine {
 
     fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>> {
         self.entity(entity.id).ok_or_else(|| Error::not_found(format!("entity {} was dropped", entity.name)))
+    }
+
+    fn opening(&self) -> u64 {
+        self.opening
     }
 
     fn is_sealed(&self, table: u32) -> bool {

@@ -69,6 +69,11 @@ impl IngestClock {
         self.last.fetch_max(last, Ordering::SeqCst);
     }
 
+    /// The last ingest time that was given.
+    pub fn last(&self) -> Micros {
+        self.last.load(Ordering::SeqCst)
+    }
+
     /// The clock: the wall clock, but never before the last ingest time or an answered bound.
     pub fn now(&self) -> Micros {
         let wall = self.clock.now();

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::adopt::FOLLOWER;
 use super::log_object;
 use super::names;
 use super::root::{self, Root};
@@ -16,6 +17,16 @@ use crate::wal;
 
 /// Puts the database of `root`, whose manifest is `state`, into `files`, in which there is none.
 pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, state: &ManifestState) -> Result<()> {
+    // Whoever writes here does not follow.
+    if files.list("")?.iter().any(|name| name == FOLLOWER) {
+        files.remove(FOLLOWER)?;
+    }
+    fetch(objects, files, root, state)?;
+    Manifest::create(Arc::clone(files), state.clone()).map(drop)
+}
+
+/// Puts all of it there but the manifest.
+pub(super) fn fetch(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, state: &ManifestState) -> Result<()> {
     clear(files)?;
     for (folder, _) in NamedFile::FOLDERS {
         files.create_directory(folder)?;
@@ -28,7 +39,7 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     // No ingest time at or below one that was given, or promised, is given again.
     write_ceiling(files, ceiling)?;
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
-    Manifest::create(Arc::clone(files), state.clone()).map(drop)
+    Ok(())
 }
 
 /// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::{IngestClock, KNOWN_AT_AHEAD_MAX};
 use crate::model::catalog::Table;
 use crate::model::value::time_text;
-use crate::position::{Log, Position};
+use crate::position::{CurrentLog, Position};
 use crate::published::Published;
 use crate::time::{Micros, Sequence};
 
@@ -55,7 +55,11 @@ const CLOCK_STEP: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Present<'a> {
     /// Whose sequences are read.
-    pub(crate) log: Log,
+    pub(crate) log: &'a CurrentLog,
+    /// Which opening of the database they are read in.
+    pub(crate) opening: u64,
+    /// On a follower, the last ingest time that it has: the writer may have given later ones already.
+    pub(crate) final_until: Option<Micros>,
     pub(crate) clock: &'a IngestClock,
     pub(crate) published: &'a Published,
     pub(crate) states: &'a dyn States,
@@ -100,10 +104,11 @@ impl Present<'_> {
             let erasures = state.entity.erasures.load();
             erasures.receipts().iter().for_each(|receipt| unseen.look_at(receipt.sequence, receipt.ingest_time));
         }
-        let erased_since = unseen.range.map(|(first, newest)| ErasedSince { first, newest: self.position(newest) });
+        let erased_since = unseen.range.map(|(first, newest)| ErasedSince { first, newest: self.log.position(newest) });
         let age_max = i64::try_from(self.age_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Snapshot {
-            position: self.position(sequence),
+            position: self.log.position(sequence),
+            opening: self.opening,
             clock,
             known_at_max,
             schema_version,
@@ -112,10 +117,6 @@ impl Present<'_> {
             expires: self.resources.clock.monotonic().saturating_add(age_max),
             resources: Arc::clone(self.resources),
         })
-    }
-
-    fn position(&self, sequence: Sequence) -> Position {
-        Position::new(self.log, sequence)
     }
 
     /// Makes the knowledge bound final: nothing at or below it can be added once this returns. Answers the greatest
@@ -128,6 +129,9 @@ impl Present<'_> {
                  seal it with seal_table when its history is complete",
                 table.name
             )));
+        }
+        if let Some(last) = self.final_until {
+            return final_on_follower(known_at, last);
         }
         let now = self.clock.now();
         let soon = now.saturating_add(KNOWN_AT_AHEAD_MAX);
@@ -176,6 +180,22 @@ impl Present<'_> {
             std::thread::sleep(CLOCK_STEP);
         }
         Ok(())
+    }
+}
+
+/// The greatest bound that is final on a follower whose last commit has the ingest time `last`: it cannot ask the writer to give
+/// no more times up to a later one.
+fn final_on_follower(known_at: KnownAt, last: Micros) -> Result<Micros> {
+    match known_at {
+        KnownAt::Latest => Ok(i64::MAX),
+        KnownAt::Rows(_) => Ok(last),
+        KnownAt::Time(time) if time <= last => Ok(time),
+        KnownAt::Time(time) => Err(Error::out_of_range(format!(
+            "\"known_at\" is {}, and this node, which follows the writer, knows all that was known only up to {}, when its last commit \
+             came in: give a time up to that, or \"latest\", ask again later, or ask the writer",
+            time_text(time),
+            time_text(last)
+        ))),
     }
 }
 
