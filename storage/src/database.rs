@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, RecordBatch};
 use arc_swap::{ArcSwap, Guard};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Schema;
 use serde_json::{Value, json};
 
@@ -19,8 +19,8 @@ use crate::engine::{Engine, Lasting};
 use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
-use crate::follow::{self, Follower};
 pub use crate::follow::Lag;
+use crate::follow::{self, Follower};
 use crate::model::batch::WriteBatch;
 use crate::model::cast::key_values;
 use crate::model::catalog::{Catalog, Entity};

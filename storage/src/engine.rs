@@ -1,8 +1,8 @@
 //! The state that writers, readers and background work share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -168,7 +168,7 @@ impl Engine {
         Present {
             log: &self.log,
             opening: self.opening,
-            final_until: self.is_follower().then(|| self.clock.last()),
+            follows: self.is_follower(),
             clock: &self.clock,
             published: &self.published,
             states: self,

@@ -30,10 +30,10 @@ use crate::model::catalog::Catalog;
 use crate::time::Sequence;
 use crate::versions::{VersionEntry, Versions};
 
-use apply::{apply_batches, apply_version};
 pub use admission::{Admission, Reservation, batch_bytes};
 pub use answer::{Committed, Done, Fence, closed};
 pub use apply::note_widened;
+use apply::{apply_batches, apply_version};
 pub use deed::{Again, Deed};
 pub use frozen::{Frozen, TableLog};
 pub(crate) use guard::spawn;

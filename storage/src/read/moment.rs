@@ -58,8 +58,8 @@ pub(crate) struct Present<'a> {
     pub(crate) log: &'a CurrentLog,
     /// Which opening of the database they are read in.
     pub(crate) opening: u64,
-    /// On a follower, the last ingest time that it has: the writer may have given later ones already.
-    pub(crate) final_until: Option<Micros>,
+    /// Whether another process gives the ingest times.
+    pub(crate) follows: bool,
     pub(crate) clock: &'a IngestClock,
     pub(crate) published: &'a Published,
     pub(crate) states: &'a dyn States,
@@ -130,8 +130,8 @@ impl Present<'_> {
                 table.name
             )));
         }
-        if let Some(last) = self.final_until {
-            return final_on_follower(known_at, last);
+        if self.follows {
+            return self.final_on_follower(known_at);
         }
         let now = self.clock.now();
         let soon = now.saturating_add(KNOWN_AT_AHEAD_MAX);
@@ -151,6 +151,27 @@ impl Present<'_> {
         }
         self.wait_until(bound, now)?;
         let sequence = self.clock.answer_known_at(bound)?;
+        self.published.wait(sequence, KNOWN_AT_WAIT)?;
+        Ok(bound)
+    }
+
+    /// The greatest bound that is final on a follower: the last ingest time that it has, for the writer may have given later ones
+    /// already, and cannot be asked to give none.
+    fn final_on_follower(&self, known_at: KnownAt) -> Result<Micros> {
+        let (last, sequence) = self.clock.taken();
+        let bound = match known_at {
+            KnownAt::Latest => return Ok(i64::MAX),
+            KnownAt::Rows(_) => last,
+            KnownAt::Time(time) if time <= last => time,
+            KnownAt::Time(time) => {
+                return Err(Error::out_of_range(format!(
+                    "\"known_at\" is {}, and this node, which follows the writer, knows all that was known only up to {}, when its last \
+                     commit came in: give a time up to that, or \"latest\", ask again later, or ask the writer",
+                    time_text(time),
+                    time_text(last)
+                )));
+            }
+        };
         self.published.wait(sequence, KNOWN_AT_WAIT)?;
         Ok(bound)
     }
@@ -180,22 +201,6 @@ impl Present<'_> {
             std::thread::sleep(CLOCK_STEP);
         }
         Ok(())
-    }
-}
-
-/// The greatest bound that is final on a follower whose last commit has the ingest time `last`: it cannot ask the writer to give
-/// no more times up to a later one.
-fn final_on_follower(known_at: KnownAt, last: Micros) -> Result<Micros> {
-    match known_at {
-        KnownAt::Latest => Ok(i64::MAX),
-        KnownAt::Rows(_) => Ok(last),
-        KnownAt::Time(time) if time <= last => Ok(time),
-        KnownAt::Time(time) => Err(Error::out_of_range(format!(
-            "\"known_at\" is {}, and this node, which follows the writer, knows all that was known only up to {}, when its last commit \
-             came in: give a time up to that, or \"latest\", ask again later, or ask the writer",
-            time_text(time),
-            time_text(last)
-        ))),
     }
 }
 
