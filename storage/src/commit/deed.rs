@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use super::apply::{apply_batches, apply_version};
-use super::prepared::Prepared;
+use super::prepared::{Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
 use super::record;
-use super::staged::{SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
 use crate::engine::Engine;
 use crate::erase::ErasePrefixes;
 use crate::error::{Error, Result};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim;
 use super::lineage::Lineage;
-use super::restore::{clear, fetch};
+use super::restore::{FOLLOWER, clear, fetch};
 use super::root::Root;
 use super::standing::{Standing, not_begun, standing};
 use crate::error::{Error, Kind, Result};
@@ -19,8 +19,6 @@ use crate::manifest::{Manifest, NamedFile};
 use crate::objects::Objects;
 use crate::wal;
 
-/// The local file that says that this directory follows.
-pub(super) const FOLLOWER: &str = "follower";
 /// So often a root is taken anew if its objects go away under the restore.
 const ATTEMPTS: u32 = 8;
 

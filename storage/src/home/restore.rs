@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::adopt::FOLLOWER;
 use super::log_object;
 use super::names;
 use super::root::{self, Root};
@@ -14,6 +13,9 @@ use crate::manifest::{Manifest, ManifestState, NamedFile};
 use crate::objects::{ObjectName, Objects, damaged};
 use crate::time::Micros;
 use crate::wal;
+
+/// The local file that says that a directory follows.
+pub(super) const FOLLOWER: &str = "follower";
 
 /// Puts the database of `root`, whose manifest is `state`, into `files`, in which there is none.
 pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, state: &ManifestState) -> Result<()> {
