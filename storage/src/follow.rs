@@ -47,6 +47,8 @@ struct Following {
     lasting: Lasting,
     /// What reads see.
     current: Arc<ArcSwap<Opened>>,
+    /// When it was started, by the monotonic clock.
+    started: Micros,
     progress: Mutex<Progress>,
     stop: AtomicBool,
     bell: Signal,
@@ -93,6 +95,7 @@ pub(crate) fn start(mut options: Options, lasting: &Lasting) -> Result<(Arc<ArcS
         files,
         lasting: lasting.clone(),
         current: Arc::clone(&current),
+        started: lasting.resources.clock.monotonic(),
         progress: Mutex::default(),
         stop: AtomicBool::new(false),
         bell: Signal::default(),
@@ -135,7 +138,8 @@ impl Follower {
     pub(crate) fn lag(&self) -> Lag {
         let progress = self.following.progress.lock().clone();
         let now = self.following.lasting.resources.clock.monotonic();
-        let lag = progress.seen.map_or(0, |(_, seen)| now.saturating_sub(seen).max(0));
+        let seen = progress.seen.map_or(self.following.started, |(_, seen)| seen);
+        let lag = now.saturating_sub(seen).max(0);
         let failing = progress.error.is_some();
         Lag { lag: Duration::from_micros(lag.unsigned_abs()), failing, reopened: progress.reopened }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use firn_storage::config::{FollowOptions, Level};
 use firn_storage::database::{Database, EraseRequest};
 use firn_storage::error::{Error, Kind, Result};
-use firn_storage::io::simulated::Simulated;
+use firn_storage::io::simulated::{Fault as FileFault, Simulated};
 use firn_storage::model::declare::Change;
 use firn_storage::objects::faulty::{Fault, Faulty};
 use firn_storage::objects::memory::Memory;
@@ -543,4 +543,32 @@ fn erased_bytes_leave_the_files_of_a_follower() {
         std::thread::sleep(Duration::from_millis(5));
     }
     agree(&mut follower, &writer);
+}
+
+/// Whatever file call fails while a follower is opened, and wherever the power goes, the next opening has everything.
+#[test]
+fn a_follower_that_could_not_be_opened_is_opened_the_next_time() {
+    let mut writer = writer();
+    (0..12).for_each(|number| writer.apply(&row(number as usize % 4, number, number)).unwrap());
+    writer.compact(None).unwrap();
+    writer.reopen().unwrap();
+    writer.apply(&row(1, 50, 50)).unwrap();
+    let seen = Seen::of(&writer.objects);
+    let mut failures = 0;
+    for call in 1.. {
+        let mut follower = beside(&writer);
+        follower.files.fail_from(call, FileFault::Io);
+        let opened = open(&mut follower, seen.clone());
+        if opened.is_ok() {
+            assert!(failures > 20, "only {failures} calls");
+            return;
+        }
+        failures += 1;
+        drop(follower.close());
+        follower.files = if call % 2 == 0 { follower.files.crash(call) } else { follower.files.clone() };
+        follower.files.heal();
+        follow(&mut follower, &seen);
+        agree(&mut follower, &writer);
+        follower.close().unwrap();
+    }
 }
