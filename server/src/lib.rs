@@ -70,8 +70,8 @@ impl Server {
         config.check()?;
         let (options, bucket) = (config.storage.clone(), config.bucket.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            let home = bucket.open()?;
-            Database::open(Options { home, ..options })
+            let (home, follow) = (bucket.open()?, bucket.open_followed()?);
+            Database::open(Options { home, follow, ..options })
         })
         .await;
         let database = opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firn_storage::database::Database;
+use firn_storage::database::{Database, Lag};
 use firn_storage::statistics::{Counter as EngineCounter, Statistics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -194,6 +194,15 @@ impl Collector for EngineMetrics {
         stands(&mut encoder, "request_bytes", held, self.database.budget().held())?;
         let poisoned = "1 once a failed sync stopped all writes";
         stands(&mut encoder, "engine_poisoned", poisoned, u64::from(holdings.poisoned))?;
+        let Some(Lag { lag, failing, reopened }) = self.database.lag() else { return Ok(()) };
+        let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        let behind = "How long ago a follower was sure to have everything that the bucket had";
+        stands(&mut encoder, "follower_lag_micros", behind, lag)?;
+        let failing_help = "1 while a follower's looks at the bucket fail";
+        stands(&mut encoder, "follower_failing", failing_help, u64::from(failing))?;
+        let metric = ConstCounter::new(reopened);
+        let help = "Times that a follower fell behind the log and was opened anew from the newest root";
+        metric.encode(encoder.encode_descriptor("follower_reopened", help, None, metric.metric_type())?)?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::flush::flush;
 use crate::freeze;
 use crate::priority::give_way;
+use crate::purge::purge;
 use crate::recovery::IDLE;
 use crate::scrub;
 use crate::view::MemtableSize;
@@ -31,6 +32,12 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
         threads.push(spawn("firn-scrub", engine, queue, |engine, _| {
             give_way(SCRUB_NICENESS);
             scrub::run(engine);
+        })?);
+    }
+    if engine.is_follower() {
+        threads.push(spawn("firn-purge", engine, queue, |engine, queue| {
+            give_way(COMPACTION_NICENESS);
+            work(engine, || purge_due(engine, queue));
         })?);
     }
     if engine.home.is_some() {
@@ -108,6 +115,19 @@ fn flush_due(engine: &Arc<Engine>, queue: &Queue) -> Result<bool> {
         return Ok(false);
     }
     flush(engine, queue, &due)?;
+    Ok(true)
+}
+
+/// Removes the bytes of what the writer erased from the files of a follower; whether there were any.
+fn purge_due(engine: &Arc<Engine>, queue: &Queue) -> Result<bool> {
+    let entities: Vec<_> = engine.registry.load().entities.values().cloned().collect();
+    let due = entities.into_iter().find_map(|entity| {
+        let erasures = entity.erasures.load_full();
+        let sequence = erasures.receipts().iter().rfind(|receipt| receipt.purged.is_none())?.sequence;
+        Some((entity, sequence))
+    });
+    let Some((entity, sequence)) = due else { return Ok(false) };
+    purge(engine, queue, &entity, sequence)?;
     Ok(true)
 }
 

@@ -61,8 +61,21 @@ pub struct Options {
     pub producers_max: usize,
     /// The bucket that the database is at home in; `None` is the local disk alone.
     pub home: Option<HomeOptions>,
+    /// The bucket of a database that another process writes, and that this one follows; `None` is a database of its own.
+    pub follow: Option<FollowOptions>,
     /// Whether flush and compaction run by themselves. Tests turn it off and call them.
     pub background: bool,
+}
+
+/// The bucket of a database that is followed, opened, and how it is.
+#[derive(Debug, Clone)]
+pub struct FollowOptions {
+    /// The bucket. Nothing is ever written there.
+    pub objects: Arc<dyn Objects>,
+    /// How often it is asked for what is newer.
+    pub interval: Duration,
+    /// How ice is read.
+    pub ice: IcePolicy,
 }
 
 /// What a write must have survived before it is acknowledged.
@@ -173,12 +186,16 @@ impl Options {
             reader_threads: std::thread::available_parallelism().map_or(2, usize::from),
             producers_max: 10_000,
             home: None,
+            follow: None,
             background: true,
         }
     }
 
     /// Refuses settings outside their bounds.
     pub fn check(&self) -> Result<()> {
+        if self.home.is_some() && self.follow.is_some() {
+            return Err(Error::invalid("a database is either at home in a bucket or follows who is, not both"));
+        }
         let bounded = [
             ("flush_bytes_max", self.flush_bytes_max, 1, self.memory_bytes_max),
             ("wal_bytes_max", self.wal_bytes_max, 4096, 1 << 40),

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Schema;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::background;
 use crate::budget::{Budget, Share};
-use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, closed, spawn};
+use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, closed};
 use crate::compaction;
 use crate::config::Options;
-use crate::engine::Engine;
+use crate::engine::{Engine, Lasting};
 use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
 use crate::error::{Error, Result};
 use crate::flush::{flush, named_tables};
+pub use crate::follow::Lag;
+use crate::follow::{self, Follower};
 use crate::freeze;
 use crate::model::batch::WriteBatch;
 use crate::model::cast::key_values;
@@ -28,6 +28,7 @@ use crate::model::catalog::{Catalog, Entity};
 use crate::model::declare::Change;
 use crate::model::key::{self, Keys};
 use crate::model::prove::{Proven, Unwanted, WriteRequest, prove, prove_without};
+use crate::opened::Opened;
 use crate::position::Position;
 use crate::purge::purge;
 use crate::read::plan::entity_of;
@@ -53,58 +54,55 @@ pub struct EraseRequest {
 /// An open database. Cloning is cheap; the last clone that goes closes it.
 #[derive(Debug, Clone)]
 pub struct Database {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    engine: Arc<Engine>,
-    queue: Arc<Queue>,
-    threads: Mutex<Threads>,
-}
-
-#[derive(Debug, Default)]
-struct Threads {
-    committer: Option<JoinHandle<Result<()>>>,
-    background: Vec<JoinHandle<()>>,
-    upload: Option<JoinHandle<()>>,
+struct Shared {
+    /// A follower may replace it.
+    current: Arc<ArcSwap<Opened>>,
+    lasting: Lasting,
+    follower: Option<Follower>,
 }
 
 impl Database {
-    /// Opens the database of `options`, creating it if the directory is empty, and recovers what the log holds.
+    /// Opens the database of `options`, creating it if the directory is empty, and recovers what the log holds. One that follows
+    /// another process has what the bucket has.
     pub fn open(options: Options) -> Result<Self> {
-        let in_background = options.background;
-        let (engine, committer) = recovery::open(options)?;
-        let taken = Arc::clone(&engine.statistics.queue_bytes);
-        let queue = Arc::new(Queue::new(engine.options.queue_bytes_max, taken));
-        let committer = spawn("firn-commit", &engine, &queue, move |_, queue| committer.run(queue))?;
-        let threads = Mutex::new(Threads { committer: Some(committer), ..Threads::default() });
-        // From here on dropping it stops what was started.
-        let inner = Arc::new(Inner { engine, queue, threads });
-        inner.threads.lock().upload = background::start_upload(&inner.engine, &inner.queue)?;
-        if in_background {
-            inner.threads.lock().background = background::start(&inner.engine, &inner.queue)?;
-        }
-        Ok(Self { inner })
+        options.check()?;
+        let lasting = recovery::lasting(&options);
+        let (current, follower) = if options.follow.is_some() {
+            let (current, follower) = follow::start(options, &lasting)?;
+            (current, Some(follower))
+        } else {
+            (Arc::new(ArcSwap::new(Opened::open(options, &lasting, 0)?)), None)
+        };
+        Ok(Self { shared: Arc::new(Shared { current, lasting, follower }) })
     }
 
     /// Stops background work, finishes what was accepted, and closes the log cleanly.
     pub fn close(&self) -> Result<()> {
-        self.inner.close()
+        self.shared.follower.iter().for_each(Follower::stop);
+        self.opened().close()
     }
 
-    fn engine(&self) -> &Arc<Engine> {
-        &self.inner.engine
+    fn opened(&self) -> Guard<Arc<Opened>> {
+        self.shared.current.load()
+    }
+
+    /// Refuses what only the writer does, on a follower.
+    fn check_writes(&self) -> Result<()> {
+        self.shared.follower.as_ref().map_or(Ok(()), |follower| Err(follower.refusal()))
     }
 
     /// The newest schema.
     pub fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(self.engine().versions.load().newest())
+        Arc::clone(self.opened().engine.versions.load().newest())
     }
 
     /// The schema of `schema_version`.
     pub fn catalog_at(&self, schema_version: u64) -> Result<Arc<Catalog>> {
-        self.engine().versions.load().at(schema_version).cloned()
+        self.opened().engine.versions.load().at(schema_version).cloned()
     }
 
     /// The schema that a request asks for: the one of `schema_version`, or the newest.
@@ -114,11 +112,12 @@ impl Database {
 
     /// Changes the schema; durable when this returns the schema after it. What is changed must be in `catalog`.
     pub fn change(&self, catalog: &Catalog, change: &Change) -> Result<Arc<Catalog>> {
+        self.check_writes()?;
         change.check_seen(catalog)?;
         let change = change.clone();
         let after = self.wait_for_answer(|done| Job::Change(change, done))?;
         // The change is made. If the files of what was dropped cannot go now, they go with the next edit.
-        if let Err(error) = self.engine().forget_dropped() {
+        if let Err(error) = self.opened().engine.forget_dropped() {
             tracing::warn!(%error, "files of what was dropped are still there");
         }
         Ok(after)
@@ -126,8 +125,8 @@ impl Database {
 
     /// Proves `batch` against `catalog`. Where bad rows are reported, those of blocked entities are.
     pub fn prove(&self, catalog: &Catalog, request: &WriteRequest, batch: &RecordBatch) -> Result<Proven> {
-        let now = self.engine().clock.now();
-        let table = catalog.table(&request.table).ok().and_then(|table| self.engine().table(table.id));
+        let now = self.opened().engine.clock.now();
+        let table = catalog.table(&request.table).ok().and_then(|table| self.opened().engine.table(table.id));
         let erasures = table.filter(|_| request.report_bad_rows).map(|table| table.entity.erasures.load_full());
         match erasures.filter(|erasures| erasures.block()) {
             None => prove(catalog, request, batch, now),
@@ -140,7 +139,7 @@ impl Database {
 
     /// Refuses a batch with rows of entities that take no more. The log does so too, but whole batches only.
     pub fn check_blocked(&self, batch: &WriteBatch) -> Result<()> {
-        match self.engine().table(batch.table) {
+        match self.opened().engine.table(batch.table) {
             Some(table) => table.entity.erasures.load().check_blocked(&batch.keys),
             None => Ok(()),
         }
@@ -149,19 +148,23 @@ impl Database {
     /// Calls `ready` with room for a batch of about `bytes` ([`batch_bytes`](crate::commit::batch_bytes)) on its way through the log as soon as there is
     /// some, perhaps at once, perhaps on the log's thread; or with why there never will be.
     pub fn reserve_then(&self, bytes: u64, ready: Done<Reservation>) {
-        self.inner.queue.admission().reserve_then(bytes, ready);
+        match self.check_writes() {
+            Ok(()) => self.opened().queue.admission().reserve_then(bytes, ready),
+            Err(error) => ready.answer(Err(error)),
+        }
     }
 
     /// Room for a batch of about `bytes` ([`batch_bytes`](crate::commit::batch_bytes)), waiting for it no longer than `wait`.
     pub fn reserve(&self, bytes: u64, wait: Duration) -> Result<Reservation> {
-        self.inner.queue.admission().reserve(bytes, wait)
+        self.check_writes()?;
+        self.opened().queue.admission().reserve(bytes, wait)
     }
 
     /// Sends `batch` to the log, if there is room now. Calls of one thread are committed in their order; `done` is called
     /// once the batch is durable and readable, or refused, perhaps on the log's thread, and must be quick.
     pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
-        let sent = Prepared::new(self.engine(), batch).and_then(|prepared| {
-            let room = self.inner.queue.admission().try_reserve(prepared.bytes_on_the_way())?;
+        let sent = Prepared::new(&self.opened().engine, batch).and_then(|prepared| {
+            let room = self.opened().queue.admission().try_reserve(prepared.bytes_on_the_way())?;
             Ok(Prepared { room: Some(Arc::new(room)), ..prepared })
         });
         self.send(sent, done);
@@ -170,22 +173,23 @@ impl Database {
     /// [`Database::submit`] of one batch of a stream, for which there is `room`: if the log refuses it, it refuses the later
     /// ones of `fence` too, however many were sent meanwhile.
     pub fn submit_within(&self, fence: &Fence, room: Arc<Reservation>, batch: WriteBatch, done: Done<Committed>) {
-        let prepared = Prepared::new(self.engine(), batch);
+        let prepared = Prepared::new(&self.opened().engine, batch);
         let fence = Some(fence.clone());
         self.send(prepared.map(|prepared| Prepared { fence, room: Some(room), ..prepared }), done);
     }
 
     fn send(&self, prepared: Result<Prepared>, done: Done<Committed>) {
-        match prepared {
-            Ok(prepared) => self.inner.queue.put(Job::Write(Box::new(prepared), done)),
+        match self.check_writes().and(prepared) {
+            Ok(prepared) => self.opened().queue.put(Job::Write(Box::new(prepared), done)),
             Err(error) => done.answer(Err(error)),
         }
     }
 
     /// [`Database::submit`], and waits, also for room.
     pub fn write(&self, batch: WriteBatch) -> Result<Committed> {
-        let prepared = Prepared::new(self.engine(), batch)?;
-        let room = self.reserve(prepared.bytes_on_the_way(), self.engine().options.stall_wait_max)?;
+        self.check_writes()?;
+        let prepared = Prepared::new(&self.opened().engine, batch)?;
+        let room = self.reserve(prepared.bytes_on_the_way(), self.opened().engine.options.stall_wait_max)?;
         let prepared = Prepared { room: Some(Arc::new(room)), ..prepared };
         self.wait_for_answer(|done| Job::Write(Box::new(prepared), done))
     }
@@ -196,15 +200,16 @@ impl Database {
             // The receiver is gone only if the waiting thread panicked.
             let _ = send.send(answer);
         });
-        self.inner.queue.put(job(done));
+        self.opened().queue.put(job(done));
         receive.recv().map_err(|_| closed())?
     }
 
     /// Erases entities: invisible at all bounds when this returns, and gone from every file. Answers the receipt.
     pub fn erase(&self, catalog: &Catalog, request: &EraseRequest) -> Result<Value> {
+        self.check_writes()?;
         let entity = catalog.entity(&request.entity)?;
         let prefixes = key_prefixes(entity, &request.keys, "an erase")?;
-        let state = self.engine().entity_state(entity)?;
+        let state = self.opened().engine.entity_state(entity)?;
         let blocking = if request.block { Blocking::Blocks } else { Blocking::Leaves };
         let erase = state.look_up(ErasePrefixes::new(entity.id, request.keys.len(), &prefixes, blocking))?;
         let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(erase), done))?;
@@ -225,9 +230,10 @@ impl Database {
     /// Takes rows of entities again that an erase has blocked, named as that erase named them. Answers how many were
     /// blocked.
     pub fn unblock(&self, catalog: &Catalog, entity: &str, keys: &[(String, ArrayRef)]) -> Result<Value> {
+        self.check_writes()?;
         let entity = catalog.entity(entity)?;
         let prefixes = key_prefixes(entity, keys, "an unblock")?;
-        let state = self.engine().entity_state(entity)?;
+        let state = self.opened().engine.entity_state(entity)?;
         let before = state.erasures.load().blocked_prefixes(keys.len(), &prefixes);
         let unblock = state.look_up(ErasePrefixes::new(entity.id, keys.len(), &prefixes, Blocking::Unblocks))?;
         let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(unblock), done))?;
@@ -242,7 +248,7 @@ impl Database {
     /// database keeps hashes of erased keys and so cannot say the keys themselves.
     pub fn blocked(&self, catalog: &Catalog, entity: &str, keys: &[(String, ArrayRef)]) -> Result<Value> {
         let entity = catalog.entity(entity)?;
-        let erasures = self.engine().entity_state(entity)?.erasures.load_full();
+        let erasures = self.opened().engine.entity_state(entity)?.erasures.load_full();
         let counts = erasures.blocked_counts();
         let mut answer = json!({
             "entity": entity.name,
@@ -258,13 +264,15 @@ impl Database {
 
     /// Writes the memtables of one table, or of all of `catalog`, to segments.
     pub fn flush(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        let tables = named_tables(self.engine(), catalog, table)?;
-        flush(self.engine(), &self.inner.queue, &tables)
+        self.check_writes()?;
+        let tables = named_tables(&self.opened().engine, catalog, table)?;
+        flush(&self.opened().engine, &self.opened().queue, &tables)
     }
 
     /// Flushes, then merges the segments of one table, or of all of `catalog`, and builds fresh latest packs.
     pub fn compact(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        let tables = named_tables(self.engine(), catalog, table)?;
+        self.check_writes()?;
+        let tables = named_tables(&self.opened().engine, catalog, table)?;
         self.aside(move |engine, queue| {
             flush(engine, queue, &tables)?;
             compaction::compact_all(engine, &tables)
@@ -274,7 +282,8 @@ impl Database {
     /// Freezes all segments of one table, or of all of `catalog`, puts a root into the bucket that names their ice, and lets
     /// leave the local disk what it has no room for.
     pub fn freeze(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        let tables = named_tables(self.engine(), catalog, table)?;
+        self.check_writes()?;
+        let tables = named_tables(&self.opened().engine, catalog, table)?;
         self.aside(move |engine, queue| {
             flush(engine, queue, &tables)?;
             freeze::freeze_all(engine, &tables)
@@ -286,90 +295,102 @@ impl Database {
         &self,
         work: impl FnOnce(&Arc<Engine>, &Queue) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        background::aside(self.engine(), &self.inner.queue, work)
+        background::aside(&self.opened().engine, &self.opened().queue, work)
     }
 
     /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the
     /// database without background work.
     pub fn compact_once(&self) -> Result<bool> {
-        Ok(compaction::compact_once(self.engine())? || freeze::step(self.engine())?)
+        let opened = self.opened();
+        Ok(compaction::compact_once(&opened.engine)? || freeze::step(&opened.engine)?)
     }
 
     /// The last number of each producer of a table whose batch is durable and readable: where each may go on.
     pub fn producers(&self, catalog: &Catalog, table: &str) -> Result<BTreeMap<String, u64>> {
-        let state = self.engine().table_state(catalog.table(table)?)?;
+        let state = self.opened().engine.table_state(catalog.table(table)?)?;
         Ok(state.producers.lock().clone())
     }
 
     /// [`Database::producers`] of one producer; `None` if it has sent nothing.
     pub fn producer(&self, catalog: &Catalog, table: &str, producer: &str) -> Result<Option<u64>> {
-        let state = self.engine().table_state(catalog.table(table)?)?;
+        let state = self.opened().engine.table_state(catalog.table(table)?)?;
         Ok(state.producers.lock().get(producer).copied())
     }
 
     /// Counters.
     pub fn statistics(&self) -> &Statistics {
-        &self.engine().statistics
+        &self.shared.lasting.statistics
     }
 
     /// What the database holds and does now.
     pub fn status(&self) -> Value {
-        status::status(self.engine())
+        let follower = self.shared.follower.as_ref().map(Follower::status);
+        status::status(&self.opened().engine, follower)
     }
 
     /// Whether a failed sync stopped all writes.
     pub fn is_poisoned(&self) -> bool {
-        self.engine().poison.get().is_some()
+        self.opened().engine.poison.get().is_some()
+    }
+
+    /// How far a follower is; `None` if the database is written here.
+    pub fn lag(&self) -> Option<Lag> {
+        self.shared.follower.as_ref().map(Follower::lag)
     }
 
     /// What the database holds now, for metrics.
     pub fn holdings(&self) -> Holdings {
-        status::holdings(self.engine())
+        status::holdings(&self.opened().engine)
     }
 
     /// Everything published.
     pub fn position(&self) -> Position {
-        self.position_of(self.engine().published.sequence())
+        self.position_of(self.opened().engine.published.sequence())
     }
 
     fn position_of(&self, sequence: Sequence) -> Position {
-        Position::new(self.engine().log, sequence)
+        self.opened().engine.log.position(sequence)
     }
 
     /// Reads a position that this database answered.
     pub fn parse_position(&self, text: &str) -> Result<Position> {
-        let lineage = self.engine().lineage.get().expect("it is known since the database was opened");
-        lineage.position(self.engine().log.database, text)
+        let opened = self.opened();
+        let (lineage, database) = (opened.engine.lineage.load(), opened.engine.log.database());
+        if self.shared.follower.is_some() {
+            lineage.position_on_follower(database, text)
+        } else {
+            lineage.position(database, text)
+        }
     }
 
     /// Waits until `position` is published.
     pub fn wait_for(&self, position: &Position, wait: Duration) -> Result<()> {
-        self.engine().published.wait(position.sequence(), wait)
+        self.opened().engine.published.wait(position.sequence(), wait)
     }
 
     /// Plans a lookup or join for requests of `schema`. `catalog` is the schema that the request asks for.
     pub fn plan(&self, catalog: &Arc<Catalog>, request: &PointRequest, schema: &Schema) -> Result<Plan> {
         check_asked(catalog, request.schema_version);
         let position = request.position.as_deref().map(|text| self.parse_position(text)).transpose()?;
-        let planned = plan::plan(Arc::clone(catalog), &**self.engine(), request, position, schema);
+        let planned = plan::plan(Arc::clone(catalog), &*self.opened().engine, request, position, schema);
         planned.map_err(|error| in_version(request.schema_version, error))
     }
 
     /// Pins what reads of `plan` see. `first` is the first batch that is read there: a knowledge bound per row is made
     /// final up to the greatest in it.
     pub fn snapshot(&self, plan: &Plan, first: &RecordBatch) -> Result<Snapshot> {
-        self.engine().present().pin(&plan.tables(), &plan.moment(first), plan.catalog.schema_version)
+        self.opened().engine.present().pin(&plan.tables(), &plan.moment(first), plan.catalog.schema_version)
     }
 
     /// Pins one moment over `tables` of `catalog`: all that is read of them with the snapshot agrees.
     pub fn snapshot_of(&self, catalog: &Catalog, tables: &[&str], moment: &Moment) -> Result<Snapshot> {
         let tables = tables.iter().map(|name| catalog.table(name).map(Arc::clone)).collect::<Result<Vec<_>>>()?;
-        self.engine().present().pin(&tables, moment, catalog.schema_version)
+        self.opened().engine.present().pin(&tables, moment, catalog.schema_version)
     }
 
     /// The memory that requests, answers and scans hold together.
     pub fn budget(&self) -> &Arc<Budget> {
-        &self.engine().resources.budget
+        &self.shared.lasting.resources.budget
     }
 
     /// Answers `plan` for the rows of `batch`: its features, in the order of the rows.
@@ -389,8 +410,10 @@ impl Database {
         memory: &mut Share,
         patience: Patience,
     ) -> Result<Answer> {
-        let engine = self.engine();
+        let opened = self.opened();
+        let engine = &opened.engine;
         snapshot.check_age()?;
+        snapshot.check_opening(plan.opening)?;
         let answer = point::read(plan, snapshot, batch, (engine.options.reader_threads, patience), memory)?;
         engine.statistics.rows_read.add(batch.num_rows() as u64);
         Ok(answer)
@@ -399,6 +422,7 @@ impl Database {
     /// The newest erase, after what `snapshot` sees, of an entity that `batch` asks for; `None` if there is none.
     pub fn erased_since(&self, plan: &Plan, snapshot: &Snapshot, batch: &RecordBatch) -> Result<Option<Position>> {
         let Some(since) = snapshot.erased_since else { return Ok(None) };
+        snapshot.check_opening(plan.opening)?;
         let erased = point::erased_from(plan, since.first, batch)?;
         Ok(erased.map(|sequence| self.position_of(sequence)))
     }
@@ -419,7 +443,9 @@ impl Database {
             snapshot.schema_version(),
             "a snapshot is of the schema that it was taken in"
         );
-        let engine = self.engine();
+        let opened = self.opened();
+        let engine = &opened.engine;
+        snapshot.check_opening(engine.opening)?;
         let table = Arc::clone(catalog.table(&request.table)?);
         let entity = entity_of(catalog, &table)?;
         let state = engine.entity_state(&entity)?;
@@ -439,32 +465,6 @@ fn in_version(schema_version: Option<u64>, error: Error) -> Error {
     match schema_version {
         None => error,
         Some(version) => error.at(format!("in schema version {version}")),
-    }
-}
-
-impl Inner {
-    fn close(&self) -> Result<()> {
-        let mut threads = self.threads.lock();
-        recovery::begin_close(&self.engine);
-        // A thread that panicked has poisoned the database; the others go on to their end, the log's last.
-        threads.background.drain(..).for_each(|thread| drop(thread.join()));
-        let Some(committer) = threads.committer.take() else { return Ok(()) };
-        self.queue.put(Job::Stop);
-        let closed = committer.join().unwrap_or(Ok(()));
-        self.engine.log_ended.store(true, Ordering::SeqCst);
-        if let (Some(home), Some(upload)) = (&self.engine.home, threads.upload.take()) {
-            home.wake();
-            drop(upload.join());
-        }
-        self.engine.poison.check().and(closed)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::error!(%error, "the database did not close cleanly; the next opening recovers");
-        }
     }
 }
 

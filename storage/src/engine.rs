@@ -1,8 +1,8 @@
 //! The state that writers, readers and background work share.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use crate::leaving::Leaving;
 use crate::manifest::{LogFiles, Manifest, ManifestState, Subject};
 use crate::model::catalog::{Entity, Table};
 use crate::poison::Poison;
-use crate::position::Log;
+use crate::position::CurrentLog;
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::moment::Present;
@@ -37,6 +37,15 @@ pub struct Registry {
     pub entities: HashMap<u32, Arc<EntityState>>,
     /// Tables.
     pub tables: HashMap<u32, Arc<TableState>>,
+}
+
+/// What stays when the engine of a follower is replaced by one that was opened from a newer root.
+#[derive(Debug, Clone)]
+pub struct Lasting {
+    /// Counters.
+    pub statistics: Arc<Statistics>,
+    /// What reads share.
+    pub resources: Arc<Resources>,
 }
 
 /// The shared state of an open database.
@@ -79,9 +88,11 @@ pub struct Engine {
     /// What keys are hashed with that were erased.
     pub secret: Secret,
     /// Whose sequences these are.
-    pub log: Log,
+    pub log: CurrentLog,
     /// Who wrote the database, and who does now.
-    pub lineage: OnceLock<Lineage>,
+    pub lineage: ArcSwap<Lineage>,
+    /// Tells this engine from those that a follower had before it: their ordinals are not the same.
+    pub opening: u64,
     /// Its bucket, if it has one.
     pub home: Option<Arc<Home>>,
     /// The door through which cells of ice come, if there is a bucket.
@@ -89,7 +100,7 @@ pub struct Engine {
     /// Segments that came back from the bucket as others when they were frozen: they stay as they are.
     pub(crate) unfrozen: Mutex<HashSet<u64>>,
     /// Counters.
-    pub statistics: Statistics,
+    pub statistics: Arc<Statistics>,
     /// Wakes background work.
     pub work: Signal,
     /// Wakes writes that wait for memory.
@@ -119,6 +130,11 @@ impl Engine {
     /// Whether the database is being closed.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Whether another process writes the database, and this one only follows it.
+    pub fn is_follower(&self) -> bool {
+        self.options.follow.is_some()
     }
 
     /// Sleeps for `wait`, but not beyond the closing of the database.
@@ -155,7 +171,9 @@ impl Engine {
     /// What decides the moments of reads.
     pub(crate) fn present(&self) -> Present<'_> {
         Present {
-            log: self.log,
+            log: &self.log,
+            opening: self.opening,
+            follows: self.is_follower(),
             clock: &self.clock,
             published: &self.published,
             states: self,
@@ -249,6 +267,10 @@ impl States for Engine {
 
     fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>> {
         self.entity(entity.id).ok_or_else(|| Error::not_found(format!("entity {} was dropped", entity.name)))
+    }
+
+    fn opening(&self) -> u64 {
+        self.opening
     }
 
     fn is_sealed(&self, table: u32) -> bool {

@@ -63,10 +63,22 @@ impl IngestClock {
         })
     }
 
-    /// Goes on after what the WAL held beyond the manifest.
+    /// Goes on after what the WAL held beyond the manifest, or after commits of the writer that is followed. The sequence is shown
+    /// before the time, as in [`IngestClock::assign`].
     pub fn resume(&self, sequence: Sequence, last: Micros) {
         self.assigned.fetch_max(sequence, Ordering::SeqCst);
         self.last.fetch_max(last, Ordering::SeqCst);
+    }
+
+    /// The last ingest time that was given.
+    pub fn last(&self) -> Micros {
+        self.last.load(Ordering::SeqCst)
+    }
+
+    /// The last ingest time that was given, and a sequence up to which every commit was taken that has it or an earlier one.
+    pub fn taken(&self) -> (Micros, Sequence) {
+        let last = self.last();
+        (last, self.assigned.load(Ordering::SeqCst))
     }
 
     /// The clock: the wall clock, but never before the last ingest time or an answered bound.

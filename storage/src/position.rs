@@ -1,6 +1,7 @@
 //! Read positions: exactly which commits a read saw, as an opaque string.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::time::Sequence;
@@ -13,6 +14,38 @@ pub struct Log {
     pub database: u64,
     /// Grows with every writer that takes the database over; 0 as long as it has only one home.
     pub epoch: u64,
+}
+
+/// The log of now: a follower goes on in the next epoch when its writer does.
+#[derive(Debug)]
+pub struct CurrentLog {
+    database: u64,
+    epoch: AtomicU64,
+}
+
+impl CurrentLog {
+    /// `log`, for now.
+    pub fn new(log: Log) -> Self {
+        Self { database: log.database, epoch: AtomicU64::new(log.epoch) }
+    }
+
+    /// Goes on in `epoch`. Nothing of that epoch may have been published yet.
+    pub fn turn(&self, epoch: u64) {
+        let before = self.epoch.fetch_max(epoch, Ordering::SeqCst);
+        assert!(before <= epoch, "epochs increase");
+    }
+
+    /// The random number of the database.
+    pub fn database(&self) -> u64 {
+        self.database
+    }
+
+    /// The position after the commit `sequence`, which was published. It is known before the epoch is looked at, so that it never
+    /// gets an epoch that ended before it.
+    pub fn position(&self, sequence: Sequence) -> Position {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        Position::new(Log { database: self.database, epoch }, sequence)
+    }
 }
 
 /// A point in the log of one database: every commit up to it, and none after.

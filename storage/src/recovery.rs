@@ -1,22 +1,19 @@
 //! Opening a database: the manifest, the files that it names, then the WAL after them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::budget::Budget;
-use crate::commit::{
-    Committer, LogEnd, Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX, TableLog, apply_batches, apply_version,
-    note_widened, record,
-};
-use crate::config::{HomeOptions, Options};
+use crate::commit::{Again, Committer, Deed, LogEnd, TableLog, note_widened, record};
+use crate::config::Options;
 use crate::dictionary::Dictionary;
-use crate::engine::{Engine, Registry};
-use crate::erase::{ErasePrefixes, Erasures, Secret, decode_bitmap};
+use crate::engine::{Engine, Lasting, Registry};
+use crate::erase::{Erasures, Secret, decode_bitmap};
 use crate::error::{Error, Kind, Result};
 use crate::home;
 use crate::ice::Fetch;
@@ -27,12 +24,11 @@ use crate::leaving::Leaving;
 use crate::manifest::{
     Contents, EntityManifest, LogFiles, Manifest, ManifestState, NamedFile, SegmentEntry, Subject, TableManifest,
 };
-use crate::memtable::BatchSteps;
 use crate::model::batch::WriteBatch;
 use crate::model::catalog::Table;
 use crate::pack::Pack;
 use crate::poison::{Poison, Watched};
-use crate::position::Log;
+use crate::position::{CurrentLog, Log};
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::slab::SpareSlabs;
@@ -40,14 +36,13 @@ use crate::retired::Retired;
 use crate::run::Run;
 use crate::segment;
 use crate::signal::Signal;
-use crate::statistics::Statistics;
 use crate::time::{Micros, Sequence, SystemClock};
-use crate::versions::{VersionEntry, Versions};
+use crate::versions::Versions;
 use crate::view::{BucketView, DirtySet, EntityState, LatestPack, TableState, TableView};
 use crate::wal::{Record, Wal};
 
-/// Opens the database of `options`: the shared state and the log's writer.
-pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
+/// Opens the database of `options`: the shared state and the log's writer. It is the `opening`-th time that this process does.
+pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<(Arc<Engine>, Committer)> {
     options.check()?;
     let files: Arc<dyn Files> = match &options.files {
         Some(files) => Arc::clone(files),
@@ -56,7 +51,8 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     let published = Arc::new(Published::default());
     let poison = Arc::new(Poison::new(Arc::clone(&published)));
     let files: Arc<dyn Files> = Arc::new(Watched::new(files, Arc::clone(&poison)));
-    let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
+    let Lasting { statistics, resources } = lasting.clone();
+    let clock = Arc::clone(&resources.clock);
     let (manifest, entered) = found(&options, &files, clock.now())?;
     manifest.sweep()?;
     let state = manifest.state.clone();
@@ -69,13 +65,13 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         _ => error,
     })?;
     let skew = options.clock_skew_max;
-    let budget = Budget::new(options.request_bytes_max, options.request_wait_max);
-    let slabs = Arc::new(SpareSlabs::new(options.spare_slabs_bytes_max as usize));
-    let resources = Arc::new(Resources { clock: Arc::clone(&clock), slabs, budget });
     let next_number = next_number(&files, &state)?;
     let home = |entered: home::Entered| entered.home(&state, Arc::clone(&files), Arc::clone(&poison), next_number);
     let home = entered.map(home).transpose()?.map(Arc::new);
-    let before = home::known_lineage(&files)?;
+    let before = match &options.follow {
+        Some(_) => home::followed_lineage(&files)?,
+        None => home::known_lineage(&files)?,
+    };
     let epoch = home.as_ref().map_or(before.current(), |home| home.epoch());
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
@@ -87,8 +83,9 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         registry: ArcSwap::from_pointee(registry),
         next_number: AtomicU64::new(next_number),
         secret: state.secret,
-        log: Log { database: state.database, epoch },
-        lineage: OnceLock::new(),
+        log: CurrentLog::new(Log { database: state.database, epoch }),
+        lineage: ArcSwap::default(),
+        opening,
         home,
         fetch,
         unfrozen: Mutex::default(),
@@ -97,7 +94,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
         log_files: Mutex::new(LogFiles::new(BTreeMap::new(), state.wal_first)),
         groups_most: AtomicUsize::new(state.groups_most()),
         memtable_bytes: AtomicU64::new(0),
-        statistics: Statistics::default(),
+        statistics,
         work: Signal::default(),
         room: Signal::default(),
         closing: AtomicBool::new(false),
@@ -115,8 +112,16 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Engine>, Committer)> {
     // The log may have dropped what the manifest still names.
     engine.forget_dropped()?;
     let lineage = settle(&engine, &committer, before)?;
-    engine.lineage.set(lineage).expect("a database is opened once");
+    engine.lineage.store(Arc::new(lineage));
     Ok((engine, committer))
+}
+
+/// What stays as long as a database of `options` is open.
+pub(crate) fn lasting(options: &Options) -> Lasting {
+    let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::default()));
+    let budget = Budget::new(options.request_bytes_max, options.request_wait_max);
+    let slabs = Arc::new(SpareSlabs::new(options.spare_slabs_bytes_max as usize));
+    Lasting { statistics: Arc::default(), resources: Arc::new(Resources { clock, slabs, budget }) }
 }
 
 /// The manifest of the database of `options`, new or restored if there is none, and the claim of its bucket.
@@ -128,14 +133,20 @@ fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Mani
         entered = Some(home::enter(home.clone(), files, database, now)?);
         // What was restored is there now.
         known = Manifest::open(Arc::clone(files))?;
+    } else if let Some(follow) = &options.follow {
+        home::adopt(follow.objects.as_ref(), files, known.as_ref().map(|manifest| manifest.state.database))?;
+        known = Manifest::open(Arc::clone(files))?;
+    } else {
+        home::refuse_followers(files)?;
     }
     Ok((known.map_or_else(|| create(files), Ok)?, entered))
 }
 
 /// The door to ice, if there is a bucket.
 fn fetch_of(options: &Options) -> Option<Arc<Fetch>> {
-    let fetch = |home: &HomeOptions| Arc::new(Fetch::new(Arc::clone(&home.objects), home.policy.ice.clone()));
-    options.home.as_ref().map(fetch)
+    let home = options.home.as_ref().map(|home| (&home.objects, &home.policy.ice));
+    let of = home.or(options.follow.as_ref().map(|follow| (&follow.objects, &follow.ice)));
+    of.map(|(objects, policy)| Arc::new(Fetch::new(Arc::clone(objects), policy.clone(), options.follow.is_some())))
 }
 
 /// Puts what was recovered into the bucket, if there is one; who wrote the database `before`, and who does now.
@@ -317,11 +328,11 @@ fn replay(engine: &Arc<Engine>, state: &ManifestState) -> Result<Committer> {
         ingest_time: state.ingest_time,
         tables: kept_logs(state),
         contents: BTreeMap::new(),
-        waiting: Vec::new(),
+        again: Again::new(engine),
         state,
     };
     let wal = Wal::recover(&engine.files, state.wal_first, &mut |file, record| replayed.apply(file, &record))?;
-    replayed.apply_waiting()?;
+    replayed.again.finish()?;
     let Replayed { sequence, ingest_time, tables, mut contents, .. } = replayed;
     let current = contents.remove(&wal.number()).unwrap_or_default();
     *engine.log_files.lock() = LogFiles::new(contents, wal.number());
@@ -342,114 +353,52 @@ fn kept_logs(state: &ManifestState) -> HashMap<u32, TableLog> {
 
 struct Replayed<'a> {
     engine: &'a Arc<Engine>,
+    again: Again<'a>,
     sequence: Sequence,
     ingest_time: Micros,
     tables: HashMap<u32, TableLog>,
     /// What each file holds.
     contents: BTreeMap<u64, Contents>,
-    /// Small batches of one table that are applied together.
-    waiting: Vec<(Prepared, BatchSteps)>,
     state: &'a ManifestState,
 }
 
 impl Replayed<'_> {
     fn apply(&mut self, file: u64, record: &Record<'_>) -> Result<()> {
         self.sequence = self.sequence.max(record.last);
-        let applied = match record.kind {
-            record::BATCH => self.batch(record),
-            record::VERSION => self.apply_waiting().and_then(|()| self.version(record)),
-            record::ERASE => self.apply_waiting().and_then(|()| self.erase(record)),
-            kind => Err(Error::invalid(format!("a record of unknown kind {kind}"))),
-        };
-        let subject = applied.map_err(|error| {
+        let subject = self.act(record).map_err(|error| {
             Error::new(Kind::Corrupt, format!("the WAL record of commit {} does not apply: {error}", record.first))
         })?;
         self.contents.entry(file).or_default().insert(subject, record.last);
         Ok(())
     }
 
-    /// Applies a batch; what it is about.
-    fn batch(&mut self, record: &Record<'_>) -> Result<Subject> {
-        let table = WriteBatch::table_of(record.payload)?;
-        let subject = Subject::Table(table);
-        let flushed = self.state.tables.get(&table).map_or(0, |table| table.flushed);
-        let Some(table) = self.engine.table(table).filter(|_| record.last > flushed) else { return Ok(subject) };
-        let batch = WriteBatch::decode(record.payload)?;
-        if batch.ingest_times.is_none() {
-            self.ingest_time = self.ingest_time.max(record.ingest_time);
-        }
-        let log = self.tables.entry(batch.table).or_default();
-        if let Some(producer) = &batch.producer {
-            log.producers.insert(producer.name.clone(), producer.seq);
-        }
-        table.note_batch(self.engine.clock.monotonic());
-        if batch.keys.is_empty() {
-            return Ok(subject);
-        }
-        log.ingest_time = Some(log.ingest_time.map_or(record.ingest_time, |before| before.max(record.ingest_time)));
-        let steps = match &batch.ingest_times {
-            Some(times) => BatchSteps::history(record.first, times),
-            None => BatchSteps::single(record.first, record.ingest_time),
-        };
-        let mut prepared = Prepared::with_payload(self.engine, batch, Vec::new())?;
-        let entity = Arc::clone(&prepared.table.entity);
-        let erasures = entity.erasures.load();
-        if !erasures.is_empty() {
-            let keys = &prepared.batch.keys;
-            // What was erased later never comes back.
-            let stands =
-                |row: &u32| erasures.erased_at(keys.get(*row as usize)).is_none_or(|erased| erased <= record.first);
-            for places in &mut prepared.places {
-                places.retain(stands);
+    /// Does what `record` says, if the manifest does not say so already; what it is about.
+    fn act(&mut self, record: &Record<'_>) -> Result<Subject> {
+        if record.kind == record::BATCH {
+            let table = WriteBatch::table_of(record.payload)?;
+            let flushed = self.state.tables.get(&table).map_or(0, |table| table.flushed);
+            if self.engine.table(table).is_none() || record.last <= flushed {
+                return Ok(Subject::Table(table));
             }
         }
-        prepared.replayed_bytes = record.payload.len() as u64;
-        self.put(prepared, steps)?;
-        Ok(subject)
-    }
-
-    /// Applies a batch after those that wait, or lets it wait with them, as the log's writer does.
-    fn put(&mut self, prepared: Prepared, steps: BatchSteps) -> Result<()> {
-        let rows: usize = self.waiting.iter().map(|(waiting, _)| waiting.batch.keys.len()).sum();
-        let joins = |(waiting, _): &(Prepared, BatchSteps)| Arc::ptr_eq(&waiting.table, &prepared.table);
-        let small = prepared.batch.keys.len() <= SMALL_ROWS_MAX;
-        if !small || rows >= TOGETHER_ROWS_MAX || !self.waiting.first().is_none_or(joins) {
-            self.apply_waiting()?;
+        let deed = Deed::decode(record)?;
+        let subject = deed.subject();
+        let timed = !matches!(&deed, Deed::Batch(batch) if batch.ingest_times.is_some());
+        if timed {
+            self.ingest_time = self.ingest_time.max(record.ingest_time);
         }
-        self.waiting.push((prepared, steps));
-        if small { Ok(()) } else { self.apply_waiting() }
-    }
-
-    fn apply_waiting(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let batches: Vec<_> = waiting.iter().map(|(prepared, steps)| (prepared, steps)).collect();
-        apply_batches(self.engine, &batches)
-    }
-
-    fn version(&mut self, record: &Record<'_>) -> Result<Subject> {
-        let entry: VersionEntry = serde_json::from_slice(record.payload)
-            .map_err(|error| Error::invalid(format!("a schema version does not read: {error}")))?;
-        self.ingest_time = self.ingest_time.max(record.ingest_time);
-        let versions = self.engine.versions.load_full();
-        if entry.schema_version <= versions.newest().schema_version {
-            return Ok(Subject::Schema);
-        }
-        let entry = Arc::new(entry);
-        let mut next = Versions::clone(&versions);
-        next.apply(entry.clone())?;
-        apply_version(self.engine, next, &entry)?;
-        Ok(Subject::Schema)
-    }
-
-    fn erase(&mut self, record: &Record<'_>) -> Result<Subject> {
-        let plan = ErasePrefixes::decode(record.payload)?;
-        self.ingest_time = self.ingest_time.max(record.ingest_time);
-        let through = self.state.entities.get(&plan.entity).map_or(0, |entity| entity.through);
-        let subject = Subject::Entity(plan.entity);
-        if record.first > through
-            && let Some(entity) = self.engine.entity(plan.entity)
-        {
-            entity.erase(entity.look_up(plan)?, record.first, record.ingest_time)?;
+        let is_new = match &deed {
+            Deed::Batch(batch) => {
+                self.tables.entry(batch.table).or_default().note(batch, record.ingest_time);
+                true
+            }
+            Deed::Version(entry) => entry.schema_version > self.engine.versions.load().newest().schema_version,
+            Deed::Erase(prefixes) => {
+                record.first > self.state.entities.get(&prefixes.entity).map_or(0, |entity| entity.through)
+            }
+        };
+        if is_new {
+            self.again.act(record, deed)?;
         }
         Ok(subject)
     }

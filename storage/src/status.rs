@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
-use crate::position::Position;
 use crate::view::TableState;
 
 /// What a database holds now, for metrics.
@@ -34,13 +33,13 @@ pub(crate) fn holdings(engine: &Engine) -> Holdings {
     }
 }
 
-/// The status of the whole database.
-pub(crate) fn status(engine: &Engine) -> Value {
+/// The status of the whole database, and of its `follower`, if it is one's.
+pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
     let versions = engine.versions.load();
     let statistics = &engine.statistics;
     let tables: Vec<Value> = engine.tables().iter().map(|table| table_status(engine, table)).collect();
     json!({
-        "read_position": Position::new(engine.log, engine.published.sequence()).to_string(),
+        "read_position": engine.log.position(engine.published.sequence()).to_string(),
         "schema_version": versions.newest().schema_version,
         "clock": engine.clock.now(),
         "tables": tables,
@@ -52,9 +51,10 @@ pub(crate) fn status(engine: &Engine) -> Value {
         },
         "bucket": engine.home.as_ref().map(|home| json!({
             "epoch": home.epoch(),
-            "durable_position": Position::new(engine.log, home.durable()).to_string(),
+            "durable_position": engine.log.position(home.durable()).to_string(),
             "backlog_bytes": home.backlog_bytes(),
         })),
+        "follower": follower,
         "totals": {
             "rows": statistics.rows.get(),
             "batches": statistics.batches.get(),

@@ -88,6 +88,7 @@ pub(super) fn status(answer: &Value) -> String {
         let lacks = size(&bucket["backlog_bytes"]);
         facts.push(("bucket", format!("has all up to {durable}, lacks {lacks} of the log; epoch {epoch}")));
     }
+    facts.extend(following(&answer["follower"]));
     let row = |of: &Value| {
         let number = |field: &str| cell(&of[field]);
         let sizes = [size(&of["segment_bytes"]), size(&of["memtable_bytes"])];
@@ -106,6 +107,20 @@ pub(super) fn status(answer: &Value) -> String {
     let header = ["table", "rows", "entities", "segments", "on disk", "packs", "in memory", "sealed"];
     let rows = items(&answer["tables"]).map(row).collect();
     format!("{}\n\n{}", aligned(&facts), table(&header, &[1, 2, 3, 4, 5, 6], rows))
+}
+
+/// How far a follower is, if it is one's status.
+fn following(follower: &Value) -> Option<(&'static str, String)> {
+    follower.is_object().then(|| {
+        let (writer, epoch) = (cell(&follower["writer"]), cell(&follower["epoch"]));
+        let seconds = follower["lag_us"].as_u64().unwrap_or(0) as f64 / 1e6;
+        let failing = follower["error"].as_str().map(|error| format!("; failing: {error}")).unwrap_or_default();
+        let last = time(&follower["ingest_time"]);
+        (
+            "follows",
+            format!("{writer}, epoch {epoch}; behind by {seconds:.1} s at most; last commit of {last}{failing}"),
+        )
+    })
 }
 
 /// The receipt of an erase.

@@ -1,9 +1,11 @@
-//! The bucket that a database is at home in: how it is reached, tried out, and kept to.
+//! The bucket that a database is at home in, or that it follows: how it is reached, tried out, and kept to.
+
+use std::time::Duration;
 
 use firn_objects::bucket::Bucket;
 use firn_objects::options::Options;
 use firn_objects::probe::probe;
-use firn_storage::config::{HomeOptions, HomePolicy};
+use firn_storage::config::{FollowOptions, HomeOptions, HomePolicy};
 use firn_storage::error::Result;
 
 /// The bucket of a database, as settings say it.
@@ -15,12 +17,44 @@ pub struct BucketConfig {
     pub options: Options,
     /// How the database keeps to it.
     pub policy: HomePolicy,
+    /// Whether another process writes the database, and this one only follows it.
+    pub read_only: bool,
+    /// How often a follower asks the bucket for what is newer.
+    pub follow_interval: Duration,
 }
 
+/// The shortest pause between two looks of a follower.
+const FOLLOW_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 impl BucketConfig {
-    /// Opens the bucket, if there is one, and makes sure that it keeps what the protocol of writers relies on. It blocks.
+    /// Refuses settings that contradict each other.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        if self.read_only && self.address.is_none() {
+            return Err(
+                "read-only follows a database that another process writes, and needs the bucket that it is in: give \
+                        --bucket too"
+                    .to_owned(),
+            );
+        }
+        if self.read_only && self.policy.discard_local {
+            return Err("discard-local is for who writes, and read-only writes nothing: give one of them".to_owned());
+        }
+        if self.follow_interval < FOLLOW_INTERVAL_MIN {
+            return Err(format!("bucket-follow-interval is below {} ms", FOLLOW_INTERVAL_MIN.as_millis()));
+        }
+        Ok(())
+    }
+
+    /// Opens the bucket of a database that is followed, if it is. Nothing is tried out there, for that writes.
+    pub fn open_followed(&self) -> Result<Option<FollowOptions>> {
+        let Some(address) = self.address.as_ref().filter(|_| self.read_only) else { return Ok(None) };
+        let objects = Bucket::open(address, &self.options)?;
+        Ok(Some(FollowOptions { objects, interval: self.follow_interval, ice: self.policy.ice.clone() }))
+    }
+
+    /// Opens the bucket that the database is at home in, if there is one, and makes sure that it keeps what the protocol of writers relies on. It blocks.
     pub fn open(&self) -> Result<Option<HomeOptions>> {
-        let Some(address) = &self.address else { return Ok(None) };
+        let Some(address) = self.address.as_ref().filter(|_| !self.read_only) else { return Ok(None) };
         let objects = Bucket::open(address, &self.options)?;
         let other = Bucket::open(address, &self.options)?;
         probe(objects.as_ref(), other.as_ref())?;

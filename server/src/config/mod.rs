@@ -196,6 +196,7 @@ impl Config {
                  listen on 127.0.0.1 behind a proxy that does, or say --insecure"
             ));
         }
+        self.bucket.check()?;
         let limits = &self.limits;
         if limits.answer_message_bytes > limits.answer_message_bytes_max {
             return Err("answer-message-bytes is above answer-message-bytes-max".to_owned());

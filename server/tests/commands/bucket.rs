@@ -57,3 +57,63 @@ fn a_disk_that_was_overtaken_is_refused_and_says_how_to_go_on() {
     place.serve(&[&settings[..], &["--discard-local"]].concat());
     assert_eq!(history(&place), "n,v\n2,3\n");
 }
+
+/// Waits until `place` answers `right`.
+fn until(place: &Place, right: &str) {
+    for _ in 0..500 {
+        if history(place) == right {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{} is not {right}: {}", history(place), place.log());
+}
+
+#[test]
+fn a_follower_serves_what_another_server_writes_and_writes_nothing() {
+    let (mut writer, mut follower) = (Place::new(), Place::new());
+    let bucket = format!("file://{}", writer.name("bucket"));
+    let writes = ["--bucket", &bucket, "--acknowledge", "object", "--flush-bytes-max", "64KiB"];
+    let follows = ["--bucket", &bucket, "--read-only", "--bucket-follow-interval", "20ms"];
+    writer.serve(&writes);
+    writer.done(&["sql", "-c", DECLARE]);
+    follower.serve(&follows);
+    until(&follower, "n,v\n0,\n");
+    let (mut rows, mut sum) = (0, 0);
+    for round in 1..=6_u64 {
+        let values: Vec<String> = (0..50).map(|row| format!("({row}, {round})")).collect();
+        writer.done(&["sql", "-c", &format!("INSERT INTO t (k, v) VALUES {}", values.join(", "))]);
+        (rows, sum) = (rows + 50, sum + 50 * round);
+        match round {
+            2 => drop(writer.done(&["sql", "-c", "CALL flush()"])),
+            3 => {
+                follower.kill();
+                follower.serve(&follows);
+            }
+            4 => {
+                writer.kill();
+                std::fs::remove_dir_all(writer.data()).unwrap();
+                writer.serve(&writes);
+            }
+            _ => {}
+        }
+        until(&follower, &format!("n,v\n{rows},{sum}\n"));
+    }
+    let refused = follower.refused(&["sql", "-c", "INSERT INTO t (k, v) VALUES (1, 1)"]);
+    assert!(refused.contains("--read-only") && refused.contains("process"), "{refused}");
+    follower.refused(&["sql", "-c", "CREATE TABLE u (k BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL)"]);
+    let status = follower.done(&["status"]);
+    assert!(status.contains("follows") && status.contains("epoch 2"), "{status}");
+    assert!(!writer.done(&["status"]).contains("follows"));
+}
+
+#[test]
+fn read_only_without_a_bucket_is_refused_by_name() {
+    let place = Place::new();
+    let refused = firn(&["serve", "--data", &place.name("data"), "--listen", "127.0.0.1:0", "--read-only"]);
+    assert!(
+        !refused.status.success() && text(&refused.stderr).contains("give --bucket too"),
+        "{}",
+        text(&refused.stderr)
+    );
+}

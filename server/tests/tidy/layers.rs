@@ -45,7 +45,7 @@ const LAYERS: [&[&str]; 7] = [
     &["compaction::merge", "dictionary", "memtable", "model"],
     &["edit", "engine", "erase", "home", "leaving", "manifest", "merging", "read", "retired", "versions", "view"],
     &["commit", "compaction", "flush", "freeze", "purge", "scrub"],
-    &["background", "database", "recovery", "repair", "status", "verify"],
+    &["background", "database", "follow", "opened", "recovery", "repair", "status", "verify"],
 ];
 
 /// What the storage crate must not depend on: it is synchronous and knows no network and no SQL.

@@ -14,7 +14,7 @@ use crate::versions::{VersionEntry, Versions};
 use crate::view::{EntityState, TableState, TableView};
 
 /// Puts batches of one table, in the order of their commits, into its memtables.
-pub fn apply_batches(engine: &Engine, batches: &[(&Prepared, &BatchSteps)]) -> Result<()> {
+pub(super) fn apply_batches(engine: &Engine, batches: &[(&Prepared, &BatchSteps)]) -> Result<()> {
     let Some((first, _)) = batches.first() else { return Ok(()) };
     let table = &first.table;
     let mut ordinals = Vec::with_capacity(batches.len());
@@ -59,7 +59,7 @@ fn ordinals_of(prepared: &Prepared) -> Result<Vec<u32>> {
 }
 
 /// Makes `versions` the schema, with states for what `entry` created and without those it dropped.
-pub fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) -> Result<()> {
+pub(super) fn apply_version(engine: &Engine, versions: Versions, entry: &VersionEntry) -> Result<()> {
     let mut registry = Registry::clone(&engine.registry.load());
     for entity in entry.entities.iter().filter(|entity| !registry.entities.contains_key(&entity.id)).collect::<Vec<_>>()
     {

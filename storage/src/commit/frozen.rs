@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::model::batch::WriteBatch;
 use crate::time::{Micros, Sequence};
 
 /// What a flush must know of the moment its memtables were frozen.
@@ -24,4 +25,16 @@ pub struct TableLog {
     pub ingest_time: Option<Micros>,
     /// Whether no more history may be loaded.
     pub sealed: bool,
+}
+
+impl TableLog {
+    /// Remembers `batch`, whose greatest ingest time is `ingest_time`.
+    pub(crate) fn note(&mut self, batch: &WriteBatch, ingest_time: Micros) {
+        if !batch.is_empty() {
+            self.ingest_time = self.ingest_time.max(Some(ingest_time));
+        }
+        if let Some(producer) = &batch.producer {
+            self.producers.insert(producer.name.clone(), producer.seq);
+        }
+    }
 }

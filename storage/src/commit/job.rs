@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::model::catalog::Catalog;
 use crate::model::declare::Change;
 use crate::time::Sequence;
+use crate::wal::OwnedRecord;
 
 /// What the log's writer is asked to do.
 pub enum Job {
@@ -19,6 +20,8 @@ pub enum Job {
     Change(Change, Done<Arc<Catalog>>),
     /// Erase entities.
     Erase(Box<Erase>, Done<Sequence>),
+    /// Take records of the writer that this database follows; those that it has already are passed over.
+    Follow(Arc<Vec<OwnedRecord>>, Done<()>),
     /// Turn the memtables of tables over for flushing.
     Freeze(Vec<u32>, Done<Frozen>),
     /// Stop after everything before it.
@@ -31,6 +34,7 @@ impl std::fmt::Debug for Job {
             Self::Write(..) => "Write",
             Self::Change(..) => "Change",
             Self::Erase(..) => "Erase",
+            Self::Follow(..) => "Follow",
             Self::Freeze(..) => "Freeze",
             Self::Stop => "Stop",
         })
@@ -52,6 +56,7 @@ impl Job {
             Self::Write(_, done) => done.answer(Err(error)),
             Self::Change(_, done) => done.answer(Err(error)),
             Self::Erase(_, done) => done.answer(Err(error)),
+            Self::Follow(_, done) => done.answer(Err(error)),
             Self::Freeze(_, done) => done.answer(Err(error)),
             Self::Stop => {}
         }

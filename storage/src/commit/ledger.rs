@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::answer::Fence;
+use super::deed::Deed;
 use super::frozen::{Frozen, TableLog};
 use super::prepared::Prepared;
 use super::record;
@@ -137,15 +138,49 @@ impl Ledger {
         let payload = &prepared.payload;
         let record = Record { kind: record::BATCH, first, last, ingest_time, payload };
         self.append(Subject::Table(batch.table), &record)?;
-        let table = self.tables.entry(batch.table).or_default();
+        self.note_batch(batch, ingest_time);
+        Ok(deal)
+    }
+
+    fn note_batch(&mut self, batch: &WriteBatch, ingest_time: Micros) {
+        self.tables.entry(batch.table).or_default().note(batch, ingest_time);
         if !batch.is_empty() {
-            table.ingest_time = table.ingest_time.max(Some(ingest_time));
             self.least = self.least.max(ingest_time);
         }
-        if let Some(producer) = &batch.producer {
-            table.producers.insert(producer.name.clone(), producer.seq);
+    }
+
+    /// Takes a record of the writer that this log follows, which says `deed`: it has its place and its ingest time already.
+    pub(super) fn follow(&mut self, record: &Record<'_>, deed: &Deed) -> Result<()> {
+        self.engine.poison.check()?;
+        let next = match deed {
+            Deed::Version(entry) => {
+                let mut next = Versions::clone(&self.versions);
+                next.apply(Arc::clone(entry))?;
+                Some((Arc::new(next), entry))
+            }
+            Deed::Batch(_) | Deed::Erase(_) => None,
+        };
+        self.append(deed.subject(), record)?;
+        if let Some((next, entry)) = next {
+            self.take_version(next, entry);
         }
-        Ok(deal)
+        match deed {
+            Deed::Batch(batch) => {
+                self.note_batch(batch, record.ingest_time);
+                if batch.ingest_times.is_none() {
+                    self.ingest_time = self.ingest_time.max(record.ingest_time);
+                }
+            }
+            Deed::Version(_) | Deed::Erase(_) => self.ingest_time = self.ingest_time.max(record.ingest_time),
+        }
+        Ok(())
+    }
+
+    /// Goes on with the schema `next`, which `entry` made.
+    fn take_version(&mut self, next: Arc<Versions>, entry: &VersionEntry) {
+        entry.tables.iter().for_each(|table| self.tables.entry(table.id).or_default().sealed = table.sealed);
+        entry.dropped_tables.iter().for_each(|id| drop(self.tables.remove(id)));
+        self.versions = next;
     }
 
     /// Sequences and an ingest time for a batch. One of a producer without rows has them too, for it takes a number.
@@ -257,9 +292,7 @@ impl Ledger {
         let payload = serde_json::to_vec(&*entry).expect("a schema version is plain data");
         let (kind, payload) = (record::VERSION, payload.as_slice());
         self.append(Subject::Schema, &Record { kind, first: sequence, last: sequence, ingest_time, payload })?;
-        entry.tables.iter().for_each(|table| self.tables.entry(table.id).or_default().sealed = table.sealed);
-        entry.dropped_tables.iter().for_each(|id| drop(self.tables.remove(id)));
-        self.versions = Arc::new(next);
+        self.take_version(Arc::new(next), &entry);
         Ok(Some(entry))
     }
 

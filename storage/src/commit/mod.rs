@@ -8,6 +8,8 @@
 mod admission;
 mod answer;
 mod apply;
+mod deed;
+mod follow;
 mod frozen;
 mod guard;
 mod job;
@@ -30,7 +32,9 @@ use crate::versions::{VersionEntry, Versions};
 
 pub use admission::{Admission, Reservation, batch_bytes};
 pub use answer::{Committed, Done, Fence, closed};
-pub use apply::{apply_batches, apply_version, note_widened};
+pub use apply::note_widened;
+use apply::{apply_batches, apply_version};
+pub use deed::{Again, Deed};
 pub use frozen::{Frozen, TableLog};
 pub(crate) use guard::spawn;
 pub use job::Job;
@@ -38,7 +42,6 @@ pub use ledger::LogEnd;
 use ledger::{Ledger, Standing};
 pub use prepared::Prepared;
 pub use queue::Queue;
-pub(crate) use staged::{SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
 use staged::{Staged, StagedAlone, StagedWrite, together};
 use survival::Survival;
 
@@ -89,7 +92,7 @@ impl Committer {
                 done.answer(self.ledger.freeze(&tables));
             }
         }
-        let writes = jobs.iter().any(|job| matches!(job, Job::Write(..)));
+        let writes = jobs.iter().any(|job| matches!(job, Job::Write(..) | Job::Follow(..)));
         let full = if writes { self.wait_for_room(queue) } else { None };
         let mut staged: Vec<Staged> = Vec::with_capacity(jobs.len());
         let mut stop = false;
@@ -108,6 +111,10 @@ impl Committer {
                     // What follows meets it applied: a write of an entity that it blocks must not pass beside it.
                     self.commit(std::mem::take(&mut staged));
                 }
+                Job::Follow(records, done) => done.answer(match &full {
+                    None => self.follow(&records),
+                    Some(error) => Err(error.clone()),
+                }),
                 Job::Freeze(..) => unreachable!("freezes were taken out of the group"),
                 Job::Stop => stop = true,
             }

@@ -13,6 +13,10 @@ use crate::run::Chunk;
 use crate::view::TableState;
 use crate::wal::RECORD_BYTES_MAX;
 
+/// Rows of batches that are applied together, and of one such batch.
+pub(super) const TOGETHER_ROWS_MAX: usize = 512;
+pub(super) const SMALL_ROWS_MAX: usize = 256;
+
 /// A batch on its way to the log.
 #[derive(Debug)]
 pub struct Prepared {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{Committed, Done};
 use super::ledger::Deal;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
 use crate::erase::Erase;
 use crate::model::catalog::Catalog;
 use crate::time::{Micros, Sequence};
@@ -34,10 +34,6 @@ pub(super) enum StagedAlone {
     /// An erase.
     Erase { erase: Box<Erase>, sequence: Sequence, ingest_time: Micros, done: Done<Sequence> },
 }
-
-/// Rows of writes that are applied together, and of one such write.
-pub(crate) const TOGETHER_ROWS_MAX: usize = 512;
-pub(crate) const SMALL_ROWS_MAX: usize = 256;
 
 /// `first` and the small writes of its table that follow it in `staged`, if it is small too: together they cost one run
 /// and one view.

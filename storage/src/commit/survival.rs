@@ -6,7 +6,6 @@ use super::answer::Committed;
 use crate::config::Level;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::position::Position;
 use crate::time::{Micros, Sequence};
 
 /// What the commit `sequence`, which is durable on the local disk and readable, must survive yet.
@@ -42,8 +41,8 @@ impl Survival {
 
     /// What is answered then.
     pub(super) fn committed(&self, ingest_time: Micros, rows: u64, duplicate: bool) -> Committed {
-        let position = |sequence| Position::new(self.engine.log, sequence);
-        let durable = self.engine.home.as_ref().map(|home| position(home.durable()));
-        Committed { position: position(self.sequence), ingest_time, rows, duplicate, durable }
+        let log = &self.engine.log;
+        let durable = self.engine.home.as_ref().map(|home| log.position(home.durable()));
+        Committed { position: log.position(self.sequence), ingest_time, rows, duplicate, durable }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::position::{Log, Position};
 use crate::time::Sequence;
 
@@ -39,6 +39,11 @@ impl Lineage {
         self.epochs.last().map_or(0, |last| last.epoch)
     }
 
+    /// The first epoch after `epoch`, if there is one.
+    pub fn after(&self, epoch: u64) -> Option<Epoch> {
+        self.epochs.iter().copied().find(|later| later.epoch > epoch)
+    }
+
     /// The epoch that gave the number of a file.
     pub fn epoch_of(&self, number: u64) -> u64 {
         let after = self.epochs.partition_point(|epoch| epoch.first_number <= number);
@@ -61,6 +66,23 @@ impl Lineage {
              of epoch {given}; read again without a position",
             log.epoch
         )))
+    }
+}
+
+impl Lineage {
+    /// [`Lineage::position`] on a follower, which may not have come to the epoch of its writer yet.
+    pub(crate) fn position_on_follower(&self, database: u64, text: &str) -> Result<Position> {
+        let epoch = Position::parse(database, text)?.log().epoch;
+        if epoch > self.current() {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "position {text:?} is of epoch {epoch}, and this node, which follows the writer, has come to epoch {}; ask again",
+                    self.current()
+                ),
+            ));
+        }
+        self.position(database, text)
     }
 }
 

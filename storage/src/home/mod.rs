@@ -6,8 +6,11 @@
 //! bucket, its acknowledgement says. Source: the protocol of the project's notes on object storage, which was checked on a
 //! model; `claim` says the rule that all of it rests on.
 //!
+//! A follower takes the files of the newest root too ([`adopt`](mod@adopt)), goes along the log ([`trail`]), and writes nothing.
+//!
 //! Without a bucket nothing of this is there.
 
+mod adopt;
 mod claim;
 mod enter;
 mod frame;
@@ -19,7 +22,9 @@ mod publish;
 mod published;
 mod restore;
 mod root;
+mod standing;
 mod tail;
+mod trail;
 mod upload;
 
 use std::sync::{Arc, OnceLock};
@@ -27,11 +32,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub(crate) use adopt::{adopt, followed_lineage, forget, note, refuse_followers};
 pub use claim::Claim;
 pub(crate) use enter::{Entered, enter, known_lineage};
 pub(crate) use ice::ice_name;
 pub use lineage::{Epoch, Lineage};
+pub(crate) use standing::not_begun;
 pub use tail::LogTail;
+pub(crate) use trail::{Step, Trail};
 
 use crate::config::{HomeOptions, Level};
 use crate::error::{Error, Kind, Result};

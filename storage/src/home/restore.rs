@@ -14,15 +14,32 @@ use crate::objects::{ObjectName, Objects, damaged};
 use crate::time::Micros;
 use crate::wal;
 
+/// The local file that says that a directory follows.
+pub(super) const FOLLOWER: &str = "follower";
+
 /// Puts the database of `root`, whose manifest is `state`, into `files`, in which there is none.
 pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, state: &ManifestState) -> Result<()> {
+    // Whoever writes here does not follow.
+    if files.list("")?.iter().any(|name| name == FOLLOWER) {
+        files.remove(FOLLOWER)?;
+    }
+    let state = fetch(objects, files, root, state)?;
+    Manifest::create(Arc::clone(files), state).map(drop)
+}
+
+/// Puts all of it there but the manifest, which it answers: the cells of what is frozen stay where they are.
+pub(super) fn fetch(
+    objects: &dyn Objects,
+    files: &Arc<dyn Files>,
+    root: &Root,
+    state: &ManifestState,
+) -> Result<ManifestState> {
     clear(files)?;
     for (folder, _) in NamedFile::FOLDERS {
         files.create_directory(folder)?;
     }
     let mut bytes_restored = 0_u64;
     let mut state = state.clone();
-    // The cells of what is frozen stay where they are.
     for ice in state.tables.values_mut().flat_map(|table| &mut table.segments).filter_map(|entry| entry.ice.as_mut()) {
         ice.hot = false;
     }
@@ -33,7 +50,7 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     // No ingest time at or below one that was given, or promised, is given again.
     write_ceiling(files, ceiling)?;
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
-    Manifest::create(Arc::clone(files), state).map(drop)
+    Ok(state)
 }
 
 /// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -17,6 +17,10 @@ use crate::parallel;
 pub(crate) struct Fetch {
     objects: Arc<dyn Objects>,
     policy: IcePolicy,
+    /// Whether another process may delete what is fetched.
+    follows: bool,
+    /// Whether something was gone.
+    gone: AtomicBool,
     /// Requests in flight, of all reads together.
     in_flight: Mutex<usize>,
     landed: Condvar,
@@ -38,11 +42,13 @@ pub(crate) struct Fetched {
 }
 
 impl Fetch {
-    /// From `objects`, within the bounds of `policy`.
-    pub(crate) fn new(objects: Arc<dyn Objects>, policy: IcePolicy) -> Self {
+    /// From `objects`, within the bounds of `policy`. Who `follows` another process may find that this deleted what was there.
+    pub(crate) fn new(objects: Arc<dyn Objects>, policy: IcePolicy, follows: bool) -> Self {
         Self {
             objects,
             policy,
+            follows,
+            gone: AtomicBool::new(false),
             in_flight: Mutex::default(),
             landed: Condvar::new(),
             requests: AtomicU64::new(0),
@@ -86,9 +92,21 @@ impl Fetch {
         let _flight = Flight::begin(self);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
-        let gone =
-            || Error::new(Kind::Corrupt, format!("object {name} is missing, and history that is asked for lies in it"));
-        self.objects.get_range(name, range)?.ok_or_else(gone)
+        self.objects.get_range(name, range)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// Whether something that was asked for was gone, because the process that is followed deleted it.
+    pub(crate) fn found_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    fn missing(&self, name: &ObjectName) -> Error {
+        if self.follows {
+            self.gone.store(true, Ordering::Relaxed);
+            let what = format!("object {name} is not there any more: the database that is followed went on; ask again");
+            return Error::new(Kind::Unavailable, what);
+        }
+        Error::new(Kind::Corrupt, format!("object {name} is missing, and history that is asked for lies in it"))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::{IngestClock, KNOWN_AT_AHEAD_MAX};
 use crate::model::catalog::Table;
 use crate::model::value::time_text;
-use crate::position::{Log, Position};
+use crate::position::{CurrentLog, Position};
 use crate::published::Published;
 use crate::time::{Micros, Sequence};
 
@@ -55,7 +55,11 @@ const CLOCK_STEP: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Present<'a> {
     /// Whose sequences are read.
-    pub(crate) log: Log,
+    pub(crate) log: &'a CurrentLog,
+    /// Which opening of the database they are read in.
+    pub(crate) opening: u64,
+    /// Whether another process gives the ingest times.
+    pub(crate) follows: bool,
     pub(crate) clock: &'a IngestClock,
     pub(crate) published: &'a Published,
     pub(crate) states: &'a dyn States,
@@ -100,10 +104,11 @@ impl Present<'_> {
             let erasures = state.entity.erasures.load();
             erasures.receipts().iter().for_each(|receipt| unseen.look_at(receipt.sequence, receipt.ingest_time));
         }
-        let erased_since = unseen.range.map(|(first, newest)| ErasedSince { first, newest: self.position(newest) });
+        let erased_since = unseen.range.map(|(first, newest)| ErasedSince { first, newest: self.log.position(newest) });
         let age_max = i64::try_from(self.age_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Snapshot {
-            position: self.position(sequence),
+            position: self.log.position(sequence),
+            opening: self.opening,
             clock,
             known_at_max,
             schema_version,
@@ -112,10 +117,6 @@ impl Present<'_> {
             expires: self.resources.clock.monotonic().saturating_add(age_max),
             resources: Arc::clone(self.resources),
         })
-    }
-
-    fn position(&self, sequence: Sequence) -> Position {
-        Position::new(self.log, sequence)
     }
 
     /// Makes the knowledge bound final: nothing at or below it can be added once this returns. Answers the greatest
@@ -128,6 +129,9 @@ impl Present<'_> {
                  seal it with seal_table when its history is complete",
                 table.name
             )));
+        }
+        if self.follows {
+            return self.final_on_follower(known_at);
         }
         let now = self.clock.now();
         let soon = now.saturating_add(KNOWN_AT_AHEAD_MAX);
@@ -147,6 +151,27 @@ impl Present<'_> {
         }
         self.wait_until(bound, now)?;
         let sequence = self.clock.answer_known_at(bound)?;
+        self.published.wait(sequence, KNOWN_AT_WAIT)?;
+        Ok(bound)
+    }
+
+    /// The greatest bound that is final on a follower: the last ingest time that it has, for the writer may have given later ones
+    /// already, and cannot be asked to give none.
+    fn final_on_follower(&self, known_at: KnownAt) -> Result<Micros> {
+        let (last, sequence) = self.clock.taken();
+        let bound = match known_at {
+            KnownAt::Latest => return Ok(i64::MAX),
+            KnownAt::Rows(_) => last,
+            KnownAt::Time(time) if time <= last => time,
+            KnownAt::Time(time) => {
+                return Err(Error::out_of_range(format!(
+                    "\"known_at\" is {}, and this node, which follows the writer, knows all that was known only up to {}, when its last \
+                     commit came in: give a time up to that, or \"latest\", ask again later, or ask the writer",
+                    time_text(time),
+                    time_text(last)
+                )));
+            }
+        };
         self.published.wait(sequence, KNOWN_AT_WAIT)?;
         Ok(bound)
     }

@@ -126,6 +126,8 @@ pub(crate) struct KeyedTables {
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) catalog: Arc<Catalog>,
+    /// The opening of the database that it is of.
+    pub(crate) opening: u64,
     pub(crate) keyed: Vec<KeyedTables>,
     pub(crate) as_of: PlannedBound,
     pub(crate) known_at: PlannedBound,
@@ -227,6 +229,7 @@ pub(crate) fn plan(
     let in_order = standing.is_none() && outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
         in_order,
+        opening: states.opening(),
         as_of: PlannedBound::find(&request.as_of, schema, "as_of")?,
         known_at: PlannedBound::find(&request.known_at, schema, "known_at")?,
         position,

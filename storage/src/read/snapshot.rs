@@ -35,6 +35,8 @@ pub(crate) struct ErasedSince {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) position: Position,
+    /// The opening of the database that it is of.
+    pub(crate) opening: u64,
     pub(crate) clock: Micros,
     pub(crate) known_at_max: Micros,
     pub(crate) schema_version: u64,
@@ -82,6 +84,17 @@ impl Snapshot {
         let missing =
             || Error::invalid(format!("the snapshot is not pinned over table {}; pin one that is", table.name));
         self.views.get(&table.id).ok_or_else(missing)
+    }
+
+    /// Refuses what was planned in another opening of the database: there an entity may have another number.
+    pub(crate) fn check_opening(&self, opening: u64) -> Result<()> {
+        if self.opening == opening {
+            return Ok(());
+        }
+        Err(Error::new(
+            crate::error::Kind::Unavailable,
+            "this node, which follows the writer, was opened anew from the bucket while the request was on its way; ask again",
+        ))
     }
 
     /// Refuses to go on once the snapshot is older than it may be, so that old segments can be removed.

@@ -10,6 +10,8 @@ use crate::view::{EntityState, TableState};
 pub(crate) trait States: std::fmt::Debug {
     fn table_state(&self, table: &Table) -> Result<Arc<TableState>>;
     fn entity_state(&self, entity: &Entity) -> Result<Arc<EntityState>>;
+    /// Which opening of the database this is.
+    fn opening(&self) -> u64;
     /// Whether the history of the table is complete.
     fn is_sealed(&self, table: u32) -> bool;
 }

@@ -24,6 +24,7 @@ mod reader;
 mod record;
 mod repair;
 mod replay;
+mod stream;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ mod writer;
 pub(crate) use names::{DIRECTORY, file_name, file_numbers};
 pub use record::{RECORD_BYTES_MAX, Record};
 pub use repair::{Repair, losses, repair};
+pub use stream::{OwnedRecord, Stream};
 pub use survey::{Finding, verify};
 
 use record::{END, FILE_HEADER_BYTES, FileHeader};

@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The checksum of everything after the header of a record.
-fn checksum_of_rest(raw: &[u8]) -> u64 {
+pub(super) fn checksum_of_rest(raw: &[u8]) -> u64 {
     payload_checksum(&raw[RECORD_HEADER_BYTES..])
 }
 

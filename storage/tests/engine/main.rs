@@ -7,6 +7,7 @@
 
 mod busy;
 mod faults;
+mod follower;
 mod histories;
 mod home;
 mod ice;

@@ -209,7 +209,7 @@ fn position(world: &World, question: &Question) -> Option<usize> {
     question.position.filter(|_| !world.acks.is_empty()).map(|roll| (roll % world.acks.len() as u64) as usize)
 }
 
-fn sweep(world: &World, question: &Question, asked: &Asked) -> Sweep {
+pub fn sweep(world: &World, question: &Question, asked: &Asked) -> Sweep {
     let (as_of, known_at) = limits(world, question, 0);
     Sweep {
         table: asked.table,
