@@ -114,6 +114,11 @@ impl Client {
         self.ask("compact", table).await
     }
 
+    /// Freezes segments, of one table or of all: their cells go to the bucket as Parquet.
+    pub async fn freeze(&self, table: Option<&str>) -> Result<Value> {
+        self.ask("freeze", table).await
+    }
+
     /// The last number of each producer of a table whose batch is durable and readable.
     pub async fn producers(&self, table: &str) -> Result<BTreeMap<String, u64>> {
         self.numbers(ProducersOf { table: table.to_owned(), producer: None }).await

@@ -152,6 +152,12 @@ const ENGINE: &[EngineMetric] = &[
     }),
     ("engine_flushes", "Flushes done", Shape::Grows, |s| &s.flushes),
     ("engine_flush_bytes", "Bytes that flushes wrote", Shape::Grows, |s| &s.flush_bytes),
+    ("engine_frozen", "Segments that were frozen", Shape::Grows, |s| &s.frozen),
+    ("ice_requests", "Requests for cells of ice", Shape::Grows, |s| &s.ice_requests),
+    ("ice_bytes", "Bytes that requests for cells of ice brought", Shape::Grows, |s| &s.ice_bytes),
+    ("ice_resident_bytes", "Bytes of cells that came from ice and are in memory", Shape::Stands, |s| {
+        &s.ice_resident_bytes
+    }),
     ("engine_compactions", "Compactions done", Shape::Grows, |s| &s.compactions),
     ("engine_compaction_bytes", "Bytes that compactions wrote", Shape::Grows, |s| &s.compaction_bytes),
     ("engine_scrub_bytes", "Bytes that the scrub found whole", Shape::Grows, |s| &s.scrub_bytes),

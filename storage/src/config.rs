@@ -140,7 +140,7 @@ pub struct IcePolicy {
 impl Default for IcePolicy {
     fn default() -> Self {
         Self {
-            freeze_bytes_min: 64 * MIB,
+            freeze_bytes_min: 256 * MIB,
             hot_bytes_max: u64::MAX,
             cache_bytes_max: 1024 * MIB,
             requests_max: 64,

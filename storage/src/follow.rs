@@ -226,6 +226,10 @@ impl Walk {
         }
         let opened = following.current.load_full();
         opened.engine.poison.check()?;
+        if opened.engine.fetch.as_ref().is_some_and(|fetch| fetch.found_gone()) {
+            self.behind = Some("history that it asked for was frozen anew".to_owned());
+            return Ok(true);
+        }
         if let Some(records) = &self.waiting {
             take(&opened, records)?;
             self.waiting = None;

@@ -36,6 +36,7 @@ use crate::retired::Retired;
 use crate::run::Run;
 use crate::segment;
 use crate::signal::Signal;
+use crate::statistics::Statistics;
 use crate::time::{Micros, Sequence, SystemClock};
 use crate::versions::Versions;
 use crate::view::{BucketView, DirtySet, EntityState, LatestPack, TableState, TableView};
@@ -58,7 +59,7 @@ pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<
     let state = manifest.state.clone();
     sweep(&files, &state)?;
     let versions = manifest.versions()?;
-    let fetch = fetch_of(&options);
+    let fetch = fetch_of(&options, &statistics);
     let registry = open_states(&files, &state, &versions, fetch.as_ref()).map_err(|error| match error.kind() {
         // Nobody asked for anything yet, so what cannot be is in the manifest; other errors name their file.
         Kind::Invalid => manifest.damaged(&error),
@@ -143,10 +144,12 @@ fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Mani
 }
 
 /// The door to ice, if there is a bucket.
-fn fetch_of(options: &Options) -> Option<Arc<Fetch>> {
+fn fetch_of(options: &Options, statistics: &Arc<Statistics>) -> Option<Arc<Fetch>> {
     let home = options.home.as_ref().map(|home| (&home.objects, &home.policy.ice));
     let of = home.or(options.follow.as_ref().map(|follow| (&follow.objects, &follow.ice)));
-    of.map(|(objects, policy)| Arc::new(Fetch::new(Arc::clone(objects), policy.clone(), options.follow.is_some())))
+    of.map(|(objects, policy)| {
+        Arc::new(Fetch::new(Arc::clone(objects), policy.clone(), options.follow.is_some(), Arc::clone(statistics)))
+    })
 }
 
 /// Puts what was recovered into the bucket, if there is one; who wrote the database `before`, and who does now.

@@ -50,6 +50,12 @@ pub struct Statistics {
     pub queue_bytes: Arc<Counter>,
     /// Segments that were frozen.
     pub frozen: Counter,
+    /// Requests for cells of ice.
+    pub ice_requests: Counter,
+    /// Bytes that they brought.
+    pub ice_bytes: Counter,
+    /// Bytes of cells that came from ice and are in memory now.
+    pub ice_resident_bytes: Counter,
     /// Flushes done.
     pub flushes: Counter,
     /// Bytes that flushes wrote.

@@ -54,6 +54,7 @@ pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
             "durable_position": engine.log.position(home.durable()).to_string(),
             "backlog_bytes": home.backlog_bytes(),
         })),
+        "ice": engine.fetch.as_ref().map(|_| ice_status(engine)),
         "follower": follower,
         "totals": {
             "rows": statistics.rows.get(),
@@ -73,6 +74,21 @@ pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
             "scrub_damages": statistics.scrub_damages.get(),
             "background_errors": statistics.background_errors.get(),
         },
+    })
+}
+
+/// What is frozen, how much of it the local disk has too, and what was fetched.
+fn ice_status(engine: &Engine) -> Value {
+    let listed = engine.listed.load();
+    let frozen = || listed.tables.values().flat_map(|table| &table.segments).filter(|entry| entry.ice.is_some());
+    json!({
+        "segments": frozen().count(),
+        "rows": frozen().map(|entry| u64::from(entry.meta.rows)).sum::<u64>(),
+        "bytes": frozen().filter_map(|entry| entry.ice.as_ref()).map(|ice| ice.length).sum::<u64>(),
+        "hot_bytes": frozen().filter(|entry| !entry.is_away()).map(|entry| entry.meta.length).sum::<u64>(),
+        "resident_bytes": engine.statistics.ice_resident_bytes.get(),
+        "requests": engine.statistics.ice_requests.get(),
+        "fetched_bytes": engine.statistics.ice_bytes.get(),
     })
 }
 

@@ -148,6 +148,10 @@ class Declaring:
         """Merges segments."""
         return run(self._connection.action("compact", given(table=table), timeout))
 
+    def freeze(self, table: str | None = None, *, timeout: float | None = None) -> Any:
+        """Puts segments into the bucket as Parquet."""
+        return run(self._connection.action("freeze", given(table=table), timeout))
+
     def status(self, *, timeout: float | None = None) -> dict[str, Any]:
         """How the server is."""
         return run(self._connection.action("status", {}, timeout))

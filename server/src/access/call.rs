@@ -90,6 +90,7 @@ pub static CALLS: &[Call] = &[
     call(DoAction, "drop_table", Drop, "Removes a table and its rows: {\"table\"}"),
     call(DoAction, "flush", Operate, "Writes memtables to segments: {\"table\"} or {} for all"),
     call(DoAction, "compact", Operate, "Merges segments and builds latest packs: {\"table\"} or {} for all"),
+    call(DoAction, "freeze", Operate, "Puts segments into the bucket as Parquet: {\"table\"} or {} for all"),
     call(DoAction, "status", Operate, "What the database holds and does: {}"),
     call(DoAction, "producers", Write, "The last number of each producer, or of one: {\"table\",\"producer\"}"),
     call(DoAction, "erase", Erase, "Removes entities at all bounds, physically: {\"entity\",\"entities\":{…},\"block\"}"),

@@ -42,6 +42,7 @@ pub(super) fn commands() -> Vec<Command> {
         command("status", "Show what the server holds and does"),
         command("flush", "Write memtables to segments").arg(table(false).help(all)),
         command("compact", "Merge segments and build latest packs").arg(table(false).help(all)),
+        command("freeze", "Put segments into the bucket as Parquet").arg(table(false).help(all)),
         command("erase", "Erase an entity from every file")
             .long_about(
                 "Erase an entity, or all whose leading key columns are given: at once from every answer, then from every file. \
@@ -81,7 +82,7 @@ fn action_of(name: &str) -> &str {
 
 fn body(name: &str, matches: &ArgMatches) -> Result<Value, String> {
     match name {
-        "describe" | "flush" | "compact" => Ok(match matches.get_one::<String>("table") {
+        "describe" | "flush" | "compact" | "freeze" => Ok(match matches.get_one::<String>("table") {
             Some(table) => json!({ "table": table }),
             None => json!({}),
         }),

@@ -3,7 +3,7 @@
 use arrow_flight::{Action, ActionType};
 use firn_client::wire::{Blocked, Erase, Producers, ProducersOf, TableName};
 use firn_flight_sql::service::FlightSql;
-use firn_storage::database::EraseRequest;
+use firn_storage::database::{Database, EraseRequest};
 use firn_storage::model::declare::Change;
 use firn_storage::model::describe;
 use serde_json::{Map, Value, json};
@@ -67,15 +67,16 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
             let table = required(name, "table", named(Some("table"), body)?)?;
             describe::describe_table(&granted.catalog(), &table).map_err(|error| from_error(&error))
         }
-        "flush" | "compact" => {
+        "flush" | "compact" | "freeze" => {
             let table = named(Some("table"), body)?.name;
-            let (compact, catalog) = (name == "compact", granted.catalog());
+            let catalog = granted.catalog();
+            let work = match name {
+                "flush" => Database::flush,
+                "compact" => Database::compact,
+                _ => Database::freeze,
+            };
             let work = granted.engine(Pool::Waiters, move |database| {
-                if compact {
-                    database.compact(&catalog, table.as_deref())?
-                } else {
-                    database.flush(&catalog, table.as_deref())?
-                }
+                work(database, &catalog, table.as_deref())?;
                 Ok(json!({ "read_position": database.position().to_string() }))
             });
             work.await

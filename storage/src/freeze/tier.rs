@@ -19,7 +19,7 @@ pub(crate) fn leave_once(engine: &Arc<Engine>) -> Result<bool> {
         leave_disk(engine, fetch, &table, &entry, &ice)?;
         return Ok(true);
     }
-    if fetch.fetched().resident_bytes > fetch.policy().cache_bytes_max {
+    if fetch.resident_bytes() > fetch.policy().cache_bytes_max {
         return leave_memory(engine, fetch);
     }
     Ok(false)

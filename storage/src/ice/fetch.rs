@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -11,6 +11,7 @@ use crate::config::IcePolicy;
 use crate::error::{Error, Kind, Result};
 use crate::objects::{ObjectName, Objects};
 use crate::parallel;
+use crate::statistics::Statistics;
 
 /// The door through which all cells of ice come.
 #[derive(Debug)]
@@ -24,26 +25,17 @@ pub(crate) struct Fetch {
     /// Requests in flight, of all reads together.
     in_flight: Mutex<usize>,
     landed: Condvar,
-    requests: AtomicU64,
-    bytes: AtomicU64,
-    /// Bytes of cells that came and stay in memory.
-    resident: AtomicU64,
-}
-
-/// What fetching came to since the database was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Fetched {
-    /// Requests.
-    pub requests: u64,
-    /// Bytes that they brought.
-    pub bytes: u64,
-    /// Bytes of cells in memory now.
-    pub resident_bytes: u64,
+    statistics: Arc<Statistics>,
 }
 
 impl Fetch {
     /// From `objects`, within the bounds of `policy`. Who `follows` another process may find that this deleted what was there.
-    pub(crate) fn new(objects: Arc<dyn Objects>, policy: IcePolicy, follows: bool) -> Self {
+    pub(crate) fn new(
+        objects: Arc<dyn Objects>,
+        policy: IcePolicy,
+        follows: bool,
+        statistics: Arc<Statistics>,
+    ) -> Self {
         Self {
             objects,
             policy,
@@ -51,9 +43,7 @@ impl Fetch {
             gone: AtomicBool::new(false),
             in_flight: Mutex::default(),
             landed: Condvar::new(),
-            requests: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            resident: AtomicU64::new(0),
+            statistics,
         }
     }
 
@@ -62,24 +52,19 @@ impl Fetch {
         &self.policy
     }
 
-    /// What was fetched until now.
-    pub(crate) fn fetched(&self) -> Fetched {
-        Fetched {
-            requests: self.requests.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            resident_bytes: self.resident.load(Ordering::Relaxed),
-        }
+    /// Bytes of cells that came and are in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.statistics.ice_resident_bytes.get()
     }
 
     /// Counts bytes of cells that came and stay.
     pub(super) fn came(&self, bytes: u64) {
-        self.resident.fetch_add(bytes, Ordering::Relaxed);
+        self.statistics.ice_resident_bytes.add(bytes);
     }
 
     /// Counts bytes of cells that went.
     pub(super) fn went(&self, bytes: u64) {
-        let before = self.resident.fetch_sub(bytes, Ordering::Relaxed);
-        assert!(before >= bytes, "{bytes} bytes of cells went, and {before} had come");
+        self.statistics.ice_resident_bytes.subtract(bytes);
     }
 
     /// The bytes of each of `wanted`, in their order.
@@ -90,8 +75,8 @@ impl Fetch {
 
     fn one(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes> {
         let _flight = Flight::begin(self);
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+        self.statistics.ice_requests.add(1);
+        self.statistics.ice_bytes.add(range.end - range.start);
         self.objects.get_range(name, range)?.ok_or_else(|| self.missing(name))
     }
 

@@ -151,6 +151,10 @@ class Declaring:
         """Merges segments."""
         return await arun(self._connection.action("compact", given(table=table), timeout))
 
+    async def freeze(self, table: str | None = None, *, timeout: float | None = None) -> Any:
+        """Puts segments into the bucket as Parquet."""
+        return await arun(self._connection.action("freeze", given(table=table), timeout))
+
     async def status(self, *, timeout: float | None = None) -> dict[str, Any]:
         """How the server is."""
         return await arun(self._connection.action("status", {}, timeout))
