@@ -182,6 +182,9 @@ impl Drop for Guard {
     }
 }
 
+/// The pause after a failure is twice the one before, so often at most.
+const DOUBLINGS_MAX: u32 = 3;
+
 /// A follower on its way.
 struct Walk {
     following: Arc<Following>,
@@ -206,15 +209,22 @@ impl Walk {
 
     /// Follows until it is stopped.
     fn go_on(mut self) {
-        let mut heard = 0;
+        let (mut heard, mut failures) = (0, 0);
         let following = Arc::clone(&self.following);
         while !following.stop.load(Ordering::SeqCst) {
             match self.step() {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => self.note_failure(error),
+                Ok(more) => {
+                    failures = 0;
+                    if more {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    failures = (failures + 1).min(DOUBLINGS_MAX);
+                    self.note_failure(error);
+                }
             }
-            following.bell.wait(&mut heard, following.follow.interval);
+            following.bell.wait(&mut heard, following.follow.interval.saturating_mul(1 << failures));
         }
     }
 
