@@ -1,7 +1,7 @@
 //! Types that lakes know, for those that they do not.
 //!
 //! A Delta table has no unsigned numbers, no half floats, times of day, durations or lists of fixed length, and one
-//! precision of timestamps. Each such type is written as one that holds all of its values: the next signed number, a float,
+//! precision and kind of timestamps. Each such type is written as one that holds all of its values: the next signed number, a float,
 //! a long, a list. What is read is turned back.
 
 use std::sync::Arc;
@@ -22,7 +22,9 @@ pub(crate) fn lake_type(data_type: &DataType) -> DataType {
         DataType::Float16 => DataType::Float32,
         DataType::Time32(_) => DataType::Int32,
         DataType::Time64(_) | DataType::Duration(_) | DataType::Date64 => DataType::Int64,
-        DataType::Timestamp(unit, _) if *unit != TimeUnit::Microsecond => DataType::Int64,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => data_type.clone(),
+        DataType::Timestamp(..) => DataType::Int64,
+        DataType::Decimal256(..) => DataType::Utf8,
         DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
             DataType::Decimal128(*precision, *scale)
         }

@@ -14,6 +14,7 @@ use crate::home::{Home, Inhabitant, Lineage};
 use crate::ice::Fetch;
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
+use crate::lake::{self, Lake};
 use crate::leaving::Leaving;
 use crate::manifest::{LogFiles, Manifest, ManifestState, Subject};
 use crate::model::catalog::{Entity, Table};
@@ -257,6 +258,10 @@ impl Inhabitant for Engine {
 
     fn monotonic(&self) -> Micros {
         self.clock.monotonic()
+    }
+
+    fn lake(&self, state: &ManifestState, table: u32) -> Result<Option<Lake>> {
+        lake::lake(state, table, &self.versions.load())
     }
 }
 

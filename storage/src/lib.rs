@@ -26,6 +26,7 @@ pub mod horizon;
 mod ice;
 pub mod ingest_clock;
 pub mod io;
+mod lake;
 pub mod leaving;
 pub mod manifest;
 pub mod memtable;

@@ -5,16 +5,14 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field};
+use arrow_schema::DataType;
 use firn_ice::ColumnSpec;
 
 use crate::error::Result;
+use crate::lake;
 use crate::model::catalog::{Entity, Feature, Table};
 use crate::read::scan::ScanRequest;
 use crate::run::Run;
-
-/// The column of ordinals: no name that a feature can have.
-const ORDINAL: &str = "_ordinal";
 
 /// The columns that a segment has as ice.
 pub(super) struct Columns {
@@ -38,30 +36,8 @@ impl Columns {
             return Ok(None);
         }
         let there: Vec<&Arc<Feature>> = table.features.iter().filter(|feature| run.has_feature(feature.id)).collect();
-        let request = ScanRequest {
-            table: table.name.clone(),
-            columns: Some(there.iter().map(|feature| feature.name.clone()).collect()),
-            history: true,
-            parts: 1,
-            ..ScanRequest::default()
-        };
-        let asked = request.schema(&table, entity)?;
-        let beside = asked.fields().len() - there.len();
-        let mut fields: Vec<Field> = asked.fields()[..beside].iter().map(|field| field.as_ref().clone()).collect();
-        fields.extend(there.iter().map(|feature| Field::new(&feature.name, feature.stored_type(), true)));
-        fields.push(Field::new(ORDINAL, DataType::UInt32, false));
-        let spec = |(place, field): (usize, &Field)| {
-            let feature = place.checked_sub(beside).and_then(|place| there.get(place));
-            ColumnSpec {
-                name: field.name().clone(),
-                data_type: field.data_type().clone(),
-                nullable: field.is_nullable(),
-                field_id: feature.map(|feature| feature.id as i32),
-                // Statistics are data: those of cells and keys would survive an erase.
-                statistics: *field.name() == table.event_time || field.name() == ORDINAL,
-            }
-        };
-        let specs = fields.iter().enumerate().map(spec).collect();
+        let specs = lake::columns(&table, entity, &there)?;
+        let request = lake::history_of(&table, &there);
         Ok(Some(Self { table: Arc::new(table), request, specs }))
     }
 }

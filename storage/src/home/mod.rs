@@ -12,6 +12,7 @@
 
 mod adopt;
 mod claim;
+mod delta;
 mod enter;
 mod frame;
 mod ice;
@@ -44,6 +45,7 @@ pub(crate) use trail::{Step, Trail};
 use crate::config::{HomeOptions, Level};
 use crate::error::{Error, Kind, Result};
 use crate::io::Files;
+use crate::lake::Lake;
 use crate::manifest::ManifestState;
 use crate::objects::{Creation, ObjectName, Objects};
 use crate::poison::Poison;
@@ -80,6 +82,8 @@ pub(crate) trait Inhabitant {
     fn now(&self) -> Micros;
     /// A clock that never jumps.
     fn monotonic(&self) -> Micros;
+    /// A table of `state` as readers of lakes see it, if it is there.
+    fn lake(&self, state: &ManifestState, table: u32) -> Result<Option<Lake>>;
 }
 
 impl Home {

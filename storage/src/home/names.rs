@@ -77,6 +77,11 @@ pub(super) fn ice(table: u32, epoch: u64, number: u64) -> ObjectName {
     named(format!("{ICE}/{table}/{epoch:010}-{number:012}.parquet"))
 }
 
+/// The object `name` in the folder of the ice of `table`.
+pub(super) fn in_ice(table: u32, name: &str) -> ObjectName {
+    named(format!("{ICE}/{table}/{name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

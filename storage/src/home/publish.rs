@@ -93,6 +93,10 @@ impl Home {
         let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
         let condemned = self.collect(&root, number, &logs, database.now());
+        let mut logs = std::mem::take(&mut published.logs);
+        if let Err(error) = self.export(&mut logs, &state, database) {
+            tracing::warn!(%error, "the Delta logs could not be brought up to date; the next root does it");
+        }
         *published = Published {
             tried: number,
             files: std::mem::take(&mut published.files),
@@ -101,6 +105,7 @@ impl Home {
             condemned,
             log_bytes: self.upload.bytes.load(Ordering::Relaxed),
             state: Some(state),
+            logs,
             at: database.monotonic(),
         };
         Ok(())

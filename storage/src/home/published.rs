@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::delta::Logs;
 use super::root::{Condemned, ListEntry};
 use crate::manifest::{ManifestState, NamedFile};
 use crate::objects::ObjectName;
@@ -23,6 +24,8 @@ pub(super) struct Published {
     pub(super) log_bytes: u64,
     /// The manifest of the last root.
     pub(super) state: Option<Arc<ManifestState>>,
+    /// What the Delta logs say.
+    pub(super) logs: Logs,
     /// When, by the monotonic clock.
     pub(super) at: Micros,
 }
