@@ -15,7 +15,7 @@ use roaring::RoaringBitmap;
 use super::format::{Footer, SectionKind, TAIL_BYTES, read_tail};
 use super::testing::{TestRow, disk, random, rows_of, run_of, sort};
 use super::writer::SegmentWriter;
-use super::{SegmentMeta, describe, file_name, open};
+use super::{SegmentMeta, describe, file_name, open, open_rows, write_rows_part};
 use crate::compaction::merge::{KeepAll, Merge};
 use crate::io::Files;
 use crate::rows::RowKind;
@@ -25,6 +25,9 @@ const FROZEN: [(&str, fn(i64) -> TestRow); 2] = [("1-dense.segment", dense), ("1
 const ROWS: i64 = 600;
 /// The sparse rows with a section beside them that no FirnDB of format 1 knows and that none needs.
 const OPTIONAL: &str = "1-optional.segment";
+/// The rows part of the sparse file, with words in place of what describes the ice that has its cells.
+const ROWS_PART: &str = "1-rows.segment";
+const DESCRIPTION: &[u8] = b"what describes the ice";
 
 /// One row per entity, each with every cell: a strip, wide values, and strings.
 fn dense(at: i64) -> TestRow {
@@ -161,6 +164,29 @@ fn an_optional_section_that_nobody_knows_is_left_out() {
 }
 
 #[test]
+fn a_rows_part_is_its_segment_without_values() {
+    let memory = disk();
+    memory.plant(&file_name(7), &frozen("1-sparse.segment"));
+    let files: Arc<dyn Files> = Arc::new(memory.clone());
+    let segment = describe(&files, 7).expect("a sound file");
+    let meta = write_rows_part(&files, &segment, 8, DESCRIPTION).expect("a sound file");
+    keep(ROWS_PART, &memory.content(&file_name(8)));
+    assert!(memory.content(&file_name(8)) == frozen(ROWS_PART), "another file is written");
+    assert_eq!(
+        SegmentMeta { number: 7, length: segment.length, footer_crc: segment.footer_crc, ..meta.clone() },
+        segment
+    );
+    let run = open_rows(&files, &meta).expect("a sound file");
+    super::verify(&run, &meta, u32::MAX).expect("a sound file");
+    let without_cells = |row: TestRow| TestRow { cells: BTreeMap::new(), ..row };
+    let expected: Vec<TestRow> = rows(sparse).into_iter().map(without_cells).collect();
+    assert_eq!(rows_of(&run).expect("a sound file"), expected);
+    let footer = footer_of(&frozen(ROWS_PART));
+    assert!(footer.sections.iter().all(|section| section.away == section.kind.holds_cells()));
+    assert!(open(&files, &meta).is_err(), "it is no segment by itself");
+}
+
+#[test]
 fn what_format_1_wrote_is_read() {
     for (name, make) in FROZEN {
         assert_eq!(read(&frozen(name)), rows(make), "{name}");
@@ -192,7 +218,7 @@ fn format_1_is_what_is_written() {
 #[test]
 fn frozen_files_have_every_section() {
     let mut kinds = BTreeSet::new();
-    for (name, _) in FROZEN {
+    for name in FROZEN.iter().map(|(name, _)| *name).chain([ROWS_PART]) {
         let footer = footer_of(&frozen(name));
         kinds.extend(footer.sections.iter().map(|section| section.kind));
     }
