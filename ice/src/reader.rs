@@ -89,10 +89,10 @@ impl Reader {
             while start < range.end {
                 let group = self.firsts.partition_point(|first| *first <= start) - 1;
                 let end = range.end.min(self.firsts.get(group + 1).copied().unwrap_or(range.end));
-                match groups.last_mut() {
-                    Some((last, rows)) if *last == group => rows.push(start..end),
-                    _ => groups.push((group, vec![start..end])),
+                if groups.last().is_none_or(|(last, _)| *last != group) {
+                    groups.push((group, Vec::new()));
                 }
+                groups.last_mut().expect("it was just pushed").1.push(start..end);
                 start = end;
             }
         }

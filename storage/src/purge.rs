@@ -39,11 +39,19 @@ pub(crate) fn purge(
         purge_dictionaries(engine, entity)?;
     }
     engine.retired.confirm()?;
+    purge_bucket_objects(engine)?;
     let now = engine.clock.now();
     entity.erasures.rcu(|erasures| erasures.purged(sequence, now));
     entity.merge_erasures();
     write_receipts(engine, entity)?;
     Ok(now)
+}
+
+/// Lets the objects go that hold what was erased, and then the log files that stayed because the bucket lacked them.
+fn purge_bucket_objects(engine: &Arc<Engine>) -> Result<()> {
+    let Some(home) = &engine.home else { return Ok(()) };
+    home.publish_and_purge(&**engine)?;
+    engine.remove_log_files()
 }
 
 fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result<()> {

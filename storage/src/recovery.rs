@@ -69,10 +69,7 @@ pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<
     let next_number = next_number(&files, &state)?;
     let home = |entered: home::Entered| entered.home(&state, Arc::clone(&files), Arc::clone(&poison), next_number);
     let home = entered.map(home).transpose()?.map(Arc::new);
-    let before = match &options.follow {
-        Some(_) => home::followed_lineage(&files)?,
-        None => home::known_lineage(&files)?,
-    };
+    let before = lineage_before(&options, &files)?;
     let epoch = home.as_ref().map_or(before.current(), |home| home.epoch());
     let engine = Arc::new(Engine {
         clock: IngestClock::open(clock, Arc::clone(&files), state.sequence, state.ingest_time, skew)?,
@@ -125,6 +122,14 @@ pub(crate) fn lasting(options: &Options) -> Lasting {
     Lasting { statistics: Arc::default(), resources: Arc::new(Resources { clock, slabs, budget }) }
 }
 
+/// Who wrote what is here.
+fn lineage_before(options: &Options, files: &Arc<dyn Files>) -> Result<home::Lineage> {
+    match &options.follow {
+        Some(_) => home::followed_lineage(files),
+        None => home::known_lineage(files),
+    }
+}
+
 /// The manifest of the database of `options`, new or restored if there is none, and the claim of its bucket.
 fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Manifest, Option<home::Entered>)> {
     let mut known = Manifest::open(Arc::clone(files))?;
@@ -139,6 +144,7 @@ fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Mani
         known = Manifest::open(Arc::clone(files))?;
     } else {
         home::refuse_followers(files)?;
+        home::opened_alone(files)?;
     }
     Ok((known.map_or_else(|| create(files), Ok)?, entered))
 }

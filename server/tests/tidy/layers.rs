@@ -43,7 +43,10 @@ const LAYERS: [&[&str]; 7] = [
     ],
     &["column", "gather", "horizon", "pack", "rows", "run", "segment", "wal"],
     &["compaction::merge", "dictionary", "memtable", "model"],
-    &["edit", "engine", "erase", "home", "lake", "leaving", "manifest", "merging", "read", "retired", "versions", "view"],
+    &[
+        "edit", "engine", "erase", "home", "lake", "leaving", "manifest", "merging", "read", "retired", "versions",
+        "view",
+    ],
     &["commit", "compaction", "flush", "freeze", "purge", "scrub"],
     &["background", "database", "follow", "opened", "recovery", "repair", "status", "verify"],
 ];

@@ -4,19 +4,18 @@
 //! publishes next, whatever an earlier process left undone. Versions are created and never written again, so that two writers
 //! cannot both say one; who lost looks at what is there and goes on from it. Nothing of FirnDB reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use firn_ice::delta::{State, commit_name, version_of};
 
+use super::published::Logs;
 use super::{Home, Inhabitant, names};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::manifest::ManifestState;
 use crate::objects::{Creation, ObjectName, Objects, damaged};
-
-/// What the logs say, by table, as far as it is known.
-pub(super) type Logs = BTreeMap<u32, State>;
 
 /// A version that somebody else wrote meanwhile is looked at so often.
 const ATTEMPTS: u32 = 4;
@@ -38,10 +37,10 @@ impl Home {
 
     fn agree(&self, logs: &mut Logs, table: u32, lake: &Lake) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            if !logs.contains_key(&table) {
-                logs.insert(table, read(self.objects(), table)?);
-            }
-            let log = logs.get_mut(&table).expect("it was just read");
+            let log = match logs.entry(table) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(read(self.objects(), table)?),
+            };
             let refused = |error: firn_ice::Error| Error::new(Kind::Unsupported, error.to_string());
             let Some(commit) = log.commit(&lake.table, &lake.files).map_err(refused)? else { return Ok(()) };
             let name = names::in_ice(table, &commit_name(log.version));

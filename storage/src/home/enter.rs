@@ -35,6 +35,9 @@ struct Marker {
     epochs: Vec<(u64, String)>,
     /// The epochs up to the last that served from this disk.
     lineage: Lineage,
+    /// Whether what is here was taken from the bucket and has not served since: then it may be taken again.
+    #[serde(default)]
+    restored: bool,
 }
 
 impl Marker {
@@ -74,8 +77,9 @@ pub(crate) fn enter(
     now: Micros,
 ) -> Result<Entered> {
     let objects = Arc::clone(&options.objects);
-    check_format(objects.as_ref(), database.filter(|_| !options.policy.discard_local))?;
     let mut marker = read_marker(files)?;
+    let database = database.filter(|_| !marker.restored);
+    check_format(objects.as_ref(), database.filter(|_| !options.policy.discard_local))?;
     // A start that will be refused must not stop the one that serves.
     if let (Some(_), false, Some(root)) =
         (database, options.policy.discard_local, root::newest_before(objects.as_ref(), u64::MAX)?)
@@ -105,8 +109,10 @@ pub(crate) fn enter(
             (Some(_), true, _) => {}
             (Some(_), false, false) => return Err(overtaken(before, &marker)),
             (Some(_), _, true) | (None, ..) => {
+                marker = Marker { database: before.database, restored: true, ..Marker::default() };
+                // Before anything is here: a start that ends before its first root is followed by one that begins again.
+                write_marker(files, &marker)?;
                 restore(objects.as_ref(), files, before, state)?;
-                marker = Marker { database: before.database, ..Marker::default() };
             }
         }
     } else if options.policy.discard_local && database.is_some() {
@@ -125,6 +131,12 @@ fn overtaken(before: &Root, marker: &Marker) -> Error {
          local copy up",
         before.epoch
     ))
+}
+
+/// Notes that the database of this disk is opened without its bucket: from now on it may have commits of its own.
+pub(crate) fn opened_alone(files: &Arc<dyn Files>) -> Result<()> {
+    let marker = read_marker(files)?;
+    if marker.restored { write_marker(files, &Marker { restored: false, ..marker }) } else { Ok(()) }
 }
 
 /// Who wrote the database of this disk, also where it is opened without its bucket.
@@ -210,7 +222,7 @@ impl Home {
         let format = Format { format: 1, database: self.database };
         self.put_once(&names::format(), frame::encode(FORMAT_MAGIC, &format, &[]))?;
         self.publish(database)?;
-        let marker = Marker { lineage: self.lineage().clone(), ..read_marker(&self.files)? };
+        let marker = Marker { lineage: self.lineage().clone(), restored: false, ..read_marker(&self.files)? };
         write_marker(&self.files, &marker)?;
         let published = self.published.lock();
         publish::sweep(self.objects(), self.epoch(), &published)

@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 
 pub(crate) use adopt::{adopt, followed_lineage, forget, note, refuse_followers};
 pub use claim::Claim;
-pub(crate) use enter::{Entered, enter, known_lineage};
+pub(crate) use enter::{Entered, enter, known_lineage, opened_alone};
 pub(crate) use ice::ice_name;
 pub use lineage::{Epoch, Lineage};
 pub(crate) use standing::not_begun;

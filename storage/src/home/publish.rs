@@ -23,12 +23,31 @@ const ATTEMPTS: u32 = 16;
 impl Home {
     /// Publishes what the local manifest says. The log up to there goes up first, so that the root is one moment of all tables.
     pub(crate) fn publish(&self, database: &impl Inhabitant) -> Result<()> {
+        self.publish_with(database, self.options.policy.garbage_age)
+    }
+
+    /// [`Home::publish`], and deletes all that no root names any more, however young: for bytes that must be gone. An error if
+    /// some of it is still there.
+    pub(crate) fn publish_and_purge(&self, database: &impl Inhabitant) -> Result<()> {
+        self.publish_with(database, Duration::ZERO)?;
+        let published = self.published.lock();
+        let (left, log) = (published.condemned.len(), self.holds_log_before(published.replay));
+        if left == 0 && !log {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Unavailable,
+            format!("{left} objects that hold what was erased could not be deleted from the bucket yet; erase again"),
+        ))
+    }
+
+    fn publish_with(&self, database: &impl Inhabitant, garbage_age: Duration) -> Result<()> {
         let mut published = self.published.lock();
         for _ in 0..ATTEMPTS {
             let state = database.listed();
             self.pump(database.ceiling())?;
             match self.send_files(&mut published, &state) {
-                Ok(()) => return self.send_root(&mut published, state, database),
+                Ok(()) => return self.send_root(&mut published, state, database, garbage_age),
                 // A file that a newer manifest does not name any more is gone.
                 Err(error) if !Arc::ptr_eq(&state, &database.listed()) => {
                     tracing::debug!(%error, "the manifest changed while its files went up");
@@ -61,6 +80,7 @@ impl Home {
         published: &mut Published,
         state: Arc<ManifestState>,
         database: &impl Inhabitant,
+        garbage_age: Duration,
     ) -> Result<()> {
         published.tried += 1;
         let number = published.tried;
@@ -84,7 +104,7 @@ impl Home {
             lineage: self.lineage().clone(),
             replay,
             ceiling: database.ceiling(),
-            manifest: ManifestState { tables: BTreeMap::new(), ..ManifestState::clone(&state) },
+            manifest: state.without_tables(),
             lists,
             condemned: condemned(published, &named, database.now()),
         };
@@ -92,7 +112,7 @@ impl Home {
         self.check()?;
         let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
-        let condemned = self.collect(&root, number, &logs, database.now());
+        let condemned = self.collect(&root, &logs, database.now(), garbage_age);
         let mut logs = std::mem::take(&mut published.logs);
         if let Err(error) = self.export(&mut logs, &state, database) {
             tracing::warn!(%error, "the Delta logs could not be brought up to date; the next root does it");
@@ -103,6 +123,7 @@ impl Home {
             lists: root.lists,
             named,
             condemned,
+            replay,
             log_bytes: self.upload.bytes.load(Ordering::Relaxed),
             state: Some(state),
             logs,
@@ -113,8 +134,8 @@ impl Home {
 
     /// Deletes what `root`, which is there, lets go: objects that were condemned long enough ago, the log before its replay, the
     /// roots before it. What still waits, or could not be deleted now.
-    fn collect(&self, root: &Root, number: u64, logs: &[u64], now: Micros) -> Vec<Condemned> {
-        let age = i64::try_from(self.options.policy.garbage_age.as_micros()).unwrap_or(i64::MAX);
+    fn collect(&self, root: &Root, logs: &[u64], now: Micros, garbage_age: Duration) -> Vec<Condemned> {
+        let age = i64::try_from(garbage_age.as_micros()).unwrap_or(i64::MAX);
         let (old, young): (Vec<Condemned>, Vec<Condemned>) =
             root.condemned.iter().cloned().partition(|one| now.saturating_sub(one.at) >= age);
         let delete = |name: &ObjectName| {
@@ -129,7 +150,7 @@ impl Home {
         if logs.iter().all(|log| delete(&names::log(self.epoch(), *log))) {
             self.forget_before(root.replay);
         }
-        for before in (1..number).rev().take(2) {
+        for before in (1..root.number).rev().take(2) {
             delete(&names::root(self.epoch(), before));
         }
         left
@@ -147,13 +168,19 @@ impl Home {
 
     /// Publishes whenever it is time, until `stop` says so; then once more.
     pub(crate) fn publish_until(&self, database: &impl Inhabitant, pause: impl Fn(Duration), stop: impl Fn() -> bool) {
+        // After a failure the next attempt waits, each time twice as long.
+        let (mut rest, mut not_before) = (LOOK_INTERVAL, Micros::MIN);
         loop {
             let stopping = stop();
-            if stopping || self.is_due(database) {
+            if stopping || (database.monotonic() >= not_before && self.is_due(database)) {
                 match self.publish(database) {
-                    Ok(()) => {}
+                    Ok(()) => rest = LOOK_INTERVAL,
                     Err(error) if error.kind() == Kind::Poisoned => return self.poison_on(&error),
-                    Err(error) => tracing::warn!(%error, "no root could be published; the bucket has the log"),
+                    Err(error) => {
+                        tracing::warn!(%error, "no root could be published; the bucket has the log");
+                        not_before = database.monotonic().saturating_add(rest.as_micros() as Micros);
+                        rest = (rest * 2).min(FAILED_REST_MAX);
+                    }
                 }
             }
             if stopping {
@@ -176,6 +203,8 @@ fn condemned(published: &Published, named: &HashSet<ObjectName>, at: Micros) -> 
 
 /// How often it is looked whether it is time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the next attempt waits after many that failed.
+const FAILED_REST_MAX: Duration = Duration::from_secs(60);
 
 /// Deletes what no root names of the epochs before `epoch`, whose first root is there: their log, roots, lists and files.
 pub(super) fn sweep(objects: &dyn Objects, epoch: u64, published: &Published) -> Result<()> {

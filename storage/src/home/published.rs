@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::delta::Logs;
 use super::root::{Condemned, ListEntry};
 use crate::manifest::{ManifestState, NamedFile};
 use crate::objects::ObjectName;
 use crate::time::Micros;
+
+/// What the Delta logs of tables say, as far as it is known.
+pub(super) type Logs = BTreeMap<u32, firn_ice::delta::State>;
 
 /// What the bucket has, as far as roots go.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(super) struct Published {
     /// Everything that the last root names.
     pub(super) named: HashSet<ObjectName>,
     pub(super) condemned: Vec<Condemned>,
+    /// The first object of the log that the last root needs.
+    pub(super) replay: u64,
     /// How many bytes of the log had gone up at the last root.
     pub(super) log_bytes: u64,
     /// The manifest of the last root.

@@ -166,6 +166,11 @@ impl Home {
         (replay, done.objects.iter().take(needed).map(|(number, _)| *number).collect())
     }
 
+    /// Whether an object of the log before `replay` may still be there.
+    pub(super) fn holds_log_before(&self, replay: u64) -> bool {
+        self.upload.done.lock().objects.front().is_some_and(|(number, _)| *number < replay)
+    }
+
     /// Forgets the objects before `replay`, which are deleted.
     pub(super) fn forget_before(&self, replay: u64) {
         self.upload.done.lock().objects.retain(|(number, _)| *number >= replay);
@@ -179,6 +184,7 @@ impl Home {
 
     /// Sends up what there is, again and again, until `stop` says so; then once more.
     pub(crate) fn upload_until(&self, stop: impl Fn() -> bool, ceiling: impl Fn() -> Micros) {
+        let _guard = Guard(self);
         let mut heard = 0;
         loop {
             let stopping = stop();
@@ -199,6 +205,22 @@ impl Home {
                 return;
             }
             self.upload.bell.wait(&mut heard, self.options.policy.upload_interval);
+        }
+    }
+}
+
+/// Answers all who wait if the thread that would answer them panics.
+struct Guard<'a>(&'a Home);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::new(
+                Kind::Poisoned,
+                "the thread that sends the log to the bucket met a defect; open the database again",
+            );
+            self.0.poison_on(&error);
+            self.0.give_up(&error);
         }
     }
 }

@@ -44,6 +44,22 @@ pub struct ManifestState {
 }
 
 impl ManifestState {
+    /// The same without its tables.
+    pub(crate) fn without_tables(&self) -> Self {
+        Self {
+            database: self.database,
+            secret: self.secret,
+            next_number: self.next_number,
+            wal_first: self.wal_first,
+            sequence: self.sequence,
+            ingest_time: self.ingest_time,
+            version_files: self.version_files.clone(),
+            versions: self.versions.clone(),
+            entities: self.entities.clone(),
+            tables: BTreeMap::new(),
+        }
+    }
+
     /// The most groups of segments that any bucket of a table has, but for what is frozen, which is not merged any more.
     pub fn groups_most(&self) -> usize {
         let of_table = |table: &TableManifest| {
