@@ -25,9 +25,15 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
     })?;
     let compactor = spawn("firn-compact", engine, queue, |engine, _| {
         give_way(COMPACTION_NICENESS);
-        work(engine, || Ok(compaction::compact_once(engine)? || freeze::step(engine)?));
+        work(engine, || compaction::compact_once(engine));
     })?;
     let mut threads = vec![flusher, compactor];
+    if engine.fetch.is_some() {
+        threads.push(spawn("firn-freeze", engine, queue, |engine, _| {
+            give_way(COMPACTION_NICENESS);
+            work(engine, || freeze::step(engine));
+        })?);
+    }
     if engine.options.scrub_bytes_per_second > 0 {
         threads.push(spawn("firn-scrub", engine, queue, |engine, _| {
             give_way(SCRUB_NICENESS);

@@ -29,7 +29,7 @@ use crate::signal::Signal;
 use crate::statistics::Statistics;
 use crate::time::Micros;
 use crate::versions::Versions;
-use crate::view::{EntityState, TableState};
+use crate::view::{EntityState, SeenIce, TableState};
 
 /// Entities and tables by number; replaced whole when one is created or dropped.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ pub struct Lasting {
 
 /// The shared state of an open database.
 ///
-/// Locks are taken in this order, and none while a later one is held: `compacting`, `flushing`, `manifest`, a table's
+/// Locks are taken in this order, and none while a later one is held: `freezing`, `compacting`, `flushing`, `manifest`, a table's
 /// `edit`, its `pending` or `size`, a dictionary's state, `log_files`, `retired`. A flush waits for the log's
 /// thread while it holds `flushing`; that thread takes neither `compacting` nor `flushing`.
 #[derive(Debug)]
@@ -100,6 +100,8 @@ pub struct Engine {
     pub(crate) fetch: Option<Arc<Fetch>>,
     /// Segments that came back from the bucket as others when they were frozen: they stay as they are.
     pub(crate) unfrozen: Mutex<HashSet<u64>>,
+    /// What was seen when nothing was to freeze, nor to leave.
+    pub(crate) looked_at_ice: Mutex<SeenIce>,
     /// Counters.
     pub statistics: Arc<Statistics>,
     /// Wakes background work.
@@ -112,6 +114,8 @@ pub struct Engine {
     pub closed: Signal,
     /// Set when the log's writer has ended: nothing more goes up than what there is.
     pub log_ended: AtomicBool,
+    /// Held while a segment becomes ice, and by a purge: what is erased must not go to the bucket meanwhile.
+    pub(crate) freezing: Mutex<()>,
     /// Held by the one compaction that runs.
     pub compacting: Mutex<()>,
     /// Until when no pack is rebuilt because of writes, by the monotonic clock.

@@ -30,6 +30,7 @@ pub(crate) fn purge(
     let all: Vec<u32> = engine.tables().iter().map(|table| table.id).collect();
     flush(engine, queue, &all)?;
     {
+        let _freezing = engine.freezing.lock();
         let _guard = engine.compacting.lock();
         for table in &tables {
             for bucket in 0..entity.dictionaries.len() as u32 {

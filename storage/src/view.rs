@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +18,7 @@ use crate::erase::{Blocking, Erase, ErasePrefixes, Erasures, Receipt};
 use crate::error::Result;
 use crate::horizon::Ages;
 pub use crate::horizon::Horizon;
+use crate::manifest::ManifestState;
 use crate::model::catalog::Entity;
 use crate::pack::Pack;
 use crate::run::Run;
@@ -181,6 +182,22 @@ pub struct Looked {
     pub at_rest: bool,
     /// When, by the monotonic clock.
     pub at: Micros,
+}
+
+/// What freezing looks at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SeenIce {
+    /// The manifest.
+    pub(crate) listed: Weak<ManifestState>,
+    /// The number of the newest root.
+    pub(crate) root: u64,
+}
+
+impl SeenIce {
+    /// Whether nothing changed since.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.root == other.root && Weak::ptr_eq(&self.listed, &other.listed)
+    }
 }
 
 /// A table that was not written for so long is at rest: what reads gain by is done then, for the next writes may be far

@@ -108,15 +108,18 @@ fn has_retention(engine: &Engine, table: &TableState) -> bool {
     declared.is_some_and(|table| table.keep_events.is_some() || table.keep_knowledge.is_some())
 }
 
-/// Merges all segments of every bucket of `tables` into as few as possible and builds fresh packs.
+/// Merges all segments of every bucket of `tables` into as few as possible and builds fresh packs. What is frozen stays as it
+/// is, unless bytes in it must go.
 pub(crate) fn compact_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
     let _guard = engine.compacting.lock();
     for table in tables.iter().filter_map(|&id| engine.table(id)) {
         retention::raise_horizon(engine, &table)?;
         for bucket in buckets_of(&table) {
-            let entries = entries_of(engine, &table, bucket);
+            let purges = purge_is_due(engine, &table, bucket);
+            let mut entries = entries_of(engine, &table, bucket);
+            entries.retain(|entry| purges || entry.ice.is_none());
             let groups: std::collections::BTreeSet<u64> = entries.iter().map(|entry| entry.group).collect();
-            if groups.len() > 1 || purge_is_due(engine, &table, bucket) {
+            if groups.len() > 1 || purges {
                 let numbers: Vec<u64> = entries.iter().map(|entry| entry.meta.number).collect();
                 merge_segments(engine, &table, bucket, &numbers)?;
             }

@@ -5,6 +5,8 @@
 //! read back and compared before anything names it. The segment stays on the local disk until a root names the ice, and
 //! longer while there is room for it ([`tier`]); its rows part stays always, so that a read knows which cells it needs before
 //! it asks for one.
+//!
+//! It waits for the bucket, so it runs on a thread of its own and holds no lock meanwhile.
 
 mod columns;
 pub(crate) mod tier;
@@ -30,18 +32,29 @@ use crate::read::scan::{self, Scan, ScanInputs};
 use crate::read::states::States;
 use crate::run::Run;
 use crate::segment;
-use crate::view::TableState;
+use crate::view::{SeenIce, TableState};
 
 /// Rows that are handed to the writer of ice at once.
 const BATCH_ROWS: usize = 8192;
 
 /// Freezes a segment that is due, or lets one leave; whether there was one.
 pub(crate) fn step(engine: &Arc<Engine>) -> Result<bool> {
-    let _guard = engine.compacting.lock();
-    Ok(freeze_once(engine)? || tier::leave_once(engine)?)
+    let Some(fetch) = &engine.fetch else { return Ok(false) };
+    let seen = SeenIce {
+        listed: Arc::downgrade(&engine.listed.load()),
+        root: engine.home.as_ref().map_or(0, |home| home.root()),
+    };
+    if engine.looked_at_ice.lock().same(&seen) && fetch.resident_bytes() <= fetch.policy().cache_bytes_max {
+        return Ok(false);
+    }
+    let did = freeze_once(engine)? || tier::leave_once(engine)?;
+    if !did {
+        *engine.looked_at_ice.lock() = seen;
+    }
+    Ok(did)
 }
 
-/// Freezes one segment that is due, if there is one; whether there was. The caller holds the compaction lock.
+/// Freezes one segment that is due, if there is one; whether there was.
 fn freeze_once(engine: &Arc<Engine>) -> Result<bool> {
     let (Some(home), Some(fetch)) = (&engine.home, &engine.fetch) else { return Ok(false) };
     let least = fetch.policy().freeze_bytes_min;
@@ -73,7 +86,6 @@ pub(crate) fn freeze_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
     let (Some(home), Some(fetch)) = (&engine.home, &engine.fetch) else {
         return Err(Error::precondition("the database has no bucket to freeze into; start it with --bucket"));
     };
-    let guard = engine.compacting.lock();
     for table in tables.iter().filter_map(|&id| engine.table(id)) {
         for bucket in 0..table.entity.dictionaries.len() as u32 {
             while let Some(entry) = entries_of(engine, &table, bucket).iter().find(|entry| is_open(engine, entry)) {
@@ -81,9 +93,7 @@ pub(crate) fn freeze_all(engine: &Arc<Engine>, tables: &[u32]) -> Result<()> {
             }
         }
     }
-    drop(guard);
     home.publish(&**engine)?;
-    let _guard = engine.compacting.lock();
     while tier::leave_once(engine)? {}
     Ok(())
 }
@@ -97,13 +107,25 @@ fn freeze_segment(
     table: &Arc<TableState>,
     entry: &SegmentEntry,
 ) -> Result<()> {
+    let _guard = engine.freezing.lock();
     let view = table.view.load_full();
     let segments = &view.buckets[entry.bucket as usize].segments;
     // A flush lists its segments before it shows them.
     let Some(run) = segments.iter().find(|run| run.segment == Some(entry.meta.number)) else { return Ok(()) };
     match write(engine, home, table, entry, run)? {
-        Some(frozen) => frozen.list(engine, fetch, table, entry, run),
-        None => merge_segments(engine, table, entry.bucket, &[entry.meta.number]),
+        Some(frozen) => {
+            let name = ice_name(table.id, &frozen.ice);
+            let whole = frozen.is_whole(engine, fetch, table, run);
+            // Nothing names it yet. Once an edit was tried something may, and it stays whatever came of that.
+            if !matches!(whole, Ok(true)) || !frozen.list(engine, table, entry)? {
+                home.discard(&name);
+            }
+            whole.map(drop)
+        }
+        None => {
+            let _guard = engine.compacting.lock();
+            merge_segments(engine, table, entry.bucket, &[entry.meta.number])
+        }
     }
 }
 
@@ -144,7 +166,9 @@ fn write<'a>(
     let rows = segment::write_rows_part(&engine.files, &entry.meta, rows_number, &described)?;
     let schema_version = catalog.schema_version;
     let ice = IceEntry { epoch: home.epoch(), number, length, schema_version, rows, hot: true };
-    home.put_ice(&ice_name(table.id, &ice), file)?;
+    let name = ice_name(table.id, &ice);
+    // An error does not say that nothing landed.
+    home.put_ice(&name, file).inspect_err(|_| home.discard(&name))?;
     Ok(Some(Frozen { outputs, ice }))
 }
 
@@ -190,37 +214,37 @@ impl io::Write for Sink<'_> {
 }
 
 impl Frozen<'_> {
-    /// Compares what the bucket has with `run`, and lists it.
-    fn list(
-        self,
+    /// Whether the bucket has the very cells of `run`. If not, it is remembered: the segment answers as before.
+    fn is_whole(
+        &self,
         engine: &Arc<Engine>,
         fetch: &Arc<Fetch>,
         table: &Arc<TableState>,
-        entry: &SegmentEntry,
         run: &Arc<Run>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let away = segment::open_away(&engine.files, &self.ice.rows, ice_name(table.id, &self.ice), fetch)?;
+        let Some(feature) = differs(run, &away)? else { return Ok(true) };
+        engine.unfrozen.lock().extend(run.segment);
+        tracing::error!(segment = run.segment, feature, "cells came back from the bucket as others: it is not frozen");
+        Ok(false)
+    }
+
+    /// Lists it with its segment; whether that was still there.
+    fn list(self, engine: &Arc<Engine>, table: &Arc<TableState>, entry: &SegmentEntry) -> Result<bool> {
         let Self { outputs, ice } = self;
-        let away = segment::open_away(&engine.files, &ice.rows, ice_name(table.id, &ice), fetch)?;
-        if let Some(feature) = differs(run, &away)? {
-            // Nothing names what was written, and the segment answers as before.
-            engine.unfrozen.lock().insert(entry.meta.number);
-            let segment = entry.meta.number;
-            tracing::error!(
-                segment,
-                feature,
-                "the cells of a feature came back from the bucket as others: it is not frozen"
-            );
-            return Ok(());
-        }
+        let _guard = engine.compacting.lock();
+        let mut found = false;
         engine.edit_manifest(outputs, |state| {
             let listed = state.tables.get_mut(&table.id).map(|table| &mut table.segments);
             let mut listed = listed.into_iter().flatten();
+            // It may have been merged meanwhile.
             if let Some(listed) = listed.find(|listed| listed.meta.number == entry.meta.number) {
                 listed.ice = Some(ice);
+                found = true;
             }
         })?;
-        engine.statistics.frozen.add(1);
-        Ok(())
+        engine.statistics.frozen.add(u64::from(found));
+        Ok(found)
     }
 }
 

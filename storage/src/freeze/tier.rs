@@ -12,10 +12,11 @@ use crate::segment;
 use crate::view::TableState;
 
 /// Lets one segment leave the local disk, or the cells of one leave memory, if there is too much of them; whether one did.
-/// The caller holds the compaction lock.
 pub(crate) fn leave_once(engine: &Arc<Engine>) -> Result<bool> {
-    let (Some(home), Some(fetch)) = (&engine.home, &engine.fetch) else { return Ok(false) };
-    if let Some((table, entry, ice)) = coldest(engine, home, fetch) {
+    let Some(fetch) = &engine.fetch else { return Ok(false) };
+    let _guard = engine.compacting.lock();
+    // Who follows has no say in what the bucket keeps, and so nothing of its disk leaves.
+    if let Some((table, entry, ice)) = engine.home.as_ref().and_then(|home| coldest(engine, home, fetch)) {
         leave_disk(engine, fetch, &table, &entry, &ice)?;
         return Ok(true);
     }

@@ -1,5 +1,6 @@
 //! Entering: a process claims the next epoch of a bucket, and gets the database to where that epoch begins.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -212,6 +213,8 @@ impl Entered {
             poison,
             upload,
             published: Mutex::new(published),
+            newest: AtomicU64::new(0),
+            litter: Mutex::default(),
         })
     }
 }

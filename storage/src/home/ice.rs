@@ -1,6 +1,8 @@
 //! Ice in the bucket: files of cells, which are objects of their own. A root names them as it names files; what no root names
 //! any more is condemned with the rest.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use super::{Home, names};
@@ -19,8 +21,32 @@ impl Home {
         self.put_once(name, bytes)
     }
 
+    /// Deletes the file of ice `name`, which nothing names; if that cannot be now, with the next root.
+    pub(crate) fn discard(&self, name: &ObjectName) {
+        self.litter.lock().push(name.clone());
+        self.clear_litter();
+    }
+
+    /// Deletes what was put and is named by nothing; whether all of it is gone.
+    pub(super) fn clear_litter(&self) -> bool {
+        let mut litter = self.litter.lock();
+        litter.retain(|name| {
+            let deleted = self.objects().delete(name);
+            deleted
+                .inspect_err(|error| tracing::warn!(%error, "ice that nothing names is still in the bucket"))
+                .is_err()
+        });
+        litter.is_empty()
+    }
+
+    /// The number of the newest root of this epoch.
+    pub(crate) fn root(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
     /// Whether the newest root names `name`: only then may the local disk let go what it holds.
     pub(crate) fn has_published(&self, name: &ObjectName) -> bool {
-        self.published.lock().named.contains(name)
+        // Who publishes holds it while the bucket takes its time: then nothing leaves yet.
+        self.published.try_lock().is_some_and(|published| published.named.contains(name))
     }
 }

@@ -28,6 +28,7 @@ mod tail;
 mod trail;
 mod upload;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -70,6 +71,10 @@ pub struct Home {
     poison: Arc<Poison>,
     upload: Upload,
     published: Mutex<Published>,
+    /// The number of the newest root.
+    newest: AtomicU64,
+    /// Objects that were put and that nothing names.
+    litter: Mutex<Vec<ObjectName>>,
 }
 
 /// What the home asks of the database that is in it.

@@ -32,7 +32,7 @@ impl Home {
         self.publish_with(database, Duration::ZERO)?;
         let published = self.published.lock();
         let (left, log) = (published.condemned.len(), self.holds_log_before(published.replay));
-        if left == 0 && !log {
+        if left == 0 && !log && self.clear_litter() {
             return Ok(());
         }
         Err(Error::new(
@@ -42,6 +42,7 @@ impl Home {
     }
 
     fn publish_with(&self, database: &impl Inhabitant, garbage_age: Duration) -> Result<()> {
+        self.clear_litter();
         let mut published = self.published.lock();
         for _ in 0..ATTEMPTS {
             let state = database.listed();
@@ -129,6 +130,7 @@ impl Home {
             logs,
             at: database.monotonic(),
         };
+        self.newest.store(number, Ordering::Relaxed);
         Ok(())
     }
 
