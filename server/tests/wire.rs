@@ -634,6 +634,8 @@ async fn actions_answer_json_and_name_what_is_wrong() {
     for action in ["list_tables", "list_entities", "status", "flush", "compact"] {
         harness.act(action, json!({})).await.unwrap();
     }
+    let error = harness.act("freeze", json!({})).await.unwrap_err();
+    assert!(error.code() == Code::FailedPrecondition && error.message().contains("--bucket"), "{error}");
     let error = harness.act("create_tabel", json!({})).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
     assert!(error.message().contains("create_table"), "{error}");
@@ -643,8 +645,8 @@ async fn actions_answer_json_and_name_what_is_wrong() {
     assert_eq!(error.code(), Code::NotFound);
     let listed: Vec<_> =
         harness.client.clone().list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
-    // 17 of ours, and those of Flight SQL that are served.
-    assert_eq!(listed.len(), 17 + 7);
+    // 18 of ours, and those of Flight SQL that are served.
+    assert_eq!(listed.len(), 18 + 7);
     let flights: Vec<_> = harness
         .client
         .clone()
