@@ -45,10 +45,7 @@ use crate::wal::{Record, Wal};
 /// Opens the database of `options`: the shared state and the log's writer. It is the `opening`-th time that this process does.
 pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<(Arc<Engine>, Committer)> {
     options.check()?;
-    let files: Arc<dyn Files> = match &options.files {
-        Some(files) => Arc::clone(files),
-        None => Arc::new(Disk::open(&options.directory, options.map, options.maps_max)?),
-    };
+    let files = files_of(&options)?;
     let published = Arc::new(Published::default());
     let poison = Arc::new(Poison::new(Arc::clone(&published)));
     let files: Arc<dyn Files> = Arc::new(Watched::new(files, Arc::clone(&poison)));
@@ -122,6 +119,14 @@ pub(crate) fn lasting(options: &Options) -> Lasting {
     let budget = Budget::new(options.request_bytes_max, options.request_wait_max);
     let slabs = Arc::new(SpareSlabs::new(options.spare_slabs_bytes_max as usize));
     Lasting { statistics: Arc::default(), resources: Arc::new(Resources { clock, slabs, budget }) }
+}
+
+/// The door to the files of `options`.
+fn files_of(options: &Options) -> Result<Arc<dyn Files>> {
+    match &options.files {
+        Some(files) => Ok(Arc::clone(files)),
+        None => Ok(Arc::new(Disk::open(&options.directory, options.map, options.maps_max)?)),
+    }
 }
 
 /// Who wrote what is here.
