@@ -44,11 +44,11 @@ def write(client: firndb.Client, chance: random.Random, rows: int) -> None:
         if chance.random() < 0.3:
             del cells[chance.choice(["x", "n"])]
         key, at = chance.randrange(5), moment(chance.randrange(30))
-        client.write("t", pa.table({"k": [key], "at": pa.array([at], TIME), **cells}))
+        client.write("t", pa.table({"k": [key], "moment": pa.array([at], TIME), **cells}))
         if chance.random() < 0.1:
-            client.delete("t", pa.table({"k": [chance.randrange(5)], "at": pa.array([moment(chance.randrange(30))], TIME)}))
+            client.delete("t", pa.table({"k": [chance.randrange(5)], "moment": pa.array([moment(chance.randrange(30))], TIME)}))
         if chance.random() < 0.1:
-            client.retract("t", pa.table({"k": [key], "at": pa.array([at], TIME)}))
+            client.retract("t", pa.table({"k": [key], "moment": pa.array([at], TIME)}))
 
 
 def test_plain_readers_reproduce_the_rule_of_time(lake: tuple[Server, pathlib.Path]) -> None:
@@ -56,7 +56,7 @@ def test_plain_readers_reproduce_the_rule_of_time(lake: tuple[Server, pathlib.Pa
     chance = random.Random(7)
     with firndb.connect(server.url) as client:
         client.create_entity("e", {"k": "int64"})
-        client.create_table("t", entity="e", event_time="at", features={"x": "float64", "n": "uint32"})
+        client.create_table("t", entity="e", event_time="moment", features={"x": "float64", "n": "uint32"})
         known = []
         for _ in range(3):
             write(client, chance, 60)
@@ -73,7 +73,7 @@ def test_plain_readers_reproduce_the_rule_of_time(lake: tuple[Server, pathlib.Pa
         check_rule(client, whole, known)
         # A column that comes later is null in the files before it; one of another name leaves them out.
         client.alter_table("t", add={"y": "utf8"})
-        client.write("t", pa.table({"k": [1], "at": pa.array([moment(3)], TIME), "y": ["later"]}))
+        client.write("t", pa.table({"k": [1], "moment": pa.array([moment(3)], TIME), "y": ["later"]}))
         client.freeze("t")
         later = deltalake.DeltaTable(str(table)).to_pyarrow_table()
         assert later.num_rows == history.num_rows + 1 and later["y"].drop_null().to_pylist() == ["later"]

@@ -71,16 +71,18 @@ def test_every_setting_is_in_the_table_with_its_default(program: pathlib.Path) -
     assert set(re.findall(r"^### (.*)$", section("## Settings"), re.MULTILINE)) == set(settings)
 
 
-def test_every_metric_is_in_the_table_with_its_type(fresh: Start) -> None:
-    server = fresh()
+def test_every_metric_is_in_the_table_with_its_type(fresh: Start, tmp_path: pathlib.Path) -> None:
+    bucket = ["--bucket", f"file://{tmp_path}/bucket"]
+    server = fresh(*bucket)
+    follower = fresh(*bucket, "--read-only")
     with firndb.connect(server.url) as client:
         create(client)
         client.write("t", rows(1))
         client.lookup("t.x", {"k": [0]})
         with pytest.raises(firndb.NotFound):
             client.describe_table("nothing")
-    found = dict(re.findall(r"^# TYPE (\w+) (\w+)$", server.metrics(), re.MULTILINE))
-    documented = {row[0].strip("`"): re.split("[, ]", row[1])[0] for row in table(section("## Metrics"))}
+    found = dict(re.findall(r"^# TYPE (\w+) (\w+)$", server.metrics() + follower.metrics(), re.MULTILINE))
+    documented = {row[0].strip("`"): re.split("[,; ]", row[1])[0] for row in table(section("## Metrics"))}
     assert documented == found
 
 
