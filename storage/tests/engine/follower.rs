@@ -239,7 +239,8 @@ fn a_follower_goes_along_with_rows_files_schema_and_erases() {
     let error = follower.database().catalog().table(&dropped.name).expect_err("it is dropped here too");
     assert_eq!(error.kind(), Kind::NotFound);
     let lag = follower.database().lag().unwrap();
-    assert!(!lag.failing && lag.reopened == 0 && lag.lag < Duration::from_secs(10), "{lag:?}");
+    // An erase deletes the log at once, which the follower may not have read yet.
+    assert!(!lag.failing && lag.reopened <= 1 && lag.lag < Duration::from_secs(10), "{lag:?}");
 }
 
 #[test]
