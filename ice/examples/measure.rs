@@ -49,8 +49,9 @@ fn rows() -> Vec<(String, ArrayRef)> {
     let mut cells = |of: &mut dyn FnMut(&mut StdRng) -> f64| -> ArrayRef {
         Arc::new((0..ROWS).map(|_| of(&mut random)).collect::<Float64Array>())
     };
-    let normal =
-        |random: &mut StdRng| (-2.0 * random.random::<f64>().ln()).sqrt() * (6.283 * random.random::<f64>()).cos();
+    let normal = |random: &mut StdRng| {
+        (-2.0 * random.random::<f64>().ln()).sqrt() * (std::f64::consts::TAU * random.random::<f64>()).cos()
+    };
     columns.push(("noise".into(), cells(&mut |random| random.random())));
     columns.push(("normal".into(), cells(&mut |random| normal(random))));
     columns.push(("price".into(), cells(&mut |random| (normal(random).exp() * 2000.0).round() / 100.0)));
@@ -110,13 +111,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let bytes = Bytes::from(bytes);
     let reader = Reader::new(meta)?;
-    let all: Vec<Range<u64>> = Vec::from_iter([0..ROWS as u64]);
+    let all = 0..ROWS as u64;
     for (what, chosen) in
         [("times, steps and places", vec![1, 2, 3, 5, 18]), ("all cells", (7..18).collect::<Vec<_>>())]
     {
         let types: Vec<DataType> = chosen.iter().map(|column| columns[*column].1.data_type().clone()).collect();
         let begun = Instant::now();
-        for (group, rows) in reader.by_group(&all) {
+        for (group, rows) in reader.by_group(std::slice::from_ref(&all)) {
             let get = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
             reader.decode(group, (&chosen, &types), &rows, &get)?;
         }

@@ -106,8 +106,7 @@ impl<W: Write + Send> Writer<W> {
         let State::Trial { sink, rows, batches } = std::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
-        let mut properties = common(GROUP_ROWS_MAX);
-        let mut bytes = 0;
+        let mut bytes: usize = 0;
         let mut choices = Vec::with_capacity(self.columns.len());
         for (place, field) in self.schema.fields().iter().enumerate() {
             let values: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(place))).collect();
@@ -115,9 +114,7 @@ impl<W: Write + Send> Writer<W> {
             bytes += size;
             choices.push(choice);
         }
-        if let Some(row_bytes) = bytes.checked_div(rows) {
-            properties = common(group_rows(row_bytes.max(1)));
-        }
+        let mut properties = common(bytes.checked_div(rows).map_or(GROUP_ROWS_MAX, |bytes| group_rows(bytes.max(1))));
         for (column, choice) in self.columns.iter().zip(choices) {
             let path = ColumnPath::from(column.name.as_str());
             properties = choice.put(properties, path.clone());

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::background;
 use crate::budget::{Budget, Share};
-use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation, closed};
+use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation};
 use crate::compaction;
 use crate::config::Options;
 use crate::engine::{Engine, Lasting};
@@ -115,11 +114,8 @@ impl Database {
         self.check_writes()?;
         change.check_seen(catalog)?;
         let change = change.clone();
-        let after = self.wait_for_answer(|done| Job::Change(change, done))?;
-        // The change is made. If the files of what was dropped cannot go now, they go with the next edit.
-        if let Err(error) = self.opened().engine.forget_dropped() {
-            tracing::warn!(%error, "files of what was dropped are still there");
-        }
+        let after = self.opened().queue.ask(|done| Job::Change(change, done))?;
+        self.opened().engine.try_forget_dropped();
         Ok(after)
     }
 
@@ -191,17 +187,7 @@ impl Database {
         let prepared = Prepared::new(&self.opened().engine, batch)?;
         let room = self.reserve(prepared.bytes_on_the_way(), self.opened().engine.options.stall_wait_max)?;
         let prepared = Prepared { room: Some(Arc::new(room)), ..prepared };
-        self.wait_for_answer(|done| Job::Write(Box::new(prepared), done))
-    }
-
-    fn wait_for_answer<T: Send + 'static>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T> {
-        let (send, receive) = sync_channel(1);
-        let done = Done::new(move |answer| {
-            // The receiver is gone only if the waiting thread panicked.
-            let _ = send.send(answer);
-        });
-        self.opened().queue.put(job(done));
-        receive.recv().map_err(|_| closed())?
+        self.opened().queue.ask(|done| Job::Write(Box::new(prepared), done))
     }
 
     /// Erases entities: invisible at all bounds when this returns, and gone from every file. Answers the receipt.
@@ -212,7 +198,7 @@ impl Database {
         let state = self.opened().engine.entity_state(entity)?;
         let blocking = if request.block { Blocking::Blocks } else { Blocking::Leaves };
         let erase = state.look_up(ErasePrefixes::new(entity.id, request.keys.len(), &prefixes, blocking))?;
-        let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(erase), done))?;
+        let sequence = self.opened().queue.ask(|done| Job::Erase(Box::new(erase), done))?;
         let purging = Arc::clone(&state);
         let purged = self.aside(move |engine, queue| purge(engine, queue, &purging, sequence))?;
         let erasures = state.erasures.load();
@@ -236,7 +222,7 @@ impl Database {
         let state = self.opened().engine.entity_state(entity)?;
         let before = state.erasures.load().blocked_prefixes(keys.len(), &prefixes);
         let unblock = state.look_up(ErasePrefixes::new(entity.id, keys.len(), &prefixes, Blocking::Unblocks))?;
-        let sequence = self.wait_for_answer(|done| Job::Erase(Box::new(unblock), done))?;
+        let sequence = self.opened().queue.ask(|done| Job::Erase(Box::new(unblock), done))?;
         Ok(json!({
             "entity": entity.name,
             "unblocked": before.iter().filter(|blocked| **blocked).count(),
@@ -264,15 +250,14 @@ impl Database {
 
     /// Writes the memtables of one table, or of all of `catalog`, to segments.
     pub fn flush(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        self.check_writes()?;
-        let tables = named_tables(&self.opened().engine, catalog, table)?;
-        flush(&self.opened().engine, &self.opened().queue, &tables)
+        let tables = self.tables_to_write(catalog, table)?;
+        let opened = self.opened();
+        flush(&opened.engine, &opened.queue, &tables)
     }
 
     /// Flushes, then merges the segments of one table, or of all of `catalog`, and builds fresh latest packs.
     pub fn compact(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        self.check_writes()?;
-        let tables = named_tables(&self.opened().engine, catalog, table)?;
+        let tables = self.tables_to_write(catalog, table)?;
         self.aside(move |engine, queue| {
             flush(engine, queue, &tables)?;
             compaction::compact_all(engine, &tables)
@@ -282,12 +267,17 @@ impl Database {
     /// Freezes all segments of one table, or of all of `catalog`, puts a root into the bucket that names their ice, and lets
     /// leave the local disk what it has no room for.
     pub fn freeze(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        self.check_writes()?;
-        let tables = named_tables(&self.opened().engine, catalog, table)?;
+        let tables = self.tables_to_write(catalog, table)?;
         self.aside(move |engine, queue| {
             flush(engine, queue, &tables)?;
             freeze::freeze_all(engine, &tables)
         })
+    }
+
+    /// One table, or all of `catalog`, if files are written here.
+    fn tables_to_write(&self, catalog: &Catalog, table: Option<&str>) -> Result<Vec<u32>> {
+        self.check_writes()?;
+        named_tables(&self.opened().engine, catalog, table)
     }
 
     /// Does `work` after all that serves, and waits for it.
@@ -295,7 +285,8 @@ impl Database {
         &self,
         work: impl FnOnce(&Arc<Engine>, &Queue) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        background::aside(&self.opened().engine, &self.opened().queue, work)
+        let opened = self.opened();
+        background::aside(&opened.engine, &opened.queue, work)
     }
 
     /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the

@@ -143,6 +143,13 @@ impl Engine {
         entities.into_iter().filter_map(|id| self.entity(id)).collect()
     }
 
+    /// [`Engine::forget_dropped`] after what dropped them is done: if files cannot go now, they go with the next edit.
+    pub(crate) fn try_forget_dropped(&self) {
+        if let Err(error) = self.forget_dropped() {
+            tracing::warn!(%error, "files of what was dropped are still there");
+        }
+    }
+
     /// Lets the files of dropped tables and entities go, if the manifest still names any.
     pub(crate) fn forget_dropped(&self) -> Result<()> {
         let registry = self.registry.load_full();

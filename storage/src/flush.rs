@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::commit::{Done, Frozen, Job, Queue};
+use crate::commit::{Frozen, Job, Queue};
 use crate::compaction::merge::KeepAll;
 use crate::dictionary::Maintained;
 use crate::edit::{Outputs, WrittenErasures};
@@ -22,13 +22,7 @@ use crate::view::{EntityState, TableState};
 pub(crate) fn flush(engine: &Arc<Engine>, queue: &Queue, tables: &[u32]) -> Result<()> {
     let _guard = engine.flushing.lock();
     finish_frozen(engine)?;
-    let (send, receive) = std::sync::mpsc::sync_channel(1);
-    let answer = Done::new(move |frozen| {
-        // The receiver is gone only if this thread panicked.
-        let _ = send.send(frozen);
-    });
-    queue.put(Job::Freeze(tables.to_vec(), answer));
-    let frozen = receive.recv().map_err(|_| crate::commit::closed())??;
+    let frozen = queue.ask(|done| Job::Freeze(tables.to_vec(), done))?;
     flush_frozen(engine, &frozen)
 }
 

@@ -11,7 +11,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,14 +18,14 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::commit::{Done, Job, closed};
+use crate::commit::Job;
 use crate::config::{FollowOptions, Options};
 use crate::engine::Lasting;
 use crate::error::{Error, Kind, Result};
 use crate::home::{self, Lineage, Step, Trail};
 use crate::io::Files;
-use crate::io::disk::Disk;
 use crate::opened::Opened;
+use crate::recovery;
 use crate::signal::Signal;
 use crate::time::Micros;
 use crate::wal::OwnedRecord;
@@ -81,11 +80,8 @@ pub struct Lag {
 /// Opens the follower of `options`. It serves only once it has seen everything that the bucket had.
 pub(crate) fn start(mut options: Options, lasting: &Lasting) -> Result<(Arc<ArcSwap<Opened>>, Follower)> {
     let follow = options.follow.clone().expect("the caller looked");
-    let files: Arc<dyn Files> = match &options.files {
-        Some(files) => Arc::clone(files),
-        // One for all openings: the directory is held by its lock.
-        None => Arc::new(Disk::open(&options.directory, options.map, options.maps_max)?),
-    };
+    // One for all openings: the directory is held by its lock.
+    let files = recovery::files_of(&options)?;
     options.files = Some(Arc::clone(&files));
     let opened = Opened::open(options.clone(), lasting, 0)?;
     let current = Arc::new(ArcSwap::new(opened));
@@ -315,16 +311,7 @@ impl Walk {
 
 /// Has `records` committed here.
 fn take(opened: &Opened, records: &Arc<Vec<OwnedRecord>>) -> Result<()> {
-    let (send, receive) = sync_channel(1);
-    let done = Done::new(move |answer| {
-        // The receiver is gone only if this thread panicked.
-        let _ = send.send(answer);
-    });
-    opened.queue.put(Job::Follow(Arc::clone(records), done));
-    receive.recv().map_err(|_| closed())??;
-    // If the files of what was dropped cannot go now, they go with the next edit.
-    if let Err(error) = opened.engine.forget_dropped() {
-        tracing::warn!(%error, "files of what was dropped are still there");
-    }
+    opened.queue.ask(|done| Job::Follow(Arc::clone(records), done))?;
+    opened.engine.try_forget_dropped();
     Ok(())
 }

@@ -11,7 +11,7 @@ use firn_ice::delta::{File, Table as LakeTable};
 use serde_json::json;
 
 use crate::error::Result;
-use crate::manifest::{ManifestState, SegmentEntry, TableManifest};
+use crate::manifest::{IceEntry, ManifestState, SegmentEntry, TableManifest};
 use crate::model::catalog::{Entity, Feature, Table};
 use crate::read::plan::entity_of;
 use crate::read::scan::ScanRequest;
@@ -70,7 +70,7 @@ pub(crate) fn lake(state: &ManifestState, id: u32, versions: &Versions) -> Resul
         if let Some(ice) = &entry.ice
             && says_the_same(table, versions.at(ice.schema_version)?.table_by_id(id).map(Arc::as_ref))
         {
-            files.push(file_of(entry, ice.epoch, ice.number, ice.length));
+            files.push(file_of(entry, ice));
         }
     }
     files.sort();
@@ -87,11 +87,11 @@ pub(crate) fn lake(state: &ManifestState, id: u32, versions: &Versions) -> Resul
     Ok(Some(Lake { table, files }))
 }
 
-fn file_of(entry: &SegmentEntry, epoch: u64, number: u64, length: u64) -> File {
+fn file_of(entry: &SegmentEntry, ice: &IceEntry) -> File {
     let meta = &entry.meta;
     File {
-        path: format!("{epoch:010}-{number:012}.parquet"),
-        bytes: length,
+        path: ice.file_name(),
+        bytes: ice.length,
         rows: u64::from(meta.rows),
         event_times: (meta.event_time_min, meta.event_time_max),
     }

@@ -40,7 +40,7 @@ pub(crate) fn purge(
         purge_dictionaries(engine, entity)?;
     }
     engine.retired.confirm()?;
-    purge_bucket_objects(engine)?;
+    purge_objects(engine)?;
     let now = engine.clock.now();
     entity.erasures.rcu(|erasures| erasures.purged(sequence, now));
     entity.merge_erasures();
@@ -49,7 +49,7 @@ pub(crate) fn purge(
 }
 
 /// Lets the objects go that hold what was erased, and then the log files that stayed because the bucket lacked them.
-fn purge_bucket_objects(engine: &Arc<Engine>) -> Result<()> {
+fn purge_objects(engine: &Arc<Engine>) -> Result<()> {
     let Some(home) = &engine.home else { return Ok(()) };
     home.publish_and_purge(&**engine)?;
     engine.remove_log_files()

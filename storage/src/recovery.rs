@@ -15,6 +15,7 @@ use crate::dictionary::Dictionary;
 use crate::engine::{Engine, Lasting, Registry};
 use crate::erase::{Erasures, Secret, decode_bitmap};
 use crate::error::{Error, Kind, Result};
+use crate::freeze::tier::away_run;
 use crate::home;
 use crate::ice::Fetch;
 use crate::ingest_clock::IngestClock;
@@ -57,7 +58,8 @@ pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<
     sweep(&files, &state)?;
     let versions = manifest.versions()?;
     let fetch = fetch_of(&options, &statistics);
-    let registry = open_states(&files, &state, &versions, fetch.as_ref()).map_err(|error| match error.kind() {
+    let doors = Doors { files: &files, fetch: fetch.as_ref() };
+    let registry = open_states(doors, &state, &versions).map_err(|error| match error.kind() {
         // Nobody asked for anything yet, so what cannot be is in the manifest; other errors name their file.
         Kind::Invalid => manifest.damaged(&error),
         _ => error,
@@ -122,7 +124,7 @@ pub(crate) fn lasting(options: &Options) -> Lasting {
 }
 
 /// The door to the files of `options`.
-fn files_of(options: &Options) -> Result<Arc<dyn Files>> {
+pub(crate) fn files_of(options: &Options) -> Result<Arc<dyn Files>> {
     match &options.files {
         Some(files) => Ok(Arc::clone(files)),
         None => Ok(Arc::new(Disk::open(&options.directory, options.map, options.maps_max)?)),
@@ -229,12 +231,16 @@ pub(crate) fn next_number(files: &Arc<dyn Files>, state: &ManifestState) -> Resu
     Ok(next)
 }
 
-fn open_states(
-    files: &Arc<dyn Files>,
-    state: &ManifestState,
-    versions: &Versions,
-    fetch: Option<&Arc<Fetch>>,
-) -> Result<Registry> {
+/// Where what a manifest names is opened.
+#[derive(Clone, Copy)]
+struct Doors<'a> {
+    files: &'a Arc<dyn Files>,
+    /// To ice, if there is a bucket.
+    fetch: Option<&'a Arc<Fetch>>,
+}
+
+fn open_states(doors: Doors<'_>, state: &ManifestState, versions: &Versions) -> Result<Registry> {
+    let files = doors.files;
     let mut registry = Registry::default();
     let nothing = EntityManifest::default();
     for entity in &versions.newest().entities {
@@ -256,7 +262,7 @@ fn open_states(
     for table in &versions.newest().tables {
         let entity = Arc::clone(&registry.entities[&table.entity]);
         let kept = state.tables.get(&table.id).unwrap_or(&nothing);
-        let view = open_view(files, table, kept, entity.dictionaries.len(), fetch)?;
+        let view = open_view(doors, table, kept, entity.dictionaries.len())?;
         registry.tables.insert(table.id, Arc::new(TableState::new(table.id, entity, view)));
     }
     note_all_widened(&registry, versions)?;
@@ -275,22 +281,16 @@ fn note_all_widened(registry: &Registry, versions: &Versions) -> Result<()> {
     Ok(())
 }
 
-fn open_view(
-    files: &Arc<dyn Files>,
-    table: &Table,
-    kept: &TableManifest,
-    buckets: usize,
-    fetch: Option<&Arc<Fetch>>,
-) -> Result<TableView> {
+fn open_view(doors: Doors<'_>, table: &Table, kept: &TableManifest, buckets: usize) -> Result<TableView> {
     let mut opened = vec![BucketView::default(); buckets];
     let misplaced = || Error::invalid("it names a bucket that its entity does not have");
     for entry in &kept.segments {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
-        bucket.segments.push(Arc::new(open_segment(files, table, entry, fetch)?));
+        bucket.segments.push(Arc::new(open_segment(doors, table, entry)?));
     }
     for entry in &kept.packs {
         let bucket = opened.get_mut(entry.bucket as usize).ok_or_else(misplaced)?;
-        let pack = Pack::open(files, &entry.meta)?;
+        let pack = Pack::open(doors.files, &entry.meta)?;
         let dirty = Arc::new(dirty_since(bucket, &pack)?);
         bucket.pack = Some(Arc::new(LatestPack::new(pack, dirty, entry.shape)));
     }
@@ -299,20 +299,15 @@ fn open_view(
 }
 
 /// The segment of `entry`, or its rows part if its cells are in the bucket only.
-fn open_segment(
-    files: &Arc<dyn Files>,
-    table: &Table,
-    entry: &SegmentEntry,
-    fetch: Option<&Arc<Fetch>>,
-) -> Result<Run> {
+fn open_segment(doors: Doors<'_>, table: &Table, entry: &SegmentEntry) -> Result<Run> {
+    let Doors { files, fetch } = doors;
     let Some(ice) = entry.ice.as_ref().filter(|ice| !ice.hot) else { return segment::open(files, &entry.meta) };
     let fetch = fetch.ok_or_else(|| {
         let what =
             format!("history of table {} lies in the bucket only: open the database with its bucket", table.name);
         Error::precondition(what)
     })?;
-    let away = segment::open_away(files, &ice.rows, home::ice_name(table.id, ice), fetch)?;
-    Ok(Run { segment: Some(entry.meta.number), ..away })
+    away_run(files, fetch, table.id, entry, ice)
 }
 
 /// The entities with rows in segments that are newer than the pack.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -9,7 +10,7 @@ use super::admission::Admission;
 use super::answer::{Done, closed};
 use super::frozen::Frozen;
 use super::job::Job;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::statistics::Counter;
 
 /// A bounded queue. Writes, changes and erases keep their order; freezes overtake them, for in a group that waits for room
@@ -61,6 +62,17 @@ impl Queue {
             }
         };
         job.refuse(stopped);
+    }
+
+    /// Adds what `job` makes of who is answered, and waits for the answer.
+    pub(crate) fn ask<T: Send + 'static>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T> {
+        let (send, receive) = sync_channel(1);
+        let done = Done::new(move |answer| {
+            // The receiver is gone only if the waiting thread panicked.
+            let _ = send.send(answer);
+        });
+        self.put(job(done));
+        receive.recv().map_err(|_| closed())?
     }
 
     /// Refuses what waits and all that comes later with `error`, and lets the writer stop.

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::home::{Home, ice_name};
 use crate::ice::Fetch;
+use crate::io::Files;
 use crate::manifest::{IceEntry, ManifestState, SegmentEntry};
 use crate::run::Run;
 use crate::segment;
@@ -73,6 +74,19 @@ fn leave_disk(
     Ok(())
 }
 
+/// The segment `entry` of the table `table` with its cells in the bucket.
+pub(crate) fn away_run(
+    files: &Arc<dyn Files>,
+    fetch: &Arc<Fetch>,
+    table: u32,
+    entry: &SegmentEntry,
+    ice: &IceEntry,
+) -> Result<Run> {
+    let away = segment::open_away(files, &ice.rows, ice_name(table, ice), fetch)?;
+    // Reads and merges know it by the number of its segment, wherever its cells are.
+    Ok(Run { segment: Some(entry.meta.number), ..away })
+}
+
 /// The rows part of `entry` as a run, if the segment is shown.
 fn open_away(
     engine: &Engine,
@@ -86,8 +100,7 @@ fn open_away(
     if !{ shown }.any(|run| run.segment == Some(entry.meta.number)) {
         return Ok(None);
     }
-    let away = segment::open_away(&engine.files, &ice.rows, ice_name(table.id, ice), fetch)?;
-    Ok(Some(Arc::new(Run { segment: Some(entry.meta.number), ..away })))
+    away_run(&engine.files, fetch, table.id, entry, ice).map(|away| Some(Arc::new(away)))
 }
 
 /// Shows `run` in place of the one of the same segment.

@@ -71,6 +71,21 @@ pub(super) fn read(objects: &dyn Objects, epoch: u64) -> Result<Option<Claim>> {
     frame::decode(&name, MAGIC, &bytes).map(|(claim, _)| Some(claim))
 }
 
+/// The claim of a writer whose root of `epoch` is there, which is never deleted.
+pub(super) fn of_root(objects: &dyn Objects, epoch: u64, nonce: &str) -> Result<Claim> {
+    let claim = read(objects, epoch)?.filter(|claim| claim.nonce == nonce);
+    claim.ok_or_else(|| {
+        Error::new(
+            Kind::Corrupt,
+            format!(
+                "the claim of epoch {epoch} is missing or another's: something deletes objects of the bucket, perhaps a lifecycle \
+                 rule on {}/, which must never be touched",
+                names::EPOCHS
+            ),
+        )
+    })
+}
+
 /// An error that names who took over, if somebody did after `epoch`.
 pub(super) fn check(objects: &dyn Objects, epoch: u64) -> Result<()> {
     let Some(Claim { writer, at, .. }) = read(objects, epoch + 1)? else { return Ok(()) };

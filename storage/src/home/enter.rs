@@ -93,18 +93,7 @@ pub(crate) fn enter(
     let read = |root: Root| root.state(objects.as_ref()).map(|state| (root, state));
     let before = root::newest_before(objects.as_ref(), epoch)?.map(read).transpose()?;
     if let Some((before, state)) = &before {
-        let known = claim::read(objects.as_ref(), before.epoch)?;
-        if known.is_none_or(|known| known.nonce != before.nonce) {
-            return Err(Error::new(
-                Kind::Corrupt,
-                format!(
-                    "the claim of epoch {} is missing or another's: something deletes objects of the bucket, perhaps a lifecycle \
-                     rule on {}/, which must never be touched",
-                    before.epoch,
-                    names::EPOCHS
-                ),
-            ));
-        }
+        claim::of_root(objects.as_ref(), before.epoch, &before.nonce)?;
         let ours = marker.wrote(before);
         match (database, ours, options.policy.discard_local) {
             (Some(_), true, _) => {}

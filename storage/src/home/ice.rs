@@ -12,7 +12,7 @@ use crate::objects::ObjectName;
 
 /// The object that holds the ice of a segment of `table`.
 pub(crate) fn ice_name(table: u32, ice: &IceEntry) -> ObjectName {
-    names::ice(table, ice.epoch, ice.number)
+    names::in_ice(table, &ice.file_name())
 }
 
 impl Home {

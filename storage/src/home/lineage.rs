@@ -67,9 +67,7 @@ impl Lineage {
             log.epoch
         )))
     }
-}
 
-impl Lineage {
     /// [`Lineage::position`] on a follower, which may not have come to the epoch of its writer yet.
     pub(crate) fn position_on_follower(&self, database: u64, text: &str) -> Result<Position> {
         let epoch = Position::parse(database, text)?.log().epoch;

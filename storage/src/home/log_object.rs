@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Magic};
 use super::names;
-use crate::error::{Error, Kind, Result};
-use crate::objects::{Objects, damaged};
+use crate::error::Result;
+use crate::objects::{ObjectName, Objects, damaged};
 use crate::time::{Micros, Sequence};
 
 const MAGIC: Magic = *b"FIRN-LOG";
@@ -66,6 +66,26 @@ pub(super) struct LogObject {
 }
 
 impl LogObject {
+    /// Refuses what another database or another writer than that of `nonce` put there.
+    pub(super) fn check_writer(&self, database: u64, nonce: &str) -> Result<()> {
+        match (self.header.database, self.header.nonce.as_str()) == (database, nonce) {
+            true => Ok(()),
+            false => Err(damaged(&self.name(), "it is of another database or another writer")),
+        }
+    }
+
+    /// Refuses one that does not name the object of the checksum `chain` as the one before it.
+    pub(super) fn check_chain(&self, chain: Option<u64>) -> Result<()> {
+        match chain.is_none_or(|chain| self.header.chain == chain) {
+            true => Ok(()),
+            false => Err(damaged(&self.name(), "it does not follow the one before it")),
+        }
+    }
+
+    fn name(&self) -> ObjectName {
+        names::log(self.header.epoch, self.header.number)
+    }
+
     /// The pieces with their bytes.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (Piece, &[u8])> {
         let mut at = 0;
@@ -119,10 +139,7 @@ pub(super) fn read_from(
             }
             break;
         };
-        if chain.is_some_and(|chain| object.header.chain != chain) {
-            let name = names::log(epoch, number);
-            return Err(Error::new(Kind::Corrupt, format!("object {name} does not follow the one before it")));
-        }
+        object.check_chain(chain)?;
         chain = Some(object.chain);
         visit(object)?;
     }

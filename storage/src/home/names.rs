@@ -72,11 +72,6 @@ pub(super) fn data(lineage: &Lineage, file: NamedFile) -> ObjectName {
     named(format!("{DATA}/{:010}-{:012}.{ending}", lineage.epoch_of(file.number()), file.number()))
 }
 
-/// The file `number` of the ice of `table`, which was written in `epoch`.
-pub(super) fn ice(table: u32, epoch: u64, number: u64) -> ObjectName {
-    named(format!("{ICE}/{table}/{epoch:010}-{number:012}.parquet"))
-}
-
 /// The object `name` in the folder of the ice of `table`.
 pub(super) fn in_ice(table: u32, name: &str) -> ObjectName {
     named(format!("{ICE}/{table}/{name}"))

@@ -78,10 +78,7 @@ fn restore_log(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, first
     let mut ceiling = root.ceiling;
     let mut writing: Option<Writing> = None;
     log_object::read_from(objects, root.epoch, root.replay, |object| {
-        if (object.header.database, &object.header.nonce) != (root.database, &root.nonce) {
-            let name = names::log(root.epoch, object.header.number);
-            return Err(damaged(&name, "it is of another database or another writer"));
-        }
+        object.check_writer(root.database, &root.nonce)?;
         ceiling = ceiling.max(object.header.ceiling);
         for (piece, bytes) in object.pieces().filter(|(piece, _)| piece.file >= first) {
             if writing.as_ref().is_none_or(|writing| writing.number != piece.file) {

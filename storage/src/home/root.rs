@@ -80,7 +80,7 @@ pub(super) fn names(
     manifest: &ManifestState,
 ) -> HashSet<ObjectName> {
     let files = manifest.files_in_bucket().into_iter().map(|file| names::data(lineage, file));
-    let ice = manifest.ice().map(|(table, ice)| names::ice(table, ice.epoch, ice.number));
+    let ice = manifest.ice().map(|(table, ice)| names::in_ice(table, &ice.file_name()));
     let lists = lists.iter().map(|(&table, entry)| names::list(entry.epoch, entry.number, table));
     files.chain(ice).chain(lists).collect()
 }

@@ -1,7 +1,6 @@
 //! The root that stands: the newest, of a writer whom nobody has overtaken. Whoever only reads goes by it.
 
 use super::claim::{self, Claim};
-use super::names;
 use super::root::{self, Root};
 use crate::error::{Error, Kind, Result};
 use crate::objects::Objects;
@@ -35,15 +34,7 @@ pub(super) fn standing(objects: &dyn Objects) -> Result<Standing> {
             }
             Err(error) => return Err(error),
         };
-        let claim = claim::read(objects, root.epoch)?.filter(|claim| claim.nonce == root.nonce).ok_or_else(|| {
-            let what = format!(
-                "the claim of epoch {} is missing or another's: something deletes objects of the bucket, perhaps a lifecycle rule on \
-                 {}/, which must never be touched",
-                root.epoch,
-                names::EPOCHS
-            );
-            Error::new(Kind::Corrupt, what)
-        })?;
+        let claim = claim::of_root(objects, root.epoch, &root.nonce)?;
         let Some(later) = claim::read(objects, root.epoch + 1)? else {
             return Ok(Standing::Root(Box::new(root), claim));
         };

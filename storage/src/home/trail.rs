@@ -14,7 +14,7 @@ use super::names;
 use super::root::Root;
 use super::standing::{Standing, standing};
 use crate::error::{Error, Kind, Result};
-use crate::objects::{Objects, damaged};
+use crate::objects::Objects;
 use crate::time::Sequence;
 use crate::wal::{OwnedRecord, Stream};
 
@@ -101,14 +101,8 @@ impl Trail {
 
     /// The records that are whole with `object`, and what is held of the next one.
     fn read(&self, by: &By, object: &LogObject) -> Result<(Stream, Vec<OwnedRecord>)> {
-        let header = &object.header;
-        let name = names::log(by.epoch, header.number);
-        if (header.database, &header.nonce) != (self.database, &by.nonce) {
-            return Err(damaged(&name, "it is of another database or another writer"));
-        }
-        if self.chain.is_some_and(|chain| header.chain != chain) {
-            return Err(damaged(&name, "it does not follow the one before it"));
-        }
+        object.check_writer(self.database, &by.nonce)?;
+        object.check_chain(self.chain)?;
         let (mut stream, mut records) = (self.stream.clone(), Vec::new());
         for (piece, bytes) in object.pieces().filter(|(piece, _)| piece.file >= by.wal_first) {
             stream.take(piece.file, piece.offset, bytes, |record| {

@@ -145,6 +145,13 @@ pub struct IceEntry {
     pub hot: bool,
 }
 
+impl IceEntry {
+    /// The name of the bucket's file, in the folder of its table.
+    pub fn file_name(&self) -> String {
+        format!("{:010}-{:012}.parquet", self.epoch, self.number)
+    }
+}
+
 impl SegmentEntry {
     /// The file that reads are served from.
     pub fn serving(&self) -> &SegmentMeta {

@@ -129,6 +129,13 @@ impl Layout {
         Some(indexes)
     }
 
+    /// [`Layout::indexes_of`] of features that the pack holds as these types.
+    pub fn indexes_alike<'a>(&self, features: impl Iterator<Item = (u32, &'a DataType)> + Clone) -> Option<Vec<usize>> {
+        let indexes = self.indexes_of(features.clone().map(|(id, _)| id))?;
+        let mut types = features.map(|(_, data_type)| data_type).zip(&indexes);
+        types.all(|(data_type, &index)| self.features[index].data_type == *data_type).then_some(indexes)
+    }
+
     /// How many time groups there are.
     pub fn groups(&self) -> u16 {
         self.groups

@@ -157,10 +157,7 @@ pub(crate) fn together(
 
 /// The index in `pack` of each feature of `asked`, if it holds all of them as they are declared.
 fn indexes_in(pack: &Pack, asked: &AskedTable) -> Option<Vec<usize>> {
-    let layout = pack.layout();
-    let indexes = layout.indexes_of(asked.features.iter().map(|feature| feature.feature.id))?;
-    let mut features = asked.features.iter().zip(&indexes);
-    features.all(|(feature, &index)| layout.features()[index].data_type == feature.stored).then_some(indexes)
+    pack.layout().indexes_alike(asked.stored_types())
 }
 
 /// Fills `table` for the rows of `packed`.

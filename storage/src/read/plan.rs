@@ -107,7 +107,7 @@ pub(crate) struct AskedTable {
 
 impl AskedTable {
     /// The number and stored type of each feature.
-    pub(crate) fn stored_types(&self) -> impl Iterator<Item = (u32, &DataType)> {
+    pub(crate) fn stored_types(&self) -> impl Iterator<Item = (u32, &DataType)> + Clone {
         self.features.iter().map(|asked| (asked.feature.id, &asked.stored))
     }
 }

@@ -52,7 +52,8 @@ pub(crate) fn open_rows(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Ru
     opening.run()
 }
 
-fn opening(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Opening> {
+/// The segment that `meta` describes, of which nothing but the footer was looked at.
+pub(super) fn opening(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Opening> {
     let name = file_name(meta.number);
     let bytes = Buffer::from(files.map(&name, meta.length, Access::Ordered)?);
     let (footer, covered) = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?;
@@ -92,15 +93,15 @@ pub(crate) fn block_list(files: &dyn Files, meta: &SegmentMeta) -> Result<BlockL
 }
 
 /// Gives `count` bytes at an offset that the file has.
-pub(super) type Read<'a> = dyn Fn(u64, u64) -> Result<Cow<'a, [u8]>> + 'a;
+type Read<'a> = dyn Fn(u64, u64) -> Result<Cow<'a, [u8]>> + 'a;
 
 /// The bytes of a mapped file.
-pub(super) fn mapped<'a>(bytes: &'a Buffer) -> impl Fn(u64, u64) -> Result<Cow<'a, [u8]>> {
+fn mapped<'a>(bytes: &'a Buffer) -> impl Fn(u64, u64) -> Result<Cow<'a, [u8]>> {
     move |offset, count| Ok(Cow::Borrowed(&bytes[offset as usize..(offset + count) as usize]))
 }
 
 /// The footer, with the length of the file and the checksum in its `meta`, and where it starts.
-pub(super) fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)> {
+fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)> {
     let damaged = |offset: u64, what: &str| Error::corrupt(name, offset, what);
     let tail_start = length.checked_sub(TAIL_BYTES).filter(|&start| start >= HEADER_BYTES);
     let tail_start = tail_start.ok_or_else(|| damaged(0, "it is too short for a segment"))?;
@@ -130,11 +131,11 @@ pub(super) fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(F
 }
 
 /// A segment that is being opened.
-struct Opening {
-    footer: Footer,
+pub(super) struct Opening {
+    pub(super) footer: Footer,
     /// Header and sections.
-    bytes: Buffer,
-    blocks: Arc<BlockChecks>,
+    pub(super) bytes: Buffer,
+    pub(super) blocks: Arc<BlockChecks>,
     /// Where cells that are away come from, and where those of fixed width arrive.
     ice: Option<(Arc<IceFile>, Region)>,
 }

@@ -6,13 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_buffer::Buffer;
-
 use crate::error::Result;
-use crate::io::{Access, Files, HUGE_BYTES, publish_in};
-use crate::segment::checks::BlockChecks;
+use crate::io::{Files, HUGE_BYTES, publish_in};
 use crate::segment::format::{Section, SectionKind, padding};
-use crate::segment::reader::{mapped, read_footer};
+use crate::segment::reader::{Opening, opening};
 use crate::segment::writer::SegmentWriter;
 use crate::segment::{SegmentMeta, file_name};
 
@@ -23,11 +20,7 @@ pub(crate) fn write_rows_part(
     number: u64,
     ice: &[u8],
 ) -> Result<SegmentMeta> {
-    let name = file_name(meta.number);
-    let bytes = Buffer::from(files.map(&name, meta.length, Access::Ordered)?);
-    let (footer, covered) = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?;
-    let checks = BlockChecks::new(name.clone(), bytes.slice_with_length(0, covered as usize), footer.checksums.clone());
-    let checks = checks.ok_or_else(|| crate::error::Error::corrupt(&name, covered, "its checksums are incomplete"))?;
+    let Opening { footer, bytes, blocks, .. } = opening(files, meta)?;
     let mut sections: Vec<&Section> = footer.sections.iter().collect();
     sections.sort_by_key(|section| section.offset);
     let mut written = None;
@@ -41,7 +34,7 @@ pub(crate) fn write_rows_part(
                 continue;
             }
             let range = section.offset..section.offset + section.length;
-            checks.bytes(range.clone())?;
+            blocks.bytes(range.clone())?;
             writer.copy(section, &bytes[range.start as usize..range.end as usize])?;
         }
         writer.section(SectionKind::Ice, 0, ice)?;

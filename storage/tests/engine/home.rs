@@ -10,28 +10,13 @@ use firn_storage::io::simulated::Simulated;
 use firn_storage::objects::faulty::{Fault, Faulty};
 use firn_storage::objects::{ObjectName, Objects};
 
-use crate::oracle::Value;
-use crate::types::Type;
 use crate::world::ask::Ask;
-use crate::world::keys::KeyShape;
-use crate::world::{Batch, Deed, Feature, Sent, Setting, Shape, World};
-
-const UNIT: i64 = 1000;
+use crate::world::plain::{number as row, of_numbers};
+use crate::world::{Setting, World};
 
 /// A world with a bucket and a table of one integer.
 fn world() -> World {
-    let setting = Setting { home: true, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
-    let mut world = World::new(setting, KeyShape::Composite).expect("a new world");
-    let features = vec![Feature::plain(0, "n", Type::Int64)];
-    world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
-    world
-}
-
-fn row(entity: usize, event: i64, number: i64) -> Batch {
-    let cells = vec![Some(Value::Int(number.into()))];
-    let rows = vec![Sent { entity, event_time: event * UNIT, row_id: None, cells }];
-    let deed = Deed::Write { columns: vec![0], nulls_absent: false };
-    Batch { table: 0, deed, rows, ingest_times: None, producer: None, bad_rows: 0 }
+    of_numbers(Setting { home: true, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() })
 }
 
 /// Asks for the latest of some entities, of the database and of the oracle.
@@ -159,9 +144,7 @@ fn commits_that_were_lost_with_a_disk_are_refused_as_positions() {
 #[test]
 fn a_database_that_had_no_bucket_moves_into_one() {
     let setting = Setting { start: 1_000_000, ..Setting::default() };
-    let mut world = World::new(setting, KeyShape::Composite).unwrap();
-    let features = vec![Feature::plain(0, "n", Type::Int64)];
-    world.create_table("t", false, Shape { features, ..Shape::default() }).unwrap();
+    let mut world = of_numbers(setting);
     world.apply(&row(0, 1, 1)).unwrap();
     world.flush(None).unwrap();
     world.apply(&row(1, 2, 2)).unwrap();
@@ -270,9 +253,7 @@ fn an_idle_database_asks_nothing_of_its_bucket() {
 #[test]
 fn a_start_that_ended_before_its_first_root_begins_again() {
     let mut world = world();
-    for number in 0..20 {
-        world.apply(&row(number as usize % 4, number, number)).unwrap();
-    }
+    world.fill(20, row);
     world.flush(None).unwrap();
     world.apply(&row(1, 50, 50)).unwrap();
     world.close().unwrap();

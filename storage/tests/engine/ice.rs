@@ -6,29 +6,14 @@ use firn_storage::io::simulated::Simulated;
 use firn_storage::objects::Objects;
 use firn_storage::objects::faulty::{Fault, Faulty};
 
-use crate::oracle::Value;
-use crate::types::Type;
 use crate::world::ask::{Ask, Limit};
-use crate::world::keys::KeyShape;
+use crate::world::plain::{UNIT, of_texts, text as row};
 use crate::world::scan::Sweep;
-use crate::world::{Batch, Deed, Feature, Sent, Setting, Shape, World};
-
-const UNIT: i64 = 1000;
+use crate::world::{Setting, World};
 
 /// A world with a bucket and a table of an integer and a text.
 fn world() -> World {
-    let setting = Setting { home: true, start: 1_000_000_000, ..Setting::default() };
-    let mut world = World::new(setting, KeyShape::Composite).expect("a new world");
-    let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
-    world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
-    world
-}
-
-fn row(entity: usize, event: i64, number: i64) -> Batch {
-    let cells = vec![Some(Value::Int(number.into())), Some(Value::Text(format!("n{number}")))];
-    let rows = vec![Sent { entity, event_time: event * UNIT, row_id: None, cells }];
-    let deed = Deed::Write { columns: vec![0, 1], nulls_absent: false };
-    Batch { table: 0, deed, rows, ingest_times: None, producer: None, bad_rows: 0 }
+    of_texts(Setting { home: true, start: 1_000_000_000, ..Setting::default() })
 }
 
 /// Asks for the latest, for the past and for all rows, of the database and of the oracle.
@@ -45,9 +30,7 @@ fn check(world: &mut World) {
 #[test]
 fn what_is_frozen_leaves_the_disk_and_answers_as_before() {
     let mut world = world();
-    for number in 0..40 {
-        world.apply(&row(number as usize % 4, number, number)).unwrap();
-    }
+    world.fill(40, row);
     world.flush(None).unwrap();
     world.compact(None).unwrap();
     let before = world.files.names();
@@ -70,9 +53,7 @@ fn what_is_frozen_leaves_the_disk_and_answers_as_before() {
 #[test]
 fn after_an_erase_its_ice_is_gone() {
     let mut world = world();
-    for number in 0..20 {
-        world.apply(&row(number as usize % 4, number, number)).unwrap();
-    }
+    world.fill(20, row);
     world.freeze(None).unwrap();
     let ice = |world: &World| {
         let names = world.objects.names().into_iter();
@@ -90,9 +71,7 @@ fn after_an_erase_its_ice_is_gone() {
 #[test]
 fn a_flipped_byte_of_ice_is_an_error_or_the_right_answer() {
     let mut world = world();
-    for number in 0..12 {
-        world.apply(&row(number as usize % 4, number, number)).unwrap();
-    }
+    world.fill(12, row);
     world.freeze(None).unwrap();
     world.close().unwrap();
     let names = world.objects.names();
@@ -119,9 +98,7 @@ fn a_flipped_byte_of_ice_is_an_error_or_the_right_answer() {
 #[test]
 fn while_the_bucket_is_down_only_reads_of_ice_fail() {
     let mut world = world();
-    for number in 0..12 {
-        world.apply(&row(number as usize % 4, number, number)).unwrap();
-    }
+    world.fill(12, row);
     world.compact(None).unwrap();
     world.freeze(None).unwrap();
     world.close().unwrap();

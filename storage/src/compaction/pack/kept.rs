@@ -21,10 +21,9 @@ pub(super) struct Kept<'a> {
 impl<'a> Kept<'a> {
     /// Of a pack of the same `shape`, whose features are those of the new one.
     pub(super) fn of(latest: &'a LatestPack, shape: u64, features: &[(u32, DataType)]) -> Option<Self> {
-        let layout = latest.pack.layout();
-        let indexes = layout.indexes_of(features.iter().map(|(id, _)| *id)).filter(|_| latest.shape == shape)?;
-        let alike = features.iter().zip(&indexes).all(|((_, of), &index)| layout.features()[index].data_type == *of);
-        alike.then_some(Self { latest, indexes })
+        let features = features.iter().map(|(id, data_type)| (*id, data_type));
+        let indexes = latest.pack.layout().indexes_alike(features).filter(|_| latest.shape == shape)?;
+        Some(Self { latest, indexes })
     }
 
     /// Whether the winners of `ordinal` are here.

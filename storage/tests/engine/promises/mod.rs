@@ -20,14 +20,9 @@ use firn_storage::model::catalog::Catalog;
 use firn_storage::read::PointRequest;
 use firn_storage::read::digest::Digest;
 
-use crate::oracle::Value;
-use crate::types::Type;
 use crate::world::ask::Request;
-use crate::world::keys::KeyShape;
-use crate::world::{Batch, Deed, Feature, Sent, Setting, Shape, World};
-
-/// One unit of event time in these tests, µs.
-const UNIT: i64 = 1000;
+use crate::world::plain::{UNIT, batch, of_texts, sent, text as row};
+use crate::world::{Setting, World};
 
 /// The schema that `request` asks for.
 fn asked(database: &Database, request: &PointRequest) -> Arc<Catalog> {
@@ -36,25 +31,7 @@ fn asked(database: &Database, request: &PointRequest) -> Arc<Catalog> {
 
 /// A world with a table of an integer and a text feature, on a clock that stands at 1 s.
 fn world() -> World {
-    let setting = Setting { segment_rows_max: 16, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() };
-    let mut world = World::new(setting, KeyShape::Composite).expect("a new world");
-    let features = vec![Feature::plain(0, "n", Type::Int64), Feature::plain(1, "s", Type::Text)];
-    world.create_table("t", false, Shape { features, ..Shape::default() }).expect("a table");
-    world
-}
-
-/// A row of table 0: `number` for `entity` at `event` units.
-fn row(entity: usize, event: i64, number: i64) -> Batch {
-    let cells = vec![Some(Value::Int(number.into())), Some(Value::Text(format!("text {number}")))];
-    batch(Deed::Write { columns: vec![0, 1], nulls_absent: false }, vec![sent(entity, event, cells)])
-}
-
-fn sent(entity: usize, event: i64, cells: Vec<Option<Value>>) -> Sent {
-    Sent { entity, event_time: event * UNIT, row_id: None, cells }
-}
-
-fn batch(deed: Deed, rows: Vec<Sent>) -> Batch {
-    Batch { table: 0, deed, rows, ingest_times: None, producer: None, bad_rows: 0 }
+    of_texts(Setting { segment_rows_max: 16, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() })
 }
 
 /// The digest of the engine's answer.

@@ -30,6 +30,7 @@ pub mod ask;
 pub mod data;
 pub mod hooked;
 pub mod keys;
+pub mod plain;
 pub mod scan;
 
 use data::rows_of;

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
-    new_null_array,
+    Array, ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array, new_null_array,
 };
 use arrow_schema::{DataType, Field};
 use arrow_select::interleave::interleave;
-use arrow_select::nullif::nullif;
 
 use super::cells::Cells;
 use crate::error::Result;
@@ -35,6 +33,15 @@ struct BatchRows<'a> {
     rows: Vec<HistoryRow>,
 }
 
+/// How rows are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Cells as they are declared, and the names of all that a row has.
+    Declared,
+    /// Cells as they are stored, and no names where a row has a cell of each feature that the run has.
+    Frozen,
+}
+
 /// The batch of `rows` of `run`, but those of entities that were erased since the rows were chosen.
 pub(super) fn batch(scan: &Scan, bucket: u32, run: &Run, mut rows: Vec<HistoryRow>) -> Result<RecordBatch> {
     let keys = match scan.columns.any(|column| matches!(column, ScanColumn::Key(_))) {
@@ -42,31 +49,7 @@ pub(super) fn batch(scan: &Scan, bucket: u32, run: &Run, mut rows: Vec<HistoryRo
         false => leave_erased(scan, bucket, &mut rows),
     };
     let of = BatchRows { scan, run, rows };
-    let cells = Cells::new(run, of.each(|row| row)).of(&scan.asked.features)?;
-    let ids = match scan.columns.any(|column| matches!(column, ScanColumn::RowId(_))) {
-        true => of.row_ids()?,
-        false => Vec::new(),
-    };
-    let column = |column: ScanColumn| -> Result<ArrayRef> {
-        match column {
-            ScanColumn::Key(place) => Ok(Arc::clone(&keys[place])),
-            ScanColumn::EventTime => Ok(of.times(|row| run.rows.event_times[row as usize])),
-            ScanColumn::RowId(place) => Ok(Arc::clone(&ids[place])),
-            ScanColumn::IngestTime => Ok(of.times(|row| run.rows.ingest_time(row))),
-            ScanColumn::Sequence => Ok(Arc::new(of.each(|row| run.rows.sequence(row)).collect::<UInt64Array>())),
-            ScanColumn::Kind => {
-                Ok(Arc::new(of.each(|row| Some(kind_name(run.rows.kind(row)))).collect::<StringArray>()))
-            }
-            ScanColumn::Row => Ok(Arc::new(of.each(|row| run.rows.places.of(row)).collect::<UInt32Array>())),
-            ScanColumn::Features => of.features(),
-            ScanColumn::Cells(place) => {
-                as_declared(Arc::clone(&cells[place]), &scan.asked.features[place].feature.data_type)
-            }
-            other => unreachable!("a scan of history has no {other:?}"),
-        }
-    };
-    let columns = scan.columns.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
-    scan.batch(columns, of.rows.len())
+    scan.batch(of.columns(&keys, Form::Declared)?, of.rows.len())
 }
 
 /// The columns of `rows` of `run` as they are frozen: those of a history, cells as they are stored, `features` null where a row
@@ -78,15 +61,7 @@ pub(super) fn frozen(scan: &Scan, bucket: u32, run: &Run, mut rows: Vec<HistoryR
         return Ok(None);
     }
     let of = BatchRows { scan, run, rows };
-    let mut columns = keys;
-    columns.push(of.times(|row| run.rows.event_times[row as usize]));
-    columns.extend(if scan.asked.table.row_id.is_empty() { Vec::new() } else { of.row_ids()? });
-    columns.push(of.times(|row| run.rows.ingest_time(row)));
-    columns.push(Arc::new(of.each(|row| run.rows.sequence(row)).collect::<UInt64Array>()));
-    columns.push(Arc::new(of.each(|row| Some(kind_name(run.rows.kind(row)))).collect::<StringArray>()));
-    columns.push(Arc::new(of.each(|row| run.rows.places.of(row)).collect::<UInt32Array>()));
-    columns.push(nullif(&of.features()?, &of.whole()?)?);
-    columns.extend(Cells::new(run, of.each(|row| row)).of(&scan.asked.features)?);
+    let mut columns = of.columns(&keys, Form::Frozen)?;
     columns.push(Arc::new(of.rows.iter().map(|row| row.ordinal).collect::<UInt32Array>()));
     Ok(Some(columns))
 }
@@ -157,26 +132,49 @@ impl BatchRows<'_> {
         spread.collect()
     }
 
-    /// Which rows have a cell in each column.
-    fn whole(&self) -> Result<BooleanArray> {
-        let run = self.run;
-        let is_whole = |row: u32| {
-            if run.rows.kind(row) != RowKind::Write {
+    /// The columns of the scan, of which `keys` are those of the keys.
+    fn columns(&self, keys: &[ArrayRef], form: Form) -> Result<Vec<ArrayRef>> {
+        let Self { scan, run, .. } = self;
+        let cells = Cells::new(run, self.each(|row| row)).of(&scan.asked.features)?;
+        let ids = match scan.columns.any(|column| matches!(column, ScanColumn::RowId(_))) {
+            true => self.row_ids()?,
+            false => Vec::new(),
+        };
+        let column = |column: ScanColumn| -> Result<ArrayRef> {
+            match column {
+                ScanColumn::Key(place) => Ok(Arc::clone(&keys[place])),
+                ScanColumn::EventTime => Ok(self.times(|row| run.rows.event_times[row as usize])),
+                ScanColumn::RowId(place) => Ok(Arc::clone(&ids[place])),
+                ScanColumn::IngestTime => Ok(self.times(|row| run.rows.ingest_time(row))),
+                ScanColumn::Sequence => Ok(Arc::new(self.each(|row| run.rows.sequence(row)).collect::<UInt64Array>())),
+                ScanColumn::Kind => {
+                    Ok(Arc::new(self.each(|row| Some(kind_name(run.rows.kind(row)))).collect::<StringArray>()))
+                }
+                ScanColumn::Row => Ok(Arc::new(self.each(|row| run.rows.places.of(row)).collect::<UInt32Array>())),
+                ScanColumn::Features => self.features(form),
+                ScanColumn::Cells(place) if form == Form::Frozen => Ok(Arc::clone(&cells[place])),
+                ScanColumn::Cells(place) => {
+                    as_declared(Arc::clone(&cells[place]), &scan.asked.features[place].feature.data_type)
+                }
+                other => unreachable!("a scan of history has no {other:?}"),
+            }
+        };
+        scan.columns.iter().map(column).collect()
+    }
+
+    /// Whether the write row `row` has a cell in each column of its chunk.
+    fn is_whole(&self, row: u32) -> Result<bool> {
+        let origin = self.run.origin(row);
+        for column in self.run.chunks[origin.chunk as usize].columns.iter().filter(|column| !column.is_dense()) {
+            if column.position(origin.row)?.is_none() {
                 return Ok(false);
             }
-            let origin = run.origin(row);
-            for column in run.chunks[origin.chunk as usize].columns.iter().filter(|column| !column.is_dense()) {
-                if column.position(origin.row)?.is_none() {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        };
-        self.each(is_whole).collect::<Result<Vec<bool>>>().map(BooleanArray::from)
+        }
+        Ok(true)
     }
 
     /// The names of the cells that each row wrote or took back; null in whole tombstones.
-    fn features(&self) -> Result<ArrayRef> {
+    fn features(&self, form: Form) -> Result<ArrayRef> {
         let Self { scan, run, rows } = self;
         let field = Field::new("item", DataType::Utf8, false);
         let mut names = ListBuilder::new(StringBuilder::new()).with_field(field);
@@ -192,6 +190,7 @@ impl BatchRows<'_> {
                     }
                     names.append(true);
                 }
+                RowKind::Write if form == Form::Frozen && self.is_whole(row.row)? => names.append_null(),
                 RowKind::Write => {
                     let origin = run.origin(row.row);
                     let chunk = &run.chunks[origin.chunk as usize];
