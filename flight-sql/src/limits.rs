@@ -36,6 +36,8 @@ pub struct Limits {
     pub threads: usize,
     /// Plans that are kept.
     pub plans_max: usize,
+    /// Sessions of which is remembered what their client was told last, until it shows that it knows.
+    pub sessions_unheard_max: usize,
 }
 
 impl Default for Limits {
@@ -57,6 +59,7 @@ impl Default for Limits {
             queries_max: 64,
             threads,
             plans_max: 256,
+            sessions_unheard_max: 4096,
         }
     }
 }

@@ -43,6 +43,7 @@ use crate::physical::{Planner, YieldingJoins};
 use crate::query::{Bound, Plans, Query};
 use crate::running::{Running, within};
 use crate::scope::Scope;
+use crate::session::Unheard;
 use crate::shape;
 use crate::text::Parsed;
 use crate::time::value_of;
@@ -65,6 +66,7 @@ pub struct Sql {
     pub(crate) planning: Arc<Semaphore>,
     /// What runs.
     pub(crate) running: Arc<Running>,
+    unheard: Arc<Unheard>,
 }
 
 /// An answer on its way.
@@ -114,8 +116,14 @@ impl Sql {
             plans: Mutex::default(),
             planning: Arc::new(Semaphore::new(limits.threads)),
             running: Arc::default(),
+            unheard: Arc::new(Unheard::new(limits.sessions_unheard_max)),
             limits,
         })
+    }
+
+    /// What clients were told of their sessions and have not yet shown to know.
+    pub fn unheard(&self) -> Arc<Unheard> {
+        Arc::clone(&self.unheard)
     }
 
     /// The plan of a query that is part of another statement.

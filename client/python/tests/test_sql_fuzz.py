@@ -29,7 +29,7 @@ KINDS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"
 SECONDS = 10
 # A server that takes more than this is ended here, before it ends the machine.
 MEMORY_MAX = 4 << 30
-COOKIE = (b"cookie", b"arrow_flight_session_id=v1.")
+COOKIE = (b"cookie", b"arrow_flight_session_id=v2.CgASEDAxMjM0NTY3ODlhYmNkZWY")
 
 SET_UP = [
     "CREATE TABLE IF NOT EXISTS w (k BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, x VARCHAR, y DOUBLE)",
@@ -374,7 +374,7 @@ def test_handles_tickets_and_cookies(fuzzed: Fuzzed) -> None:
     tables = message("CommandGetTables", field(3, "%"), field(4, "TABLE"), field(5, True))
     tickets += [tables, message("CommandGetSqlInfo", field(1, 0)), message("CommandGetDbSchemas"), message("CommandGetXdbcTypeInfo")]
     ingest = message("CommandStatementIngest", field(1, field(1, 1) + field(2, 2)), field(2, "w"))
-    cookie = COOKIE[1] + b"CAEQAhoBeA"
+    cookie = COOKIE[1].replace(b"CgA", b"CgcIARACGgF4")
     for _ in range(CASES // 5):
         other = chance.choice(chance.choice((handles, bound, tickets)))
         match chance.randrange(8):

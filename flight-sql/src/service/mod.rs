@@ -34,6 +34,7 @@ use crate::door::Caller;
 use crate::error::{defect, invalid, unsupported};
 use crate::lanes::Batches;
 use crate::limits::Limits;
+use crate::session::Session;
 use crate::sql::{Rows, Sql};
 use crate::statement::ingest::ingest;
 use ipc::ipc;
@@ -60,6 +61,11 @@ impl FlightSql {
     /// SQL within `limits`.
     pub fn begin(limits: Limits) -> Result<Self> {
         Ok(Self { sql: Arc::new(Sql::new(limits)?) })
+    }
+
+    /// The session that the `cookie` headers of a call say.
+    pub fn session<'a>(&self, cookies: impl IntoIterator<Item = &'a str>) -> Result<Session> {
+        Session::of_cookies(cookies, self.sql.unheard())
     }
 
     /// What a command answers, and the tickets to get it with.

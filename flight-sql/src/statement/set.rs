@@ -18,7 +18,7 @@ use crate::sql::Sql;
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     /// One is set; what is written is none of no value.
-    One(Setting, Option<Expr>),
+    One(Setting, Option<Box<Expr>>),
     /// All are open again.
     All,
     /// What is asked for is so already.
@@ -40,7 +40,7 @@ pub(super) fn change(statement: &Statement) -> Result<Option<Change>> {
             if variable.to_string().eq_ignore_ascii_case("timezone") {
                 return time_zone(value).map(Some);
             }
-            Change::One(setting(variable)?, (!is_open(value)).then(|| value.clone()))
+            Change::One(setting(variable)?, (!is_open(value)).then(|| Box::new(value.clone())))
         }
         Statement::Set(set) => {
             return Err(unsupported(format!(

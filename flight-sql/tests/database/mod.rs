@@ -70,7 +70,9 @@ impl Fresh {
         let database = Database::open(options).expect("it opens");
         let sql = Arc::new(Sql::new(Limits { threads: 2, ..Limits::default() }).expect("it begins"));
         let door = Arc::new(Open(database.clone()));
-        let session = Session::of_cookies(["arrow_flight_session_id=v1."]).expect("an empty session");
+        let session =
+            |cookie: Option<String>| Session::of_cookies(cookie.as_deref(), sql.unheard()).expect("a session");
+        let session = session(session(None).set_cookie());
         let (session, ingest) = (Arc::new(session), IngestRoles::default());
         let caller = Caller { door, bounds: Bounds::default(), session, ingest, is_java: false };
         Self { database, sql, caller, layout, known: Vec::new(), _directory: directory }

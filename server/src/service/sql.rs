@@ -62,7 +62,8 @@ pub(super) struct SqlCall {
 impl SqlCall {
     /// The call of `entry` with these headers.
     pub(super) fn new(entry: Entry, headers: &MetadataMap) -> Result<Self, Status> {
-        let session = session(headers)?;
+        let cookies = headers.get_all("cookie").iter().filter_map(|cookie| cookie.to_str().ok());
+        let session = entry.resources.sql.session(cookies).map_err(|error| from_error(&error))?;
         let bounds = bounds(headers)?.within(&session.bounds()).map_err(|error| from_error(&error))?;
         let ingest = IngestRoles {
             key: text(headers, "firn.ingest_key")?.map(str::to_owned),
@@ -177,12 +178,6 @@ fn bounds(headers: &MetadataMap) -> Result<Bounds, Status> {
         }
     }
     Ok(bounds)
-}
-
-/// The session that headers say.
-fn session(headers: &MetadataMap) -> Result<Session, Status> {
-    let cookies = headers.get_all("cookie").iter().filter_map(|cookie| cookie.to_str().ok());
-    Session::of_cookies(cookies).map_err(|error| from_error(&error))
 }
 
 /// An answer on its way, batch by batch as the client takes it.
