@@ -119,6 +119,21 @@ impl Client {
         self.ask("freeze", table).await
     }
 
+    /// Keeps the database as it is now in its bucket, by this name, until it is dropped. Answers the checkpoint.
+    pub async fn create_checkpoint(&self, name: &str) -> Result<Value> {
+        self.action("create_checkpoint", &json!({ "checkpoint": name })).await
+    }
+
+    /// The checkpoints, the oldest first.
+    pub async fn list_checkpoints(&self) -> Result<Value> {
+        self.ask("list_checkpoints", None).await
+    }
+
+    /// Lets a checkpoint go.
+    pub async fn drop_checkpoint(&self, name: &str) -> Result<Value> {
+        self.action("drop_checkpoint", &json!({ "checkpoint": name })).await
+    }
+
     /// The last number of each producer of a table whose batch is durable and readable.
     pub async fn producers(&self, table: &str) -> Result<BTreeMap<String, u64>> {
         self.numbers(ProducersOf { table: table.to_owned(), producer: None }).await

@@ -76,6 +76,8 @@ pub struct FollowOptions {
     pub interval: Duration,
     /// How ice is read.
     pub ice: IcePolicy,
+    /// The checkpoint to stay at; none follows the writer.
+    pub checkpoint: Option<String>,
 }
 
 /// What a write must have survived before it is acknowledged.
@@ -114,6 +116,8 @@ pub struct HomePolicy {
     pub publish_interval: Duration,
     /// How long an object stays that no root names any more.
     pub garbage_age: Duration,
+    /// How many checkpoints there may be.
+    pub checkpoints_max: usize,
     /// Whether a local disk that another writer has overtaken is given up for what the bucket has.
     pub discard_local: bool,
     /// What of it is ice.

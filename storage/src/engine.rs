@@ -51,7 +51,7 @@ pub struct Lasting {
 
 /// The shared state of an open database.
 ///
-/// Locks are taken in this order, and none while a later one is held: `freezing`, `compacting`, `flushing`, `manifest`, a table's
+/// Locks are taken in this order, and none while a later one is held: the home's `erasing` and `rewriting`, `freezing`, `compacting`, `flushing`, `manifest`, a table's
 /// `edit`, its `pending` or `size`, a dictionary's state, `log_files`, `retired`. A flush waits for the log's
 /// thread while it holds `flushing`; that thread takes neither `compacting` nor `flushing`.
 #[derive(Debug)]

@@ -97,7 +97,8 @@ pub(crate) fn start(mut options: Options, lasting: &Lasting) -> Result<(Arc<ArcS
         bell: Signal::default(),
     });
     let mut walk = Walk::new(&following);
-    while walk.step()? {}
+    // Whoever stays at a checkpoint has all of it.
+    while following.follow.checkpoint.is_none() && walk.step()? {}
     let guard = Guard(Arc::clone(&following));
     #[expect(clippy::disallowed_methods, reason = "the guards of other threads hold one engine for ever")]
     let spawned = std::thread::Builder::new().name("firn-follow".to_owned()).spawn(move || {
@@ -123,6 +124,11 @@ impl Follower {
 
     /// The error of what only the writer does.
     pub(crate) fn refusal(&self) -> Error {
+        if let Some(name) = &self.following.follow.checkpoint {
+            return Error::precondition(format!(
+                "this node was started with --checkpoint and stays at {name}: it is only read"
+            ));
+        }
         let writer = self.following.progress.lock().writer.clone().unwrap_or_else(|| "another process".to_owned());
         Error::precondition(format!(
             "this node was started with --read-only and follows the database, which {writer} writes: send writes, changes, erases and \
@@ -135,7 +141,8 @@ impl Follower {
         let progress = self.following.progress.lock().clone();
         let now = self.following.lasting.resources.clock.monotonic();
         let seen = progress.seen.map_or(self.following.started, |(_, seen)| seen);
-        let lag = now.saturating_sub(seen).max(0);
+        // Whoever stays at a checkpoint is not behind.
+        let lag = if self.following.follow.checkpoint.is_some() { 0 } else { now.saturating_sub(seen).max(0) };
         let failing = progress.error.is_some();
         Lag { lag: Duration::from_micros(lag.unsigned_abs()), failing, reopened: progress.reopened }
     }
@@ -149,6 +156,7 @@ impl Follower {
             "epoch": engine.lineage.load().current(),
             "root": progress.root,
             "writer": progress.writer,
+            "checkpoint": self.following.follow.checkpoint,
             "ingest_time": engine.clock.last(),
             "seen_at": progress.seen.map(|(wall, _)| wall),
             "lag_us": u64::try_from(lag.as_micros()).unwrap_or(u64::MAX),
@@ -178,6 +186,8 @@ impl Drop for Guard {
     }
 }
 
+/// Whoever stays at a checkpoint looks so much less often whether it was written anew.
+const CHECKPOINT_INTERVALS: u32 = 30;
 /// The pause after a failure is twice the one before, so often at most.
 const DOUBLINGS_MAX: u32 = 3;
 
@@ -220,7 +230,8 @@ impl Walk {
                     self.note_failure(error);
                 }
             }
-            following.bell.wait(&mut heard, following.follow.interval.saturating_mul(1 << failures));
+            let looks = if following.follow.checkpoint.is_some() { CHECKPOINT_INTERVALS } else { 1 };
+            following.bell.wait(&mut heard, following.follow.interval.saturating_mul(looks << failures));
         }
     }
 
@@ -232,6 +243,9 @@ impl Walk {
         }
         let opened = following.current.load_full();
         opened.engine.poison.check()?;
+        if let Some(name) = &following.follow.checkpoint {
+            return self.look_at_checkpoint(name);
+        }
         if opened.engine.fetch.as_ref().is_some_and(|fetch| fetch.found_gone()) {
             self.behind = Some("history that it asked for was frozen anew".to_owned());
             return Ok(true);
@@ -267,6 +281,15 @@ impl Walk {
         }
     }
 
+    /// Looks whether the checkpoint `name` is still what it was: an erase writes it anew.
+    fn look_at_checkpoint(&mut self, name: &str) -> Result<bool> {
+        let following = &self.following;
+        let changed = home::checkpoint_changed(following.follow.objects.as_ref(), &following.files, name)?;
+        self.behind = changed.then(|| "the checkpoint was written anew".to_owned());
+        following.progress.lock().error = None;
+        Ok(changed)
+    }
+
     /// Goes on in the last epoch of `lineage`.
     fn turn(&mut self, opened: &Opened, lineage: Lineage) -> Result<()> {
         let engine = &opened.engine;
@@ -287,7 +310,7 @@ impl Walk {
         let following = &self.following;
         let before = following.current.load_full();
         before.engine.poison.check()?;
-        tracing::warn!(why, "this node fell behind the log of the bucket and is opened anew from the newest root");
+        tracing::warn!(why, "this node is opened anew from what the bucket has now");
         before.close()?;
         home::forget(&following.files)?;
         let opening = before.engine.opening + 1;

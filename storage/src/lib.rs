@@ -5,6 +5,7 @@ pub mod background;
 mod block_list;
 pub mod blocks;
 pub mod budget;
+mod checkpoints;
 pub mod checksum;
 pub mod column;
 pub mod commit;

@@ -29,7 +29,7 @@ use crate::model::batch::WriteBatch;
 use crate::model::catalog::Table;
 use crate::pack::Pack;
 use crate::poison::{Poison, Watched};
-use crate::position::{CurrentLog, Log};
+use crate::position::{CurrentLog, Log, random_database};
 use crate::published::Published;
 use crate::read::Resources;
 use crate::read::slab::SpareSlabs;
@@ -149,7 +149,8 @@ fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Mani
         // What was restored is there now.
         known = Manifest::open(Arc::clone(files))?;
     } else if let Some(follow) = &options.follow {
-        home::adopt(follow.objects.as_ref(), files, known.as_ref().map(|manifest| manifest.state.database))?;
+        let database = known.as_ref().map(|manifest| manifest.state.database);
+        home::adopt(follow.objects.as_ref(), files, database, follow.checkpoint.as_deref())?;
         known = Manifest::open(Arc::clone(files))?;
     } else {
         home::refuse_followers(files)?;
@@ -188,20 +189,16 @@ fn create(files: &Arc<dyn Files>) -> Result<Manifest> {
         files.create_directory(folder)?;
     }
     Wal::create(files, 1)?;
-    let (database, secret) = (random_number(), Secret::random()?);
+    let (database, secret) = (random_database(), Secret::random()?);
     let state = ManifestState { database, secret, next_number: 2, wal_first: 1, ..Default::default() };
     Manifest::create(Arc::clone(files), state)
 }
 
-/// A number that differs from opening to opening, from the hasher keys of the standard library.
-fn random_number() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
 /// Removes files that the manifest does not name: what a crash left of a flush or a compaction.
 fn sweep(files: &Arc<dyn Files>, state: &ManifestState) -> Result<()> {
-    unnamed(files, state)?.iter().try_for_each(|path| files.remove(path))
+    unnamed(files, state)?.iter().try_for_each(|path| files.remove(path))?;
+    // A checkpoint that was erased from may have been open there.
+    home::clear_beside(files).map(drop)
 }
 
 /// The files that belong to nothing.

@@ -4,6 +4,7 @@ mod export;
 mod import;
 mod mend;
 mod remote;
+mod restore;
 mod runtime;
 mod serve;
 mod show;
@@ -26,6 +27,8 @@ pub fn run() -> Result<ExitCode, String> {
         Some(("export", matches)) => block_on(export::run(matches))??,
         Some(("sql", matches)) => return block_on(sql::run(matches)),
         Some((name @ ("verify" | "repair"), matches)) => mend::run(name, matches)?,
+        Some(("restore", matches)) => restore::run(matches)?,
+        Some(("checkpoint", matches)) => block_on(remote::run_checkpoint(matches))??,
         Some((name, matches)) => block_on(remote::run(name, matches))??,
         None => unreachable!("clap asks for a subcommand"),
     }
@@ -43,7 +46,8 @@ pub fn command() -> Command {
         .subcommand(demo_command())
         .subcommand(import::command())
         .subcommand(export::command())
-        .subcommand(sql::command());
+        .subcommand(sql::command())
+        .subcommand(restore::command());
     let command = remote::commands().into_iter().fold(command, Command::subcommand);
     mend::commands().into_iter().fold(command, Command::subcommand)
 }

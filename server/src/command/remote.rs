@@ -43,6 +43,7 @@ pub(super) fn commands() -> Vec<Command> {
         command("flush", "Write memtables to segments").arg(table(false).help(all)),
         command("compact", "Merge segments and build latest packs").arg(table(false).help(all)),
         command("freeze", "Put segments into the bucket as Parquet").arg(table(false).help(all)),
+        checkpoint_command(),
         command("erase", "Erase an entity from every file")
             .long_about(
                 "Erase an entity, or all whose leading key columns are given: at once from every answer, then from every file. \
@@ -53,6 +54,39 @@ pub(super) fn commands() -> Vec<Command> {
             .arg(keys)
             .arg(block),
     ]
+}
+
+fn checkpoint_command() -> Command {
+    let name = || Arg::new("checkpoint").value_name("NAME").required(true).help("What it is called");
+    let command =
+        |name: &'static str, about: &'static str| Command::new(name).about(about).arg(server_flag()).arg(json_flag());
+    Command::new("checkpoint")
+        .about("Keep states of the database in its bucket, by name")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(command("create", "Keep the database as it is now").arg(name()))
+        .subcommand(command("list", "List the checkpoints"))
+        .subcommand(command("drop", "Let a checkpoint go").arg(name()))
+}
+
+/// Asks the server about checkpoints and prints the answer.
+pub(super) async fn run_checkpoint(matches: &ArgMatches) -> Result<(), String> {
+    let (deed, matches) = matches.subcommand().expect("clap asks for a subcommand");
+    let (action, body) = match deed {
+        "list" => ("list_checkpoints", json!({})),
+        deed => {
+            let name = matches.get_one::<String>("checkpoint");
+            (if deed == "create" { "create_checkpoint" } else { "drop_checkpoint" }, json!({ "checkpoint": name }))
+        }
+    };
+    let answer = connect(matches).await?.action(action, &body).await.map_err(|error| error.to_string())?;
+    say(&match deed {
+        _ if matches.get_flag("json") => format!("{answer:#}"),
+        "list" => show::checkpoints(&answer),
+        "create" => show::checkpoint(&answer),
+        _ => "done".to_owned(),
+    });
+    Ok(())
 }
 
 /// Asks the server and prints the answer.

@@ -135,6 +135,18 @@ pub(super) fn receipt(answer: &Value) -> String {
     )
 }
 
+/// The checkpoints.
+pub(super) fn checkpoints(answer: &Value) -> String {
+    let row = |of: &Value| vec![cell(&of["checkpoint"]), time(&of["created_at"]), cell(&of["read_position"])];
+    table(&["checkpoint", "created", "position"], &[], items(&answer["checkpoints"]).map(row).collect())
+}
+
+/// A checkpoint that was created.
+pub(super) fn checkpoint(answer: &Value) -> String {
+    let [name, position] = ["checkpoint", "read_position"].map(|field| cell(&answer[field]));
+    format!("created {name} at {}, position {position}", time(&answer["created_at"]))
+}
+
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }

@@ -21,6 +21,8 @@ pub struct BucketConfig {
     pub read_only: bool,
     /// How often a follower asks the bucket for what is newer.
     pub follow_interval: Duration,
+    /// The checkpoint that it stays at instead.
+    pub checkpoint: Option<String>,
 }
 
 /// The shortest pause between two looks of a follower.
@@ -39,6 +41,11 @@ impl BucketConfig {
         if self.read_only && self.policy.discard_local {
             return Err("discard-local is for who writes, and read-only writes nothing: give one of them".to_owned());
         }
+        if self.checkpoint.is_some() && !self.read_only {
+            return Err(
+                "checkpoint is read and not written: give --read-only too, or make a copy with firn restore".to_owned()
+            );
+        }
         if self.follow_interval < FOLLOW_INTERVAL_MIN {
             return Err(format!("bucket-follow-interval is below {} ms", FOLLOW_INTERVAL_MIN.as_millis()));
         }
@@ -49,7 +56,8 @@ impl BucketConfig {
     pub fn open_followed(&self) -> Result<Option<FollowOptions>> {
         let Some(address) = self.address.as_ref().filter(|_| self.read_only) else { return Ok(None) };
         let objects = Bucket::open(address, &self.options)?;
-        Ok(Some(FollowOptions { objects, interval: self.follow_interval, ice: self.policy.ice.clone() }))
+        let (interval, ice, checkpoint) = (self.follow_interval, self.policy.ice.clone(), self.checkpoint.clone());
+        Ok(Some(FollowOptions { objects, interval, ice, checkpoint }))
     }
 
     /// Opens the bucket that the database is at home in, if there is one, and makes sure that it keeps what the protocol of writers relies on. It blocks.

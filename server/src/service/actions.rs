@@ -4,6 +4,7 @@ use arrow_flight::{Action, ActionType};
 use firn_client::wire::{Blocked, Erase, Producers, ProducersOf, TableName};
 use firn_flight_sql::service::FlightSql;
 use firn_storage::database::{Database, EraseRequest};
+use firn_storage::home::Checkpoint;
 use firn_storage::model::declare::Change;
 use firn_storage::model::describe;
 use serde_json::{Map, Value, json};
@@ -81,6 +82,7 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
             });
             work.await
         }
+        "create_checkpoint" | "list_checkpoints" | "drop_checkpoint" => checkpoints(entry, granted, name, body).await,
         "status" => {
             named(None, body)?;
             granted.engine(Pool::Waiters, |database| Ok(database.status())).await
@@ -91,6 +93,38 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
         "unblock" => unblock(entry, granted, body).await,
         _ => unreachable!("`{name}` is in the table of calls"),
     }
+}
+
+async fn checkpoints(entry: &Entry, granted: &Granted, action: &str, body: Value) -> Result<Value, Status> {
+    if action == "list_checkpoints" {
+        TableName::decode(action, None, body).map_err(|error| from_command(&error))?;
+        let list = |database: &Database| {
+            let checkpoints = database.checkpoints()?;
+            let told: Vec<_> = checkpoints.iter().map(|checkpoint| told(database, checkpoint)).collect();
+            Ok(json!({ "checkpoints": told }))
+        };
+        return granted.engine(Pool::Waiters, list).await;
+    }
+    let field = "checkpoint";
+    let named = TableName::decode(action, Some(field), body).map_err(|error| from_command(&error))?;
+    let name = required(action, field, named)?;
+    let catalog = granted.catalog();
+    let creates = action == "create_checkpoint";
+    tracing::info!(caller = %entry.caller, action, checkpoint = name, "changing the checkpoints");
+    let change = move |database: &Database| match creates {
+        true => database.create_checkpoint(&catalog, &name).map(|checkpoint| told(database, &checkpoint)),
+        false => database.drop_checkpoint(&name).map(|()| json!({ "checkpoint": name })),
+    };
+    granted.engine(Pool::Waiters, change).await
+}
+
+/// What is said of a checkpoint.
+fn told(database: &Database, checkpoint: &Checkpoint) -> Value {
+    json!({
+        "checkpoint": checkpoint.name,
+        "created_at": checkpoint.at,
+        "read_position": database.position_at(checkpoint).to_string(),
+    })
 }
 
 async fn erase(entry: &Entry, granted: &Granted, body: Value) -> Result<Value, Status> {

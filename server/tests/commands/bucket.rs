@@ -117,3 +117,41 @@ fn read_only_without_a_bucket_is_refused_by_name() {
         text(&refused.stderr)
     );
 }
+
+#[test]
+fn a_checkpoint_is_read_copied_and_dropped() {
+    let (mut writer, mut reader, mut copy) = (Place::new(), Place::new(), Place::new());
+    let [bucket, other] = ["bucket", "other"].map(|name| format!("file://{}", writer.name(name)));
+    let settings = ["--bucket", &bucket, "--acknowledge", "object"];
+    writer.serve(&settings);
+    writer.done(&["sql", "-c", DECLARE, "-c", "INSERT INTO t (k, v) VALUES (1, 1), (2, 2)"]);
+    writer.done(&["freeze"]);
+    let created = writer.done(&["checkpoint", "create", "before"]);
+    assert!(created.starts_with("created before at 2"), "{created}");
+    let refused = writer.refused(&["checkpoint", "create", "before"]);
+    assert!(refused.contains("already"), "{refused}");
+    writer.done(&["sql", "-c", "INSERT INTO t (k, v) VALUES (3, 3)", "-c", "DROP TABLE t"]);
+    writer.refused(&["sql", "-c", "SELECT * FROM t"]);
+
+    let reads = ["--bucket", &bucket, "--read-only", "--checkpoint", "before"];
+    reader.serve(&reads);
+    assert_eq!(history(&reader), "n,v\n2,3\n");
+    let refused = reader.refused(&["sql", "-c", "INSERT INTO t (k, v) VALUES (1, 1)"]);
+    assert!(refused.contains("stays at before"), "{refused}");
+    assert!(reader.done(&["checkpoint", "list"]).contains("before"));
+
+    let restored = firn(&["restore", "--bucket", &bucket, "--checkpoint", "before", "--to", &other]);
+    assert!(restored.status.success(), "{}", text(&restored.stderr));
+    copy.serve(&["--bucket", &other]);
+    copy.done(&["sql", "-c", "INSERT INTO t (k, v) VALUES (4, 4)"]);
+    assert_eq!(history(&copy), "n,v\n3,7\n");
+    let refused = firn(&["restore", "--bucket", &bucket, "--to", &other]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("give an empty one"));
+
+    writer.done(&["checkpoint", "drop", "before"]);
+    let refused = writer.refused(&["checkpoint", "drop", "before"]);
+    assert!(refused.contains("there is none"), "{refused}");
+    assert!(!writer.done(&["checkpoint", "list"]).contains("before"));
+    let unwritten = firn(&["serve", "--data", &copy.name("new"), "--bucket", &bucket, "--checkpoint", "before"]);
+    assert!(!unwritten.status.success() && text(&unwritten.stderr).contains("--read-only"));
+}

@@ -48,7 +48,7 @@ const LAYERS: [&[&str]; 7] = [
         "view",
     ],
     &["commit", "compaction", "flush", "freeze", "purge", "scrub"],
-    &["background", "database", "follow", "opened", "recovery", "repair", "status", "verify"],
+    &["background", "checkpoints", "database", "follow", "opened", "recovery", "repair", "status", "verify"],
 ];
 
 /// What the storage crate must not depend on: it is synchronous and knows no network and no SQL.

@@ -1,4 +1,6 @@
-//! The database: every door that a server or an embedder uses.
+//! The database: every door that a server or an embedder uses. Those of upkeep are in `upkeep.rs`.
+
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +11,15 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Schema;
 use serde_json::{Value, json};
 
-use crate::background;
 use crate::budget::{Budget, Share};
-use crate::commit::{Committed, Done, Fence, Job, Prepared, Queue, Reservation};
-use crate::compaction;
+use crate::checkpoints::purge_checkpoints;
+use crate::commit::{Committed, Done, Fence, Job, Prepared, Reservation};
 use crate::config::Options;
-use crate::engine::{Engine, Lasting};
+use crate::engine::Lasting;
 use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
 use crate::error::{Error, Result};
-use crate::flush::{flush, named_tables};
 pub use crate::follow::Lag;
 use crate::follow::{self, Follower};
-use crate::freeze;
 use crate::model::batch::WriteBatch;
 use crate::model::cast::key_values;
 use crate::model::catalog::{Catalog, Entity};
@@ -196,11 +195,13 @@ impl Database {
         let entity = catalog.entity(&request.entity)?;
         let prefixes = key_prefixes(entity, &request.keys, "an erase")?;
         let state = self.opened().engine.entity_state(entity)?;
+        let engine = Arc::clone(&self.opened().engine);
+        let _erasing = engine.home.as_ref().map(|home| home.erasing.read());
         let blocking = if request.block { Blocking::Blocks } else { Blocking::Leaves };
         let erase = state.look_up(ErasePrefixes::new(entity.id, request.keys.len(), &prefixes, blocking))?;
         let sequence = self.opened().queue.ask(|done| Job::Erase(Box::new(erase), done))?;
         let purging = Arc::clone(&state);
-        let purged = self.aside(move |engine, queue| purge(engine, queue, &purging, sequence))?;
+        let purged = self.aside(move |engine, queue| purge(engine, queue, &purging, sequence, purge_checkpoints))?;
         let erasures = state.erasures.load();
         let receipt = erasures.receipt(sequence);
         Ok(json!({
@@ -246,54 +247,6 @@ impl Database {
             answer["blocked"] = json!(erasures.blocked_prefixes(keys.len(), &prefixes));
         }
         Ok(answer)
-    }
-
-    /// Writes the memtables of one table, or of all of `catalog`, to segments.
-    pub fn flush(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        let tables = self.tables_to_write(catalog, table)?;
-        let opened = self.opened();
-        flush(&opened.engine, &opened.queue, &tables)
-    }
-
-    /// Flushes, then merges the segments of one table, or of all of `catalog`, and builds fresh latest packs.
-    pub fn compact(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        let tables = self.tables_to_write(catalog, table)?;
-        self.aside(move |engine, queue| {
-            flush(engine, queue, &tables)?;
-            compaction::compact_all(engine, &tables)
-        })
-    }
-
-    /// Freezes all segments of one table, or of all of `catalog`, puts a root into the bucket that names their ice, and lets
-    /// leave the local disk what it has no room for.
-    pub fn freeze(&self, catalog: &Catalog, table: Option<&str>) -> Result<()> {
-        let tables = self.tables_to_write(catalog, table)?;
-        self.aside(move |engine, queue| {
-            flush(engine, queue, &tables)?;
-            freeze::freeze_all(engine, &tables)
-        })
-    }
-
-    /// One table, or all of `catalog`, if files are written here.
-    fn tables_to_write(&self, catalog: &Catalog, table: Option<&str>) -> Result<Vec<u32>> {
-        self.check_writes()?;
-        named_tables(&self.opened().engine, catalog, table)
-    }
-
-    /// Does `work` after all that serves, and waits for it.
-    fn aside<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Arc<Engine>, &Queue) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let opened = self.opened();
-        background::aside(&opened.engine, &opened.queue, work)
-    }
-
-    /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the
-    /// database without background work.
-    pub fn compact_once(&self) -> Result<bool> {
-        let opened = self.opened();
-        Ok(compaction::compact_once(&opened.engine)? || freeze::step(&opened.engine)?)
     }
 
     /// The last number of each producer of a table whose batch is durable and readable: where each may go on.

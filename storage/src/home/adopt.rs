@@ -1,5 +1,6 @@
 //! Adopting: how a follower gets its files. They are those of the root that stands, with the log after it, in a directory that is
-//! a follower's and says so; from then on the follower keeps its own. Nothing is written to the bucket.
+//! a follower's and says so; from then on the follower keeps its own. Or they are those of a checkpoint, and stay. Nothing is written
+//! to the bucket.
 //!
 //! A directory in which somebody writes is never taken, and one that is a follower's is served by nobody else: its commits are
 //! copies, and others would be confused with those of the writer.
@@ -8,9 +9,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::{Checkpoint, not_there};
 use super::claim;
+use super::kept::Kept;
 use super::lineage::Lineage;
-use super::restore::{FOLLOWER, clear, fetch};
+use super::restore::{FOLLOWER, LogFrom, clear, fetch};
 use super::root::Root;
 use super::standing::{Standing, not_begun, standing};
 use crate::error::{Error, Kind, Result};
@@ -29,13 +32,33 @@ struct Followed {
     database: u64,
     /// The epochs up to the one whose log it goes on in.
     lineage: Lineage,
+    /// The checkpoint that it stays at, if it does.
+    #[serde(default)]
+    checkpoint: Option<Checkpoint>,
 }
 
 /// Makes sure that `files` has a copy of the bucket's database: the one that it has, if that is the database `known`, or else that of
-/// the root that stands.
-pub(crate) fn adopt(objects: &dyn Objects, files: &Arc<dyn Files>, known: Option<u64>) -> Result<()> {
-    match (known, read(files)?) {
-        (Some(known), Some(followed)) if followed.database == known => return Ok(()),
+/// the root that stands, or of `checkpoint` if one is named.
+pub(crate) fn adopt(
+    objects: &dyn Objects,
+    files: &Arc<dyn Files>,
+    known: Option<u64>,
+    checkpoint: Option<&str>,
+) -> Result<()> {
+    let followed = read(files)?;
+    let there = followed.as_ref().and_then(|followed| followed.checkpoint.as_ref());
+    match (known, &followed) {
+        (Some(_), Some(_)) if there.map(|there| there.name.as_str()) != checkpoint => {
+            return Err(Error::precondition(
+                "the data directory holds another copy of the database, at a checkpoint or not: give an empty directory for this one",
+            ));
+        }
+        (Some(known), Some(followed)) if followed.database == known => match checkpoint {
+            None => return Ok(()),
+            // An erase writes it anew.
+            Some(name) if there == Some(&named(objects, name)?) => return Ok(()),
+            Some(_) => clear(files)?,
+        },
         (None, Some(_)) => {}
         (None, None) if is_empty(files)? => {}
         _ => {
@@ -43,6 +66,9 @@ pub(crate) fn adopt(objects: &dyn Objects, files: &Arc<dyn Files>, known: Option
                 "the data directory is not a follower's: it may hold commits that only it has; give --read-only an empty directory",
             ));
         }
+    }
+    if let Some(name) = checkpoint {
+        return stay_at(objects, files, &named(objects, name)?);
     }
     let mut failed = None;
     for _ in 0..ATTEMPTS {
@@ -63,6 +89,50 @@ pub(crate) fn adopt(objects: &dyn Objects, files: &Arc<dyn Files>, known: Option
     }))
 }
 
+/// The checkpoints of the bucket's database, the oldest first.
+pub(crate) fn checkpoints(objects: &dyn Objects) -> Result<Vec<Checkpoint>> {
+    match standing(objects)? {
+        Standing::Root(root, _) => Ok(root.checkpoints),
+        Standing::Claimed(claim) => Err(not_begun(&claim)),
+    }
+}
+
+/// The checkpoint `name` of the bucket's database.
+pub(super) fn named(objects: &dyn Objects, name: &str) -> Result<Checkpoint> {
+    let known = checkpoints(objects)?;
+    known.iter().find(|one| one.name == name).cloned().ok_or_else(|| not_there(name, known.iter()))
+}
+
+/// The checkpoint that `files` stay at is no longer that of the bucket: what it is now; an error if it is gone.
+pub(crate) fn checkpoint_changed(objects: &dyn Objects, files: &Arc<dyn Files>, name: &str) -> Result<bool> {
+    let there = read(files)?.and_then(|followed| followed.checkpoint);
+    Ok(there.as_ref() != Some(&named(objects, name)?))
+}
+
+/// Puts the database as it is at `checkpoint` into `files`, which stay there.
+fn stay_at(objects: &dyn Objects, files: &Arc<dyn Files>, checkpoint: &Checkpoint) -> Result<()> {
+    put_checkpoint(objects, files, checkpoint, Some(checkpoint))
+}
+
+/// Puts the database as it is at `checkpoint` into `files`, which hold nothing: [`adopt`] takes it for what it has.
+pub(crate) fn copy_checkpoint(objects: &dyn Objects, files: &Arc<dyn Files>, checkpoint: &Checkpoint) -> Result<()> {
+    put_checkpoint(objects, files, checkpoint, None)
+}
+
+fn put_checkpoint(
+    objects: &dyn Objects,
+    files: &Arc<dyn Files>,
+    checkpoint: &Checkpoint,
+    at: Option<&Checkpoint>,
+) -> Result<()> {
+    let Kept { root, log, .. } = Kept::read(objects, checkpoint)?;
+    let state = root.state(objects)?;
+    let followed = Followed { database: root.database, lineage: root.lineage.clone(), checkpoint: at.cloned() };
+    write(files, &followed)?;
+    let state = fetch(objects, files, &root, &state, LogFrom::Kept(&log))?;
+    Manifest::create(Arc::clone(files), state).map(drop)
+}
+
 /// Whether `root` is still the newest.
 fn stands(objects: &dyn Objects, root: &Root) -> Result<bool> {
     Ok(match standing(objects)? {
@@ -75,7 +145,7 @@ fn stands(objects: &dyn Objects, root: &Root) -> Result<bool> {
 fn take(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root) -> Result<bool> {
     let state = root.state(objects)?;
     note(files, root.database, &root.lineage)?;
-    let state = fetch(objects, files, root, &state)?;
+    let state = fetch(objects, files, root, &state, LogFrom::Objects)?;
     if claim::read(objects, root.epoch + 1)?.is_some() {
         return Ok(false);
     }
@@ -90,8 +160,11 @@ pub(crate) fn forget(files: &Arc<dyn Files>) -> Result<()> {
 
 /// Remembers that `files` follow the database in the last epoch of `lineage`.
 pub(crate) fn note(files: &Arc<dyn Files>, database: u64, lineage: &Lineage) -> Result<()> {
-    let followed = Followed { database, lineage: lineage.clone() };
-    let bytes = serde_json::to_vec(&followed).expect("it is plain data");
+    write(files, &Followed { database, lineage: lineage.clone(), checkpoint: None })
+}
+
+fn write(files: &Arc<dyn Files>, followed: &Followed) -> Result<()> {
+    let bytes = serde_json::to_vec(followed).expect("it is plain data");
     publish_in(files, FOLLOWER, SHORT_BYTES, |file| file.append(&bytes))
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{self, Magic};
 use super::names;
 use crate::error::{Error, Kind, Result};
-use crate::objects::Objects;
+use crate::objects::{Creation, Objects};
 use crate::time::Micros;
 
 const MAGIC: Magic = *b"FIRNCLAM";
@@ -43,10 +43,9 @@ impl Claim {
 pub(super) fn claim(objects: &dyn Objects, claim: &Claim) -> Result<u64> {
     let known = objects.list(names::EPOCHS)?;
     let mut epoch = known.iter().filter_map(|listed| names::epoch_of(&listed.name)).max().unwrap_or(0) + 1;
-    let bytes = frame::encode(MAGIC, claim, &[]);
     let mut attempts = 0;
     loop {
-        let put = objects.put_new(&names::epoch(epoch), bytes.clone());
+        let put = put(objects, epoch, claim);
         // Whatever was answered, what is there decides.
         match read(objects, epoch)? {
             Some(there) if there == *claim => return Ok(epoch),
@@ -62,6 +61,11 @@ pub(super) fn claim(objects: &dyn Objects, claim: &Claim) -> Result<u64> {
             }
         }
     }
+}
+
+/// Makes `claim` the one of `epoch`, if that has none.
+pub(super) fn put(objects: &dyn Objects, epoch: u64, claim: &Claim) -> Result<Creation> {
+    objects.put_new(&names::epoch(epoch), frame::encode(MAGIC, claim, &[]))
 }
 
 /// The claim of `epoch`, if somebody made one.

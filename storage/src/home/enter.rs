@@ -3,11 +3,13 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim};
 use super::frame::{self, Magic};
+use super::kept::Pinned;
 use super::lineage::{Epoch, Lineage};
 use super::publish;
 use super::published::Published;
@@ -62,8 +64,8 @@ pub(crate) struct Entered {
     options: HomeOptions,
     claim: Claim,
     epoch: u64,
-    /// With its manifest.
-    before: Option<(Root, ManifestState)>,
+    /// With its manifest and its checkpoints.
+    before: Option<(Root, ManifestState, Vec<Pinned>)>,
     /// The last commit that the bucket has: a disk that has fewer is an old copy.
     least: Sequence,
     marker: Marker,
@@ -90,9 +92,12 @@ pub(crate) fn enter(
     }
     let claim = Claim::new(&options.writer, now)?;
     let epoch = claim::claim(objects.as_ref(), &claim)?;
-    let read = |root: Root| root.state(objects.as_ref()).map(|state| (root, state));
+    let read = |root: Root| {
+        let (state, pinned) = (root.state(objects.as_ref())?, Pinned::of_root(objects.as_ref(), &root)?);
+        Ok::<_, Error>((root, state, pinned))
+    };
     let before = root::newest_before(objects.as_ref(), epoch)?.map(read).transpose()?;
-    if let Some((before, state)) = &before {
+    if let Some((before, state, _)) = &before {
         claim::of_root(objects.as_ref(), before.epoch, &before.nonce)?;
         let ours = marker.wrote(before);
         match (database, ours, options.policy.discard_local) {
@@ -108,7 +113,7 @@ pub(crate) fn enter(
     } else if options.policy.discard_local && database.is_some() {
         return Err(Error::precondition("the bucket has no database, so the local one is not discarded for it"));
     }
-    let least = before.as_ref().map_or(Ok(0), |(root, _)| log_object::last_commit(objects.as_ref(), root.epoch))?;
+    let least = before.as_ref().map_or(Ok(0), |(root, ..)| log_object::last_commit(objects.as_ref(), root.epoch))?;
     Ok(Entered { options, claim, epoch, before, least, marker })
 }
 
@@ -146,6 +151,15 @@ fn read_marker(files: &Arc<dyn Files>) -> Result<Marker> {
     serde_json::from_slice(&files.read(MARKER)?).map_err(|error| Error::corrupt(MARKER, 0, error))
 }
 
+/// Says in `objects`, which is empty, that it holds `database`.
+pub(super) fn put_format(objects: &dyn Objects, database: u64) -> Result<()> {
+    objects.put(&names::format(), format_of(database))
+}
+
+fn format_of(database: u64) -> Bytes {
+    frame::encode(FORMAT_MAGIC, &Format { format: 1, database }, &[])
+}
+
 /// Refuses a bucket of another database, or of a later FirnDB.
 fn check_format(objects: &dyn Objects, database: Option<u64>) -> Result<()> {
     let name = names::format();
@@ -177,9 +191,11 @@ impl Entered {
         let Self { options, claim, epoch, before: root, least, mut marker } = self;
         let mut published = Published::default();
         let mut before = Lineage::default();
-        if let Some((root, there)) = root {
+        if let Some((root, there, pinned)) = root {
             published.files = there.files_in_bucket().intersection(&state.files_in_bucket()).copied().collect();
             published.named = root::names(&root.lineage, &root.lists, &there);
+            published.named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
+            published.pinned = pinned;
             published.lists = root.lists;
             published.condemned = root.condemned;
             before = root.lineage;
@@ -189,7 +205,7 @@ impl Entered {
         // Before anything of this epoch is in the bucket: whoever finds its root there must find it here too.
         write_marker(&files, &marker)?;
         let upload = Upload::new(state.wal_first);
-        let epoch = Epoch { epoch, first_number, begins_after: 0 };
+        let epoch = Epoch { epoch, first_number, begins_after: 0, database: None };
         Ok(Home {
             options,
             database: state.database,
@@ -204,6 +220,8 @@ impl Entered {
             published: Mutex::new(published),
             newest: AtomicU64::new(0),
             litter: Mutex::default(),
+            erasing: RwLock::default(),
+            rewriting: Mutex::default(),
         })
     }
 }
@@ -211,8 +229,7 @@ impl Entered {
 impl Home {
     /// Puts all that the local disk has into the bucket under the first root of this epoch. Only then may anything be served.
     pub(crate) fn settle(&self, database: &impl Inhabitant) -> Result<()> {
-        let format = Format { format: 1, database: self.database };
-        self.put_once(&names::format(), frame::encode(FORMAT_MAGIC, &format, &[]))?;
+        self.put_once(&names::format(), format_of(self.database))?;
         self.publish(database)?;
         let marker = Marker { lineage: self.lineage().clone(), restored: false, ..read_marker(&self.files)? };
         write_marker(&self.files, &marker)?;

@@ -88,13 +88,18 @@ impl LogObject {
 
     /// The pieces with their bytes.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (Piece, &[u8])> {
-        let mut at = 0;
-        self.header.pieces.iter().map(move |piece| {
-            let bytes = &self.body[at..at + piece.length as usize];
-            at += bytes.len();
-            (*piece, bytes)
-        })
+        pieces_of(&self.header.pieces, &self.body)
     }
+}
+
+/// Each of `pieces` with its bytes, which `body` holds one after another.
+pub(super) fn pieces_of<'a>(pieces: &'a [Piece], body: &'a [u8]) -> impl Iterator<Item = (Piece, &'a [u8])> {
+    let mut at = 0;
+    pieces.iter().map(move |piece| {
+        let bytes = &body[at..at + piece.length as usize];
+        at += bytes.len();
+        (*piece, bytes)
+    })
 }
 
 /// The object `number` of `epoch`, if it is there.

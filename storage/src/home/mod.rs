@@ -11,17 +11,21 @@
 //! Without a bucket nothing of this is there.
 
 mod adopt;
+mod checkpoint;
 mod claim;
+mod copy;
 mod delta;
 mod enter;
 mod frame;
 mod ice;
+mod kept;
 mod lineage;
 mod log_object;
 mod names;
 mod publish;
 mod published;
 mod restore;
+mod rewrite;
 mod root;
 mod standing;
 mod tail;
@@ -32,18 +36,25 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-pub(crate) use adopt::{adopt, followed_lineage, forget, note, refuse_followers};
+pub(crate) use adopt::{
+    adopt, checkpoint_changed, checkpoints, copy_checkpoint, followed_lineage, forget, note, refuse_followers,
+};
+pub use checkpoint::Checkpoint;
 pub use claim::Claim;
+pub use copy::{Copied, copy};
 pub(crate) use enter::{Entered, enter, known_lineage, opened_alone};
 pub(crate) use ice::ice_name;
+pub(crate) use kept::Pinned;
 pub use lineage::{Epoch, Lineage};
+pub(crate) use restore::{beside, clear_beside};
+pub(crate) use rewrite::Purged;
 pub(crate) use standing::not_begun;
 pub use tail::LogTail;
 pub(crate) use trail::{Step, Trail};
 
-use crate::config::{HomeOptions, Level};
+use crate::config::{HomeOptions, IcePolicy, Level};
 use crate::error::{Error, Kind, Result};
 use crate::io::Files;
 use crate::lake::Lake;
@@ -75,6 +86,10 @@ pub struct Home {
     newest: AtomicU64,
     /// Objects that were put and that nothing names.
     litter: Mutex<Vec<ObjectName>>,
+    /// Held by erases from their commit until their bytes are gone, and alone while a checkpoint is taken: else it would hold them.
+    pub(crate) erasing: RwLock<()>,
+    /// Held by who writes checkpoints anew.
+    pub(crate) rewriting: Mutex<()>,
 }
 
 /// What the home asks of the database that is in it.
@@ -125,6 +140,16 @@ impl Home {
     /// Sends what waits without a pause.
     pub(crate) fn wake(&self) {
         self.upload.bell.ring();
+    }
+
+    /// The bucket, for who reads it.
+    pub(crate) fn bucket(&self) -> Arc<dyn Objects> {
+        Arc::clone(&self.options.objects)
+    }
+
+    /// How ice is read.
+    pub(crate) fn ice_policy(&self) -> &IcePolicy {
+        &self.options.policy.ice
     }
 
     fn objects(&self) -> &dyn Objects {

@@ -16,6 +16,8 @@ pub(super) const DATA: &str = "data";
 pub(super) const ICE: &str = "ice";
 /// The folder of the lists of tables.
 pub(super) const LISTS: &str = "lists";
+/// The folder of checkpoints.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// The folder of roots.
 pub(super) const ROOTS: &str = "manifest";
 
@@ -58,6 +60,11 @@ pub(super) fn root(epoch: u64, number: u64) -> ObjectName {
 pub(super) fn root_of(name: &ObjectName) -> Option<(u64, u64)> {
     let (epoch, number) = name.as_str().strip_prefix(ROOTS)?.strip_prefix('/')?.split_once('-')?;
     Some((epoch.parse().ok()?, number.parse().ok()?))
+}
+
+/// The checkpoint `number` of `epoch`.
+pub(super) fn checkpoint(epoch: u64, number: u64) -> ObjectName {
+    named(format!("{CHECKPOINTS}/{epoch:010}-{number:012}"))
 }
 
 /// The list of `table` that the root `number` of `epoch` was the first to name.

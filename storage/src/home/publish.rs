@@ -1,13 +1,16 @@
 //! Publishing: the files that the manifest names go up, then the lists of the tables that changed, then a root that names all
 //! of it. Only what a root that is there condemned is ever deleted, and only by who has just looked that nobody took over.
 //!
-//! Files that a merge removes before the next root are never sent: what is not in a root yet, the log has.
+//! Files that a merge removes before the next root are never sent: what is not in a root yet, the log has. What a checkpoint needs is
+//! named with it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::checkpoint::Checkpoint;
+use super::kept::{Change, Kept, KeptLog, Pinned};
 use super::published::Published;
 use super::root::{self, Condemned, ListEntry, Root};
 use super::{Home, Inhabitant, names};
@@ -23,13 +26,33 @@ const ATTEMPTS: u32 = 16;
 impl Home {
     /// Publishes what the local manifest says. The log up to there goes up first, so that the root is one moment of all tables.
     pub(crate) fn publish(&self, database: &impl Inhabitant) -> Result<()> {
-        self.publish_with(database, self.options.policy.garbage_age)
+        self.publish_with(database, self.options.policy.garbage_age, &Change::None)
     }
 
-    /// [`Home::publish`], and deletes all that no root names any more, however young: for bytes that must be gone. An error if
-    /// some of it is still there.
-    pub(crate) fn publish_and_purge(&self, database: &impl Inhabitant) -> Result<()> {
-        self.publish_with(database, Duration::ZERO)?;
+    /// [`Home::publish`], and takes a checkpoint of that moment, which is there when this returns.
+    /// Its object has this `number`, which no other has.
+    pub(crate) fn create_checkpoint(&self, database: &impl Inhabitant, name: &str, number: u64) -> Result<()> {
+        self.publish_with(database, self.options.policy.garbage_age, &Change::Create(name, number))
+    }
+
+    /// The checkpoints, the oldest first.
+    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
+        self.published.lock().pinned.iter().map(|one| one.checkpoint.clone()).collect()
+    }
+
+    /// [`Home::publish`] without a checkpoint that was there. What only it needed goes as everything does that no root names.
+    pub(crate) fn drop_checkpoint(&self, database: &impl Inhabitant, name: &str) -> Result<()> {
+        self.publish_with(database, self.options.policy.garbage_age, &Change::Drop(name))
+    }
+
+    /// [`Home::publish`] with `rewritten` in the place of the checkpoints of these names, and deletes all that no root names any more,
+    /// however young: for bytes that must be gone. An error if some of it is still there.
+    pub(crate) fn publish_and_purge(
+        &self,
+        database: &impl Inhabitant,
+        rewritten: &BTreeMap<String, Pinned>,
+    ) -> Result<()> {
+        self.publish_with(database, Duration::ZERO, &Change::Replace(rewritten))?;
         let published = self.published.lock();
         let (left, log) = (published.condemned.len(), self.holds_log_before(published.replay));
         if left == 0 && !log && self.clear_litter() {
@@ -41,14 +64,15 @@ impl Home {
         ))
     }
 
-    fn publish_with(&self, database: &impl Inhabitant, garbage_age: Duration) -> Result<()> {
+    fn publish_with(&self, database: &impl Inhabitant, garbage_age: Duration, change: &Change<'_>) -> Result<()> {
         self.clear_litter();
         let mut published = self.published.lock();
+        change.check(&published.pinned, self.options.policy.checkpoints_max)?;
         for _ in 0..ATTEMPTS {
             let state = database.listed();
             self.pump(database.ceiling())?;
             match self.send_files(&mut published, &state) {
-                Ok(()) => return self.send_root(&mut published, state, database, garbage_age),
+                Ok(()) => return self.send_root(&mut published, state, database, (garbage_age, change)),
                 // A file that a newer manifest does not name any more is gone.
                 Err(error) if !Arc::ptr_eq(&state, &database.listed()) => {
                     tracing::debug!(%error, "the manifest changed while its files went up");
@@ -70,7 +94,9 @@ impl Home {
             }
             let local = file.name();
             let bytes = self.files.map(&local, self.files.length(&local)?, Access::Ordered)?;
-            self.objects().put(&names::data(self.lineage(), *file), bytes)?;
+            let name = names::data(self.lineage(), *file);
+            published.sent.insert(name.clone());
+            self.objects().put(&name, bytes)?;
             published.files.insert(*file);
         }
         Ok(())
@@ -81,23 +107,13 @@ impl Home {
         published: &mut Published,
         state: Arc<ManifestState>,
         database: &impl Inhabitant,
-        garbage_age: Duration,
+        (garbage_age, change): (Duration, &Change<'_>),
     ) -> Result<()> {
         published.tried += 1;
         let number = published.tried;
-        let mut lists = BTreeMap::new();
-        for (&table, list) in &state.tables {
-            let checksum = root::checksum(list);
-            let known = published.lists.get(&table).filter(|known| known.checksum == checksum).cloned();
-            let entry = known.unwrap_or(ListEntry { epoch: self.epoch(), number, checksum });
-            if entry.number == number && entry.epoch == self.epoch() {
-                root::write_list(self.objects(), table, &entry, list)?;
-            }
-            lists.insert(table, entry);
-        }
-        let named = root::names(self.lineage(), &lists, &state);
+        let lists = self.send_lists(published, &state, number)?;
         let (replay, logs) = self.replay_from(state.wal_first);
-        let root = Root {
+        let mut root = Root {
             database: self.database,
             epoch: self.epoch(),
             number,
@@ -107,13 +123,22 @@ impl Home {
             ceiling: database.ceiling(),
             manifest: state.without_tables(),
             lists,
-            condemned: condemned(published, &named, database.now()),
+            checkpoints: Vec::new(),
+            condemned: Vec::new(),
         };
+        let mut named = root::names(&root.lineage, &root.lists, &state);
+        let pinned = self.change_checkpoints(published, &root, &state, (database.now(), change))?;
+        named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
+        root.checkpoints = pinned.iter().map(|one| one.checkpoint.clone()).collect();
+        root.condemned = condemned(published, &named, database.now());
         self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
         self.check()?;
         let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
-        let condemned = self.collect(&root, &logs, database.now(), garbage_age);
+        let condemned = match pinned.iter().all(|one| one.names.is_some()) {
+            true => self.collect(&root, &logs, database.now(), garbage_age),
+            false => root.condemned,
+        };
         let mut logs = std::mem::take(&mut published.logs);
         if let Err(error) = self.export(&mut logs, &state, database) {
             tracing::warn!(%error, "the Delta logs could not be brought up to date; the next root does it");
@@ -122,7 +147,9 @@ impl Home {
             tried: number,
             files: std::mem::take(&mut published.files),
             lists: root.lists,
+            pinned,
             named,
+            sent: HashSet::new(),
             condemned,
             replay,
             log_bytes: self.upload.bytes.load(Ordering::Relaxed),
@@ -132,6 +159,59 @@ impl Home {
         };
         self.newest.store(number, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Writes the lists of the tables that changed; where those of all tables are.
+    fn send_lists(
+        &self,
+        published: &mut Published,
+        state: &ManifestState,
+        number: u64,
+    ) -> Result<BTreeMap<u32, ListEntry>> {
+        let mut lists = BTreeMap::new();
+        for (&table, list) in &state.tables {
+            let checksum = root::checksum(list);
+            let known = published.lists.get(&table).filter(|known| known.checksum == checksum).cloned();
+            let entry = known.unwrap_or(ListEntry { epoch: self.epoch(), number, checksum });
+            if entry.number == number && entry.epoch == self.epoch() {
+                published.sent.insert(names::list(entry.epoch, entry.number, table));
+                root::write_list(self.objects(), table, &entry, list)?;
+            }
+            lists.insert(table, entry);
+        }
+        Ok(lists)
+    }
+
+    /// The checkpoints that `root`, whose manifest is `state`, is to name after `change`. One that is taken is written.
+    fn change_checkpoints(
+        &self,
+        published: &mut Published,
+        root: &Root,
+        state: &ManifestState,
+        (now, change): (Micros, &Change<'_>),
+    ) -> Result<Vec<Pinned>> {
+        let mut pinned = published.pinned.clone();
+        match change {
+            Change::None => {}
+            Change::Create(name, number) => {
+                let (end, sequence) = self.log_end();
+                let (name, epoch, object) = ((*name).to_owned(), root.epoch, (root.epoch, *number));
+                let checkpoint = Checkpoint { name, at: now, sequence, epoch, erased: sequence, object };
+                let log = KeptLog::read(self.objects(), root, root.replay, end)?;
+                let root = Root { manifest: state.clone(), lists: BTreeMap::new(), ..root.clone() };
+                let kept = Kept { root, log, sequence };
+                published.sent.insert(checkpoint.object_name());
+                kept.write(self.objects(), &checkpoint)?;
+                pinned.push(Pinned { names: Some(kept.names(&checkpoint)), checkpoint });
+            }
+            Change::Drop(name) => pinned.retain(|one| one.checkpoint.name != *name),
+            Change::Replace(by) => pinned.iter_mut().for_each(|one| {
+                if let Some(by) = by.get(&one.checkpoint.name) {
+                    *one = by.clone();
+                }
+            }),
+        }
+        Ok(pinned)
     }
 
     /// Deletes what `root`, which is there, lets go: objects that were condemned long enough ago, the log before its replay, the
@@ -193,11 +273,11 @@ impl Home {
     }
 }
 
-/// What the next root, which names `named`, condemns: all that waits already, and what the last root named.
+/// What the next root, which names `named`, condemns: all that waits already, what the last root named, and what was put since.
 fn condemned(published: &Published, named: &HashSet<ObjectName>, at: Micros) -> Vec<Condemned> {
     let named: HashSet<&str> = named.iter().map(ObjectName::as_str).collect();
     let waiting: HashSet<&str> = published.condemned.iter().map(|one| one.name.as_str()).collect();
-    let left = published.named.iter().map(ObjectName::as_str).filter(|name| !waiting.contains(name));
+    let left = published.named.union(&published.sent).map(ObjectName::as_str).filter(|name| !waiting.contains(name));
     let left = left.map(|name| Condemned { name: name.to_owned(), at });
     let all = published.condemned.iter().cloned().chain(left);
     all.filter(|one| !named.contains(one.name.as_str())).collect()
@@ -210,7 +290,10 @@ const FAILED_REST_MAX: Duration = Duration::from_secs(60);
 
 /// Deletes what no root names of the epochs before `epoch`, whose first root is there: their log, roots, lists and files.
 pub(super) fn sweep(objects: &dyn Objects, epoch: u64, published: &Published) -> Result<()> {
-    let Published { named, condemned, .. } = published;
+    let Published { pinned, named, condemned, .. } = published;
+    if pinned.iter().any(|one| one.names.is_none()) {
+        return Ok(());
+    }
     let waiting: HashSet<&str> = condemned.iter().map(|one| one.name.as_str()).collect();
     let of_dead = |name: &ObjectName| {
         let file = name.as_str().rsplit('/').next().unwrap_or_default();
@@ -218,7 +301,7 @@ pub(super) fn sweep(objects: &dyn Objects, epoch: u64, published: &Published) ->
         let of: Option<u64> = of_log.or_else(|| file.split('-').next()?.parse().ok());
         of.is_some_and(|of| of < epoch)
     };
-    for folder in [names::LOG, names::ROOTS, names::LISTS, names::DATA, names::ICE] {
+    for folder in [names::LOG, names::ROOTS, names::LISTS, names::DATA, names::ICE, names::CHECKPOINTS] {
         for listed in objects.list(folder)? {
             let name = &listed.name;
             if of_dead(name) && !named.contains(name) && !waiting.contains(name.as_str()) {

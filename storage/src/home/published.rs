@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::kept::Pinned;
 use super::root::{Condemned, ListEntry};
 use crate::manifest::{ManifestState, NamedFile};
 use crate::objects::ObjectName;
@@ -19,8 +20,12 @@ pub(super) struct Published {
     /// The files that are there.
     pub(super) files: HashSet<NamedFile>,
     pub(super) lists: BTreeMap<u32, ListEntry>,
-    /// Everything that the last root names.
+    /// The checkpoints, and what they need.
+    pub(super) pinned: Vec<Pinned>,
+    /// Everything that the last root names, itself and through its checkpoints.
     pub(super) named: HashSet<ObjectName>,
+    /// Everything that was put since: a root that failed may have named it, so it goes only after the next one.
+    pub(super) sent: HashSet<ObjectName>,
     pub(super) condemned: Vec<Condemned>,
     /// The first object of the log that the last root needs.
     pub(super) replay: u64,

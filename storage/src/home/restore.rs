@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use super::log_object;
+use super::kept::KeptLog;
+use super::log_object::{self, Piece};
 use super::names;
 use super::root::{self, Root};
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::write_ceiling;
+use crate::io::under::Under;
 use crate::io::{Append, Files, HUGE_BYTES, publish_in};
 use crate::manifest::{Manifest, ManifestState, NamedFile};
-use crate::objects::{ObjectName, Objects, damaged};
+use crate::objects::{ObjectName, Objects};
 use crate::time::Micros;
 use crate::wal;
 
@@ -23,8 +25,17 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     if files.list("")?.iter().any(|name| name == FOLLOWER) {
         files.remove(FOLLOWER)?;
     }
-    let state = fetch(objects, files, root, state)?;
+    let state = fetch(objects, files, root, state, LogFrom::Objects)?;
     Manifest::create(Arc::clone(files), state).map(drop)
+}
+
+/// Where the log after the files of a root is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LogFrom<'a> {
+    /// In the objects of its epoch's log, up to the end of that.
+    Objects,
+    /// In the checkpoint that holds the root.
+    Kept(&'a KeptLog),
 }
 
 /// Puts all of it there but the manifest, which it answers: the cells of what is frozen stay where they are.
@@ -33,6 +44,7 @@ pub(super) fn fetch(
     files: &Arc<dyn Files>,
     root: &Root,
     state: &ManifestState,
+    log: LogFrom<'_>,
 ) -> Result<ManifestState> {
     clear(files)?;
     for (folder, _) in NamedFile::FOLDERS {
@@ -46,7 +58,15 @@ pub(super) fn fetch(
     for file in state.files() {
         bytes_restored += restore_file(objects, files, &names::data(&root.lineage, file), &file.name())?;
     }
-    let ceiling = restore_log(objects, files, root, state.wal_first)?;
+    let ceiling = match log {
+        LogFrom::Objects => restore_log(objects, files, root, state.wal_first)?,
+        LogFrom::Kept(log) => {
+            let mut restored = RestoredLog::new(files, state.wal_first)?;
+            log.pieces().try_for_each(|(piece, bytes)| restored.append(piece, bytes))?;
+            restored.finish(root)?;
+            root.ceiling
+        }
+    };
     // No ingest time at or below one that was given, or promised, is given again.
     write_ceiling(files, ceiling)?;
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
@@ -54,7 +74,12 @@ pub(super) fn fetch(
 }
 
 /// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.
-fn restore_file(objects: &dyn Objects, files: &Arc<dyn Files>, object: &ObjectName, name: &str) -> Result<u64> {
+pub(super) fn restore_file(
+    objects: &dyn Objects,
+    files: &Arc<dyn Files>,
+    object: &ObjectName,
+    name: &str,
+) -> Result<u64> {
     let gone = || root::gone(object);
     let length = objects.length(object)?.ok_or_else(gone)?;
     publish_in(files, name, HUGE_BYTES, |into| {
@@ -74,40 +99,59 @@ const PIECE_BYTES_MAX: u64 = 8 << 20;
 
 /// Puts the files of the log from `first` on into `files`; the last ceiling that the log says.
 fn restore_log(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, first: u64) -> Result<Micros> {
-    files.create_directory(wal::DIRECTORY)?;
     let mut ceiling = root.ceiling;
-    let mut writing: Option<Writing> = None;
+    let mut restored = RestoredLog::new(files, first)?;
     log_object::read_from(objects, root.epoch, root.replay, |object| {
         object.check_writer(root.database, &root.nonce)?;
         ceiling = ceiling.max(object.header.ceiling);
-        for (piece, bytes) in object.pieces().filter(|(piece, _)| piece.file >= first) {
-            if writing.as_ref().is_none_or(|writing| writing.number != piece.file) {
-                if let Some(done) = writing.take() {
-                    done.publish(files)?;
-                }
-                writing = Some(Writing::begin(files, piece.file)?);
-            }
-            let into = writing.as_mut().expect("it was begun");
-            if into.length != piece.offset {
-                let name = names::log(root.epoch, object.header.number);
-                return Err(damaged(&name, "its pieces do not follow what is before them"));
-            }
-            into.file.append(bytes)?;
-            into.length += bytes.len() as u64;
-        }
-        Ok(())
+        object.pieces().try_for_each(|(piece, bytes)| restored.append(piece, bytes))
     })?;
-    match writing {
-        Some(last) => last.publish(files)?,
-        None => {
-            let what = format!(
-                "the log of epoch {} has nothing from object {} on, which its root needs",
-                root.epoch, root.replay
-            );
+    restored.finish(root)?;
+    Ok(ceiling)
+}
+
+/// The files of a log that come back, piece by piece.
+struct RestoredLog<'a> {
+    files: &'a Arc<dyn Files>,
+    /// Files before it are not needed.
+    first: u64,
+    writing: Option<Writing>,
+}
+
+impl<'a> RestoredLog<'a> {
+    fn new(files: &'a Arc<dyn Files>, first: u64) -> Result<Self> {
+        files.create_directory(wal::DIRECTORY)?;
+        Ok(Self { files, first, writing: None })
+    }
+
+    fn append(&mut self, piece: Piece, bytes: &[u8]) -> Result<()> {
+        if piece.file < self.first {
+            return Ok(());
+        }
+        if self.writing.as_ref().is_none_or(|writing| writing.number != piece.file) {
+            if let Some(done) = self.writing.take() {
+                done.publish(self.files)?;
+            }
+            self.writing = Some(Writing::begin(self.files, piece.file)?);
+        }
+        let into = self.writing.as_mut().expect("it was begun");
+        if into.length != piece.offset {
+            let what = format!("pieces of file {} of the log in the bucket do not follow each other", piece.file);
             return Err(Error::new(Kind::Corrupt, what));
         }
+        into.file.append(bytes)?;
+        into.length += bytes.len() as u64;
+        Ok(())
     }
-    Ok(ceiling)
+
+    fn finish(self, root: &Root) -> Result<()> {
+        let last = self.writing.ok_or_else(|| {
+            let Root { epoch, replay, .. } = root;
+            let what = format!("the log of epoch {epoch} has nothing from object {replay} on, which its root needs");
+            Error::new(Kind::Corrupt, what)
+        })?;
+        last.publish(self.files)
+    }
 }
 
 /// A file of the log that is being written.
@@ -133,6 +177,23 @@ impl Writing {
         files.sync_directory(wal::DIRECTORY)
     }
 }
+
+/// Where a checkpoint is opened beside the database of `files`: a door to a directory in which there is nothing.
+pub(crate) fn beside(files: &Arc<dyn Files>) -> Result<Arc<dyn Files>> {
+    files.create_directory(BESIDE)?;
+    clear_beside(files)
+}
+
+/// Removes what is left in [`beside`].
+pub(crate) fn clear_beside(files: &Arc<dyn Files>) -> Result<Arc<dyn Files>> {
+    let beside: Arc<dyn Files> = Arc::new(Under::new(Arc::clone(files), BESIDE));
+    clear(&beside)?;
+    beside.list("")?.iter().try_for_each(|name| beside.remove(name))?;
+    Ok(beside)
+}
+
+/// Its directory.
+const BESIDE: &str = "purging";
 
 /// Removes what is left of a database: its manifest first, so that it is none any more.
 pub(super) fn clear(files: &Arc<dyn Files>) -> Result<()> {

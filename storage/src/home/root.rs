@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
 use super::frame::{self, Magic};
 use super::lineage::Lineage;
 use super::names;
@@ -38,6 +39,9 @@ pub(super) struct Root {
     pub(super) manifest: ManifestState,
     /// The list of each table.
     pub(super) lists: BTreeMap<u32, ListEntry>,
+    /// The checkpoints.
+    #[serde(default)]
+    pub(super) checkpoints: Vec<Checkpoint>,
     /// Objects that no root names any more, and that are there for those who read by an older one.
     pub(super) condemned: Vec<Condemned>,
 }

@@ -17,6 +17,7 @@ mod failure;
 mod map;
 pub(crate) mod region;
 pub mod simulated;
+pub(crate) mod under;
 
 /// How the content of a mapped file will be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -89,7 +89,8 @@ fn open(follower: &mut World, objects: impl Objects + 'static) -> Result<()> {
     let objects = Arc::new(objects);
     follower.open_with(|options| {
         options.home = None;
-        options.follow = Some(FollowOptions { objects, interval: Duration::from_millis(1), ice: IcePolicy::default() });
+        let (interval, ice) = (Duration::from_millis(1), IcePolicy::default());
+        options.follow = Some(FollowOptions { objects, interval, ice, checkpoint: None });
         options.background = true;
         options.flush_bytes_max = 512;
     })

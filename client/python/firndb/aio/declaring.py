@@ -155,6 +155,19 @@ class Declaring:
         """Puts segments into the bucket as Parquet."""
         return await arun(self._connection.action("freeze", given(table=table), timeout))
 
+    async def create_checkpoint(self, checkpoint: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """Keeps the database as it is now in its bucket, by this name, until it is dropped."""
+        return await arun(self._connection.action("create_checkpoint", {"checkpoint": checkpoint}, timeout))
+
+    async def list_checkpoints(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
+        """The checkpoints, the oldest first: ``checkpoint``, ``created_at`` (µs), ``read_position``."""
+        checkpoints: list[dict[str, Any]] = (await arun(self._connection.action("list_checkpoints", {}, timeout)))["checkpoints"]
+        return checkpoints
+
+    async def drop_checkpoint(self, checkpoint: str, *, timeout: float | None = None) -> None:
+        """Lets a checkpoint go."""
+        await arun(self._connection.action("drop_checkpoint", {"checkpoint": checkpoint}, timeout))
+
     async def status(self, *, timeout: float | None = None) -> dict[str, Any]:
         """How the server is."""
         return await arun(self._connection.action("status", {}, timeout))

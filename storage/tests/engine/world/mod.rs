@@ -147,6 +147,7 @@ impl World {
                 publish_bytes: 1 << 30,
                 publish_interval: Duration::from_secs(3600),
                 garbage_age: Duration::ZERO,
+                checkpoints_max: 4,
                 discard_local: false,
                 // What is frozen leaves the disk at once, and comes back for each read that nothing else was kept for.
                 ice: IcePolicy { hot_bytes_max: 0, cache_bytes_max: 0, gap_bytes: 64, ..IcePolicy::default() },
@@ -195,6 +196,11 @@ impl World {
         self.versions.clone_from(&other.versions);
         self.acks.clone_from(&other.acks);
         (self.sequence, self.answered) = (other.sequence, other.answered);
+    }
+
+    /// Forgets what the oracle knows of `entity`, as an erase does.
+    pub fn know_erased(&mut self, entity: usize) {
+        self.tables.iter_mut().for_each(|table| table.rows.retain(|row| row.entity != entity));
     }
 
     /// Opens the database.
@@ -434,7 +440,7 @@ impl World {
             }
             _ => {}
         }
-        self.tables.iter_mut().for_each(|table| table.rows.retain(|row| row.entity != entity));
+        self.know_erased(entity);
         Ok(())
     }
 
