@@ -66,6 +66,38 @@ impl Source {
         starts.map(batch).collect()
     }
 
+    /// Random rows of random users below `users` in the order of their times, with ten features of kinds that tables have: noise,
+    /// prices, counts, scores, sums, some of them of few values. In batches of [`BATCH_ROWS`].
+    pub(crate) fn varied(mut self, rows: usize, users: usize) -> impl Iterator<Item = RecordBatch> {
+        let mut walk = 100.0;
+        (0..rows).step_by(BATCH_ROWS).map(move |start| {
+            let count = BATCH_ROWS.min(rows - start);
+            let times = (start..start + count).map(|row| EPOCH + (row as i64 * SPAN) / rows as i64).collect();
+            let mut column =
+                |make: &mut dyn FnMut(f64) -> f64| -> Vec<f64> { (0..count).map(|_| make(self.share())).collect() };
+            let columns = [
+                column(&mut |share| share),
+                column(&mut |share| share * share * 10.0 - 3.0),
+                column(&mut |share| (share * 2000.0).round() / 100.0),
+                column(&mut |share| (share * 500.0).round() / 1000.0),
+                column(&mut |share| {
+                    walk += (share * 9.0).round() - 4.5;
+                    walk
+                }),
+                column(&mut |share| (share * share * 40.0).floor()),
+                column(&mut |share| (share * 10.0).round()),
+                column(&mut |share| if share < 0.9 { 0.0 } else { 1.0 }),
+                column(&mut |share| (share * 300.0).floor() * 0.25),
+                column(&mut |share| (share * 86_400.0).floor()),
+            ];
+            let named = columns.into_iter().enumerate();
+            let features =
+                named.map(|(number, values)| (format!("f{number}"), Arc::new(Float64Array::from(values)) as ArrayRef));
+            let users = self.users(count, users);
+            assemble(&[("user", users)], ("at", times), features.collect())
+        })
+    }
+
     /// One row of each user below `users` at [`EPOCH`], in batches of [`BATCH_ROWS`].
     pub(crate) fn one_row_each(&mut self, users: usize, features: usize) -> impl Iterator<Item = RecordBatch> {
         (0..users).step_by(BATCH_ROWS).map(move |start| {

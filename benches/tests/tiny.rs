@@ -31,6 +31,7 @@ fn every_bench_runs_and_reports() {
         "erase",
         "freshness",
         "growth",
+        "ice",
         "ingest",
         "join",
         "large_join",

@@ -153,6 +153,9 @@ const ENGINE: &[EngineMetric] = &[
     ("engine_flushes", "Flushes done", Shape::Grows, |s| &s.flushes),
     ("engine_flush_bytes", "Bytes that flushes wrote", Shape::Grows, |s| &s.flush_bytes),
     ("engine_frozen", "Segments that were frozen", Shape::Grows, |s| &s.frozen),
+    ("engine_thawed", "Segments that came back to the local disk because they are often read", Shape::Grows, |s| {
+        &s.thawed
+    }),
     ("ice_requests", "Requests for cells of ice", Shape::Grows, |s| &s.ice_requests),
     ("ice_bytes", "Bytes that requests for cells of ice brought", Shape::Grows, |s| &s.ice_bytes),
     ("ice_resident_bytes", "Bytes of cells that came from ice and are in memory", Shape::Stands, |s| {

@@ -133,6 +133,8 @@ pub struct IcePolicy {
     pub hot_bytes_max: u64,
     /// Bytes of cells that came back and are kept in memory.
     pub cache_bytes_max: u64,
+    /// Bytes of segments that came back to the local disk because they are often read.
+    pub thawed_bytes_max: u64,
     /// Requests for cells in flight, of all reads together.
     pub requests_max: usize,
     /// Two pieces of an object that are no farther apart are fetched with one request.
@@ -147,6 +149,7 @@ impl Default for IcePolicy {
             freeze_bytes_min: 256 * MIB,
             hot_bytes_max: u64::MAX,
             cache_bytes_max: 1024 * MIB,
+            thawed_bytes_max: 4096 * MIB,
             requests_max: 64,
             gap_bytes: 64 << 10,
             request_bytes_max: 8 * MIB,

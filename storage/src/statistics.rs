@@ -50,6 +50,8 @@ pub struct Statistics {
     pub queue_bytes: Arc<Counter>,
     /// Segments that were frozen.
     pub frozen: Counter,
+    /// Segments that came back to the local disk.
+    pub thawed: Counter,
     /// Requests for cells of ice.
     pub ice_requests: Counter,
     /// Bytes that they brought.

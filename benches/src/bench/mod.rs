@@ -4,6 +4,7 @@ mod as_of;
 mod erase;
 mod freshness;
 mod growth;
+mod ice;
 mod ingest;
 mod join;
 mod large_join;
@@ -54,6 +55,7 @@ const BENCHES: &[Bench] = &[
     short("open", "opening 10 M entities, and replaying a log", open::run),
     short("erase", "lookups and writes beside an erase of 100,000 keys of 10 M entities", erase::run),
     short("tables", "what a commit costs beside 1,000 tables, in the engine", tables::run),
+    short("ice", "a database in a bucket: freezing, the past from ice, a lost disk, in the engine", ice::run),
     short("space", "bytes on disk, and bytes written", space::run),
     long("memory", "latest where data is four times the memory", memory::run),
     long("large_join", "10 M × 100 M rows over the wire, and Feast", large_join::run),

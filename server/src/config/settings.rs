@@ -95,6 +95,8 @@ pub static SETTINGS: &[Setting] = &[
         |c, t| c.bucket.policy.ice.hot_bytes_max = if t == "none" { u64::MAX } else { size(t, 0, SIZE_MAX)? }),
     setting!(BUCKET, "cache-bytes-max", "SIZE", "1GiB", "Cells of ice that came back and stay in memory",
         |c, t| c.bucket.policy.ice.cache_bytes_max = size(t, 0, SIZE_MAX)?),
+    setting!(BUCKET, "thawed-bytes-max", "SIZE", "4GiB", "Segments that came back to the local disk because they are often read",
+        |c, t| c.bucket.policy.ice.thawed_bytes_max = size(t, 0, SIZE_MAX)?),
     setting!(BUCKET, "ice-requests-max", "COUNT", "64", "Requests for cells of ice in flight, of all reads together",
         |c, t| c.bucket.policy.ice.requests_max = count(t, 1, 4096)? as usize),
     setting!(BUCKET, "ice-gap-bytes", "SIZE", "64KiB", "Two pieces of a file of ice no farther apart come with one request",

@@ -6,9 +6,12 @@
 //! longer while there is room for it ([`tier`]); its rows part stays always, so that a read knows which cells it needs before
 //! it asks for one.
 //!
+//! What reads bring back again and again comes back to the disk ([`thaw`]).
+//!
 //! It waits for the bucket, so it runs on a thread of its own and holds no lock meanwhile.
 
 mod columns;
+mod thaw;
 pub(crate) mod tier;
 
 use std::io;
@@ -47,7 +50,7 @@ pub(crate) fn step(engine: &Arc<Engine>) -> Result<bool> {
     if engine.looked_at_ice.lock().same(&seen) && fetch.resident_bytes() <= fetch.policy().cache_bytes_max {
         return Ok(false);
     }
-    let did = freeze_once(engine)? || tier::leave_once(engine)?;
+    let did = freeze_once(engine)? || thaw::thaw_once(engine, fetch)? || tier::leave_once(engine)?;
     if !did {
         *engine.looked_at_ice.lock() = seen;
     }
@@ -165,7 +168,7 @@ fn write<'a>(
     let rows_number = outputs.number(NamedFile::Segment);
     let rows = segment::write_rows_part(&engine.files, &entry.meta, rows_number, &described)?;
     let schema_version = catalog.schema_version;
-    let ice = IceEntry { epoch: home.epoch(), number, length, schema_version, rows, hot: true };
+    let ice = IceEntry { epoch: home.epoch(), number, length, schema_version, rows, hot: true, thawed: false };
     let name = ice_name(table.id, &ice);
     // An error does not say that nothing landed.
     home.put_ice(&name, file).inspect_err(|_| home.discard(&name))?;

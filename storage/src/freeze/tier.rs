@@ -29,28 +29,24 @@ pub(crate) fn leave_once(engine: &Arc<Engine>) -> Result<bool> {
 
 type Hot = (Arc<TableState>, SegmentEntry, IceEntry);
 
-/// The segments that are on the local disk and could leave it, the oldest first.
-fn hot(engine: &Engine, home: &Home) -> Vec<Hot> {
-    let listed = engine.listed.load_full();
-    let mut hot: Vec<Hot> = frozen(&listed)
-        .filter(|(id, _, ice)| ice.hot && home.has_published(&ice_name(*id, ice)))
-        .filter_map(|(id, entry, ice)| Some((engine.table(id)?, entry.clone(), ice.clone())))
-        .collect();
-    hot.sort_by_key(|(_, entry, _)| entry.meta.event_time_max);
-    hot
-}
-
 fn frozen(state: &ManifestState) -> impl Iterator<Item = (u32, &SegmentEntry, &IceEntry)> {
     let segments = state.tables.iter().flat_map(|(&id, table)| table.segments.iter().map(move |entry| (id, entry)));
     segments.filter_map(|(id, entry)| Some((id, entry, entry.ice.as_ref()?)))
 }
 
-/// The segment that leaves next, if frozen segments take more of the local disk than they may.
+/// The segment that leaves next, if frozen segments take more of the local disk than they may: of those that never left the oldest, of
+/// those that came back the first.
 fn coldest(engine: &Engine, home: &Home, fetch: &Fetch) -> Option<Hot> {
-    let most = fetch.policy().hot_bytes_max;
     let listed = engine.listed.load_full();
-    let bytes: u64 = frozen(&listed).filter(|(_, _, ice)| ice.hot).map(|(_, entry, _)| entry.meta.length).sum();
-    if bytes > most { hot(engine, home).into_iter().next() } else { None }
+    let policy = fetch.policy();
+    [(false, policy.hot_bytes_max), (true, policy.thawed_bytes_max)].into_iter().find_map(|(thawed, most)| {
+        let there = || frozen(&listed).filter(move |(_, _, ice)| ice.hot && ice.thawed == thawed);
+        let bytes: u64 = there().map(|(_, entry, _)| entry.meta.length).sum();
+        let may_leave = there().filter(|(id, _, ice)| bytes > most && home.has_published(&ice_name(*id, ice)));
+        let age = |entry: &SegmentEntry| if thawed { entry.meta.number as i64 } else { entry.meta.event_time_max };
+        let (id, entry, ice) = may_leave.min_by_key(|(_, entry, _)| age(entry))?;
+        Some((engine.table(id)?, entry.clone(), ice.clone()))
+    })
 }
 
 /// Shows the rows part of `entry` instead of its segment, whose file goes once no reader holds it.
@@ -67,10 +63,10 @@ fn leave_disk(
         let listed = state.tables.get_mut(&table.id).map(|table| &mut table.segments);
         let mut listed = listed.into_iter().flatten().filter(|listed| listed.meta.number == number);
         if let Some(ice) = listed.next().and_then(|listed| listed.ice.as_mut()) {
-            ice.hot = false;
+            (ice.hot, ice.thawed) = (false, false);
         }
     })?;
-    show(engine, table, entry.bucket, away);
+    show(engine, table, entry.bucket, number, away);
     Ok(())
 }
 
@@ -103,33 +99,50 @@ fn open_away(
     away_run(&engine.files, fetch, table.id, entry, ice).map(|away| Some(Arc::new(away)))
 }
 
-/// Shows `run` in place of the one of the same segment.
-fn show(engine: &Engine, table: &TableState, bucket: u32, run: Arc<Run>) {
+/// Whether `run` is what reads of its bucket see.
+pub(super) fn is_shown(table: &TableState, bucket: u32, run: &Arc<Run>) -> bool {
+    table.view.load().buckets[bucket as usize].segments.iter().any(|shown| Arc::ptr_eq(shown, run))
+}
+
+/// Shows `run` in place of the segment `number`.
+pub(super) fn show(engine: &Engine, table: &TableState, bucket: u32, number: u64, run: Arc<Run>) {
     let before = table.edit_view(|view| {
         let segments = &mut Arc::make_mut(&mut view.buckets[bucket as usize]).segments;
-        let place = segments.iter().position(|shown| shown.segment == run.segment);
+        let place = segments.iter().position(|shown| shown.segment == Some(number));
         place.map(|place| std::mem::replace(&mut segments[place], run))
     });
     engine.leaving.keep(before);
 }
 
+/// A segment that is away, and whose cells are partly in memory.
+pub(super) struct Resident {
+    pub(super) table: Arc<TableState>,
+    pub(super) entry: SegmentEntry,
+    pub(super) run: Arc<Run>,
+    /// How many bytes of them.
+    pub(super) bytes: u64,
+}
+
+/// The segment of which most cells are in memory, if there is one.
+pub(super) fn fullest(engine: &Engine) -> Option<Resident> {
+    let listed = engine.listed.load_full();
+    let shown = frozen(&listed).filter(|(_, _, ice)| !ice.hot).filter_map(|(id, entry, _)| {
+        let table = engine.table(id)?;
+        let view = table.view.load();
+        let run =
+            view.buckets[entry.bucket as usize].segments.iter().find(|run| run.segment == Some(entry.meta.number))?;
+        let (run, bytes) = (Arc::clone(run), run.resident_bytes());
+        (bytes > 0).then(|| Resident { entry: entry.clone(), run, bytes, table: Arc::clone(&table) })
+    });
+    shown.max_by_key(|resident| resident.bytes)
+}
+
 /// Opens the segment anew of which most cells are in memory; whether there was one.
 fn leave_memory(engine: &Arc<Engine>, fetch: &Arc<Fetch>) -> Result<bool> {
-    let listed = engine.listed.load_full();
-    let mut fullest: Option<(u64, Arc<TableState>, &SegmentEntry, &IceEntry)> = None;
-    for (id, entry, ice) in frozen(&listed).filter(|(_, _, ice)| !ice.hot) {
-        let Some(table) = engine.table(id) else { continue };
-        let view = table.view.load();
-        let shown = view.buckets[entry.bucket as usize].segments.iter();
-        let bytes: u64 =
-            shown.filter(|run| run.segment == Some(entry.meta.number)).map(|run| run.resident_bytes()).sum();
-        if bytes > fullest.as_ref().map_or(0, |(most, ..)| *most) {
-            fullest = Some((bytes, Arc::clone(&table), entry, ice));
-        }
-    }
-    let Some((_, table, entry, ice)) = fullest else { return Ok(false) };
-    if let Some(away) = open_away(engine, fetch, &table, entry, ice)? {
-        show(engine, &table, entry.bucket, away);
+    let Some(Resident { table, entry, .. }) = fullest(engine) else { return Ok(false) };
+    let Some(ice) = &entry.ice else { return Ok(false) };
+    if let Some(away) = open_away(engine, fetch, &table, &entry, ice)? {
+        show(engine, &table, entry.bucket, entry.meta.number, away);
     }
     Ok(true)
 }

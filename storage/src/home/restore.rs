@@ -53,7 +53,7 @@ pub(super) fn fetch(
     let mut bytes_restored = 0_u64;
     let mut state = state.clone();
     for ice in state.tables.values_mut().flat_map(|table| &mut table.segments).filter_map(|entry| entry.ice.as_mut()) {
-        ice.hot = false;
+        (ice.hot, ice.thawed) = (false, false);
     }
     for file in state.files() {
         bytes_restored += restore_file(objects, files, &names::data(&root.lineage, file), &file.name())?;

@@ -143,6 +143,9 @@ pub struct IceEntry {
     pub rows: SegmentMeta,
     /// Whether the segment itself is on the local disk too.
     pub hot: bool,
+    /// Whether it came back there after it had left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub thawed: bool,
 }
 
 impl IceEntry {

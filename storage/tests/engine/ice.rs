@@ -116,3 +116,62 @@ fn while_the_bucket_is_down_only_reads_of_ice_fail() {
     world.check(&past).expect("a second time");
     assert_eq!(faulty.calls(), calls, "what came once is there");
 }
+
+/// The files of segments on the disk, and their bytes.
+fn segments(world: &World) -> (usize, u64) {
+    let names = world.files.names().into_iter().filter(|name| name.starts_with("segments/"));
+    names.fold((0, 0), |(count, bytes), name| (count + 1, bytes + world.files.content(&name).len() as u64))
+}
+
+/// What is often read comes back to the disk, and answers there when the bucket is out of reach.
+#[test]
+fn what_is_often_read_thaws_and_leaves_again() {
+    let mut world = world();
+    for round in 0..4 {
+        (0..20).for_each(|number| world.apply(&row(number as usize % 4, 20 * round + number, number)).unwrap());
+        world.freeze(None).unwrap();
+    }
+    world.close().unwrap();
+    let faulty = Faulty::new(Arc::new(world.objects.clone()));
+    let bucket = faulty.clone();
+    let open = |world: &mut World, thawed_bytes_max: u64| {
+        let bucket = Arc::new(bucket.clone());
+        world
+            .open_with(|options| {
+                let home = options.home.as_mut().unwrap();
+                home.objects = bucket;
+                home.policy.ice.thawed_bytes_max = thawed_bytes_max;
+            })
+            .unwrap();
+    };
+    open(&mut world, u64::MAX);
+    let away = segments(&world);
+    check(&mut world);
+    while world.database().compact_once().unwrap() {}
+    assert_eq!(world.database().statistics().thawed.get(), 4, "all was read");
+    let thawed = segments(&world);
+    assert!(thawed.0 == away.0 + 4 && thawed.1 > away.1, "{away:?} {thawed:?}");
+    faulty.fail_calls(1, 1 << 40, Fault::SlowDown);
+    check(&mut world);
+    faulty.heal();
+    // A restart keeps it, a lost disk does not.
+    world.close().unwrap();
+    open(&mut world, u64::MAX);
+    assert_eq!(segments(&world), thawed);
+    check(&mut world);
+    world.close().unwrap();
+    // There is room for one.
+    open(&mut world, (thawed.1 - away.1) / 4);
+    while world.database().compact_once().unwrap() {}
+    assert_eq!(segments(&world).0, away.0 + 1, "the first to come are gone");
+    check(&mut world);
+    world.erase(1, true).unwrap();
+    check(&mut world);
+    world.close().unwrap();
+    world.files = Simulated::new();
+    open(&mut world, 0);
+    check(&mut world);
+    while world.database().compact_once().unwrap() {}
+    assert_eq!(world.database().statistics().thawed.get(), 0, "nothing may come back");
+    check(&mut world);
+}

@@ -149,8 +149,15 @@ impl World {
                 garbage_age: Duration::ZERO,
                 checkpoints_max: 4,
                 discard_local: false,
-                // What is frozen leaves the disk at once, and comes back for each read that nothing else was kept for.
-                ice: IcePolicy { hot_bytes_max: 0, cache_bytes_max: 0, gap_bytes: 64, ..IcePolicy::default() },
+                // What is frozen leaves the disk at once, and comes back for each read that nothing else was kept for; little of it
+                // comes back to the disk, and goes again soon.
+                ice: IcePolicy {
+                    hot_bytes_max: 0,
+                    cache_bytes_max: 0,
+                    thawed_bytes_max: 4096,
+                    gap_bytes: 64,
+                    ..IcePolicy::default()
+                },
             },
             writer: "a test".to_owned(),
         }

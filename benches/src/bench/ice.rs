@@ -1,0 +1,323 @@
+//! A database in a bucket, a directory of this machine: what freezing, reading ice, and a lost disk cost, in the engine.
+//!
+//! The bucket counts its requests, and can be told to hang. Everything is frozen and has left the disk but for packs and rows parts,
+//! so that every read of the past is one of ice. The same rows without a bucket are what it is compared with.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use firn_objects::bucket::Bucket;
+use firn_storage::config::{HomeOptions, HomePolicy, IcePolicy, Level, Options};
+use firn_storage::error::Result as EngineResult;
+use firn_storage::objects::{Creation, Listed, ObjectName, Objects};
+
+use crate::data::{Source, cut};
+use crate::engine::{self, Engine};
+use crate::harness::{Harness, Reading, Result, System};
+use crate::report::{Bound, FIRN};
+use crate::statistics::median;
+
+const FEATURES: usize = 10;
+const JOIN_BATCH: usize = 65_536;
+const PROBES: usize = 1000;
+
+const FREEZE: &str = "freeze, 10 features, one core";
+const JOIN_HOT: &str = "join, all on the disk, no bucket";
+const JOIN_ICE: &str = "join, all in the bucket, nothing in memory";
+const JOIN_WARM: &str = "join, all in the bucket, again";
+const RESTORE: &str = "an empty disk until the first latest answer";
+
+/// A bucket that counts.
+#[derive(Debug)]
+struct Counted {
+    inside: Arc<dyn Objects>,
+    requests: AtomicU64,
+    bytes_read: AtomicU64,
+    hangs: AtomicBool,
+}
+
+impl Counted {
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        while self.hangs.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn came(&self, bytes: &Option<Bytes>) {
+        let length = bytes.as_ref().map_or(0, Bytes::len);
+        self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
+    }
+}
+
+impl Objects for Counted {
+    fn put_new(&self, name: &ObjectName, bytes: Bytes) -> EngineResult<Creation> {
+        self.count();
+        self.inside.put_new(name, bytes)
+    }
+
+    fn put(&self, name: &ObjectName, bytes: Bytes) -> EngineResult<()> {
+        self.count();
+        self.inside.put(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName) -> EngineResult<Option<Bytes>> {
+        self.count();
+        self.inside.get(name).inspect(|bytes| self.came(bytes))
+    }
+
+    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> EngineResult<Option<Bytes>> {
+        self.count();
+        self.inside.get_range(name, range).inspect(|bytes| self.came(bytes))
+    }
+
+    fn length(&self, name: &ObjectName) -> EngineResult<Option<u64>> {
+        self.count();
+        self.inside.length(name)
+    }
+
+    fn list(&self, folder: &str) -> EngineResult<Vec<Listed>> {
+        self.count();
+        self.inside.list(folder)
+    }
+
+    fn delete(&self, name: &ObjectName) -> EngineResult<()> {
+        self.count();
+        self.inside.delete(name)
+    }
+}
+
+/// A database, and the bucket that it is in.
+struct Cold<'a> {
+    harness: &'a mut Harness,
+    bucket: Arc<Counted>,
+    disk: tempfile::TempDir,
+}
+
+/// How the database keeps to `bucket`, with so many bytes of cells in memory.
+fn home(bucket: &Arc<Counted>, hot_bytes_max: u64, cache_bytes_max: u64) -> HomeOptions {
+    let objects: Arc<dyn Objects> = Arc::<Counted>::clone(bucket);
+    let ice = IcePolicy { hot_bytes_max, cache_bytes_max, ..IcePolicy::default() };
+    let policy = HomePolicy {
+        acknowledge: Level::Local,
+        upload_interval: Duration::from_secs(1),
+        backlog_bytes_max: 16 << 30,
+        publish_bytes: 64 << 20,
+        publish_interval: Duration::from_secs(600),
+        garbage_age: Duration::from_secs(3600),
+        checkpoints_max: 1,
+        discard_local: false,
+        ice,
+    };
+    HomeOptions { objects, writer: "firn-bench".to_owned(), policy }
+}
+
+/// Measures, and says the targets of ice.
+pub(super) fn run(harness: &mut Harness) -> Result<()> {
+    let (rows, users) = (harness.sized(4_000_000, 20_000), harness.sized(100_000, 200));
+    let spine = Source::new(60).spine(harness.sized(1_000_000, 1000), users);
+    let requests = cut(&spine, JOIN_BATCH);
+    let without = harness.directory()?;
+    let engine = Engine::open(&harness.settings, without.path())?;
+    load(&engine, rows, users)?;
+    hot_join(harness, &engine, &requests)?;
+    engine.close()?;
+    let (directory, disk) = (harness.directory()?, harness.directory()?);
+    let inside = Bucket::open(&format!("file://{}", directory.path().display()), &Default::default())?;
+    let (requests_none, bytes_none) = (AtomicU64::new(0), AtomicU64::new(0));
+    let bucket = Counted { inside, requests: requests_none, bytes_read: bytes_none, hangs: AtomicBool::new(false) };
+    let mut cold = Cold { harness, bucket: Arc::new(bucket), disk };
+    cold.write(rows, users)?;
+    cold.freeze(rows, directory.path())?;
+    cold.joins(&requests)?;
+    cold.probes(users)?;
+    cold.hanging(users)?;
+    cold.restore(users)?;
+    drop(directory);
+    Ok(())
+}
+
+/// Rows of features of several kinds, merged into as few segments as there may be.
+fn load(engine: &Engine, rows: usize, users: usize) -> Result<()> {
+    engine.declare("t", FEATURES)?;
+    engine.write("t", Source::new(61).varied(rows, users))?;
+    Ok(engine.database.compact(&engine.database.catalog(), None)?)
+}
+
+fn hot_join(harness: &mut Harness, engine: &Engine, requests: &[RecordBatch]) -> Result<()> {
+    let system = System::new(FIRN, || Ok(vec![seconds(JOIN_HOT, engine, requests)?]));
+    harness.alternate(vec![system])
+}
+
+fn seconds(metric: &str, engine: &Engine, requests: &[RecordBatch]) -> Result<Reading> {
+    let (_, elapsed) = engine.read(&engine::as_of("t"), requests)?;
+    Ok(Reading::new(metric, "s", elapsed.as_secs_f64()))
+}
+
+fn length_of(directory: &Path) -> Result<u64> {
+    let mut length = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        length += if entry.file_type()?.is_dir() { length_of(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(length)
+}
+
+impl Cold<'_> {
+    fn open(&self, hot_bytes_max: u64, cache_bytes_max: u64, background: bool) -> Result<Engine> {
+        let home = home(&self.bucket, hot_bytes_max, cache_bytes_max);
+        let change = |options: &mut Options| {
+            options.home = Some(home);
+            options.background = background;
+        };
+        Engine::open_with(&self.harness.settings, self.disk.path(), change)
+    }
+
+    fn record(&mut self, metric: &str, unit: &'static str, value: f64) {
+        self.harness.record(FIRN, Reading::new(metric, unit, value));
+    }
+
+    /// Writes at full speed with background work, and then rests.
+    fn write(&mut self, rows: usize, users: usize) -> Result<()> {
+        let engine = self.open(u64::MAX, 0, true)?;
+        let before = self.bucket.requests();
+        load(&engine, rows, users)?;
+        engine.settle()?;
+        let per_million = (self.bucket.requests() - before) as f64 / rows as f64 * 1e6;
+        self.record("requests per 1 M rows written", "requests", per_million);
+        self.harness.target("requests per 1 M rows written", Some(per_million), Bound::AtMost(40.0));
+        let before = self.bucket.requests();
+        std::thread::sleep(self.harness.settings.quiet());
+        let idle = (self.bucket.requests() - before) as f64;
+        self.record("requests while nothing is written", "requests", idle);
+        self.harness.target("requests while nothing is written", Some(idle), Bound::AtMost(0.0));
+        engine.close()
+    }
+
+    fn freeze(&mut self, rows: usize, bucket: &Path) -> Result<()> {
+        let segments = length_of(&self.disk.path().join("segments"))?;
+        let engine = self.open(0, 0, false)?;
+        let started = Instant::now();
+        engine.database.freeze(&engine.database.catalog(), None)?;
+        let per_second = rows as f64 / started.elapsed().as_secs_f64();
+        self.record(FREEZE, "rows/s", per_second);
+        self.harness.target(&format!("{FREEZE}: rows/s"), Some(per_second), Bound::AtLeast(1.2e6));
+        engine.close()?;
+        let ice = length_of(&bucket.join("ice"))?;
+        self.record("segments", "bytes/row", segments as f64 / rows as f64);
+        self.record("ice", "bytes/row", ice as f64 / rows as f64);
+        let ratio = ice as f64 / segments as f64;
+        self.harness.target("ice: times segments", Some(ratio), Bound::AtMost(0.35));
+        Ok(())
+    }
+
+    fn joins(&mut self, requests: &[RecordBatch]) -> Result<()> {
+        let rounds = self.harness.settings.rounds;
+        let (mut first, mut again) = (Vec::new(), Vec::new());
+        for _ in 0..=rounds {
+            let engine = self.open(0, 16 << 30, false)?;
+            first.push(seconds(JOIN_ICE, &engine, requests)?.value);
+            let before = self.bucket.requests();
+            again.push(seconds(JOIN_WARM, &engine, requests)?.value);
+            let asked = (self.bucket.requests() - before) as f64;
+            assert_eq!(asked, 0.0, "what came is kept");
+            engine.close()?;
+        }
+        // The first round warms caches.
+        self.record(JOIN_ICE, "s", median(first.split_off(1)));
+        self.record(JOIN_WARM, "s", median(again.split_off(1)));
+        for (metric, most) in [(JOIN_ICE, 8.0), (JOIN_WARM, 1.3)] {
+            let ratio = self.harness.ratio((FIRN, metric), (FIRN, JOIN_HOT));
+            self.harness.target(&format!("{metric}: times all on the disk"), ratio, Bound::AtMost(most));
+        }
+        Ok(())
+    }
+
+    /// Entities here and there, as of moments here and there.
+    fn probes(&mut self, users: usize) -> Result<()> {
+        let probes = [Source::new(62).spine(PROBES, users)];
+        let engine = self.open(0, 1 << 30, false)?;
+        let counted = |cold: &Self| {
+            let before = (cold.bucket.requests(), cold.bucket.bytes_read.load(Ordering::Relaxed));
+            let (_, elapsed) = engine.read(&engine::as_of("t"), &probes)?;
+            let bytes = cold.bucket.bytes_read.load(Ordering::Relaxed) - before.1;
+            Ok::<_, Box<dyn std::error::Error>>((cold.bucket.requests() - before.0, bytes, elapsed.as_secs_f64()))
+        };
+        let (requests, bytes, elapsed) = counted(self)?;
+        let (again, ..) = counted(self)?;
+        self.record("1,000 random entities as of random moments", "requests", requests as f64);
+        self.record("1,000 random entities as of random moments", "MB", bytes as f64 / 1e6);
+        self.record("1,000 random entities as of random moments, time", "ms", elapsed * 1e3);
+        self.record("the same again", "requests", again as f64);
+        let per_entity = requests as f64 / PROBES as f64;
+        self.harness.target("1,000 random entities: requests of each", Some(per_entity), Bound::AtMost(1.0));
+        self.harness.target("the same again: requests", Some(again as f64), Bound::AtMost(0.0));
+        engine.close()
+    }
+
+    /// Latest of a batch of entities while the bucket answers nothing, and while reads of the past wait for it.
+    fn hanging(&mut self, users: usize) -> Result<()> {
+        let batches = Source::new(63).requests(self.harness.sized(4000, 20), 100, users);
+        let engine = self.open(0, 0, true)?;
+        let past = [Source::new(64).spine(PROBES, users)];
+        let mut measured: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+        for round in 0..=2 * self.harness.settings.rounds {
+            let hangs = round % 2;
+            self.bucket.hangs.store(hangs == 1, Ordering::Relaxed);
+            let p99 = std::thread::scope(|scope| {
+                let waiting = (hangs == 1).then(|| scope.spawn(|| engine.read(&engine::as_of("t"), &past).is_ok()));
+                let p99 = p99(&engine, &batches);
+                self.bucket.hangs.store(false, Ordering::Relaxed);
+                waiting
+                    .into_iter()
+                    .for_each(|waiting| assert!(waiting.join().expect("it ends"), "it was answered late"));
+                p99
+            })?;
+            if round > 0 {
+                measured[hangs].push(p99);
+            }
+        }
+        let [answers, hangs] = measured.map(median);
+        self.record("latest of 100, p99 while the bucket answers", "µs", answers);
+        self.record("latest of 100, p99 while the bucket hangs", "µs", hangs);
+        let what = "latest while the bucket hangs: times p99";
+        self.harness.target(what, Some(hangs / answers), Bound::AtMost(1.1));
+        engine.close()
+    }
+
+    fn restore(&mut self, users: usize) -> Result<()> {
+        let request = Source::new(65).requests(1, 1, users);
+        let mut seconds = Vec::new();
+        for _ in 0..=self.harness.settings.rounds {
+            self.disk = self.harness.directory()?;
+            let started = Instant::now();
+            let engine = self.open(0, 0, false)?;
+            engine.read(&engine::latest("t"), &request)?;
+            seconds.push(started.elapsed().as_secs_f64());
+            engine.close()?;
+        }
+        self.record(RESTORE, "s", median(seconds.split_off(1)));
+        self.harness.target(&format!("{RESTORE}: s"), self.harness.value(FIRN, RESTORE), Bound::AtMost(3.0));
+        Ok(())
+    }
+}
+
+/// The 99th percentile of the time of a batch, µs.
+fn p99(engine: &Engine, batches: &[RecordBatch]) -> Result<f64> {
+    let mut times = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let (_, elapsed) = engine.read(&engine::latest("t"), std::slice::from_ref(batch))?;
+        times.push(elapsed.as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[(times.len() - 1) * 99 / 100])
+}
