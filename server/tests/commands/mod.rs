@@ -1,6 +1,7 @@
 //! The command line, end to end: the real binary against its own server, in directories of its own.
 
 mod bucket;
+mod demo;
 mod mend;
 mod show;
 mod sql;
