@@ -1,20 +1,46 @@
-//! Where a bucket is: `s3://…`, `gs://…`, `az://…` or `file:///…`, and a prefix in it.
+//! Where a bucket or a file is: `s3://…`, `gs://…`, `az://…` or `file:///…`, and a prefix or a key in it.
 //!
-//! An address that parses says which store and which folder of it; nothing was asked yet whether they exist. It holds
-//! no credentials: those come from the environment, as each cloud has it.
+//! An address that parses says which store and what of it; nothing was asked yet whether they exist. It holds no
+//! credentials: those come from the environment, as each cloud has it.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use firn_storage::error::{Error, Result};
 use firn_storage::objects::ObjectName;
+use object_store::path::Path;
 use url::Url;
 
-/// What an address may look like.
-const FORMS: &str = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///DIRECTORY";
+/// What an address is of, for messages.
+struct Noun {
+    name: &'static str,
+    /// What an address of one may look like.
+    forms: &'static str,
+    /// What one of this machine must be.
+    local: &'static str,
+}
+
+const BUCKET: Noun = Noun {
+    name: "bucket",
+    forms: "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///DIRECTORY",
+    local: "must name a directory of this machine from the root on: file:///DIRECTORY, with three slashes",
+};
+
+const FILE: Noun = Noun {
+    name: "file",
+    forms: "s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or file:///PATH",
+    local: "must name a file of this machine from the root on: file:///PATH, with three slashes",
+};
+
+impl Noun {
+    /// The error of the address `text`, which does `what` it must not.
+    fn wrong(&self, text: &str, what: &str) -> Error {
+        Error::invalid(format!("the address {text} of the {} {what}", self.name))
+    }
+}
 
 /// A kind of object store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cloud {
     S3,
     Google,
@@ -34,33 +60,35 @@ pub(crate) enum Address {
     },
 }
 
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileAddress {
+    Path(PathBuf),
+    Cloud {
+        cloud: Cloud,
+        bucket: String,
+        /// Its key, of whatever letters.
+        key: Path,
+    },
+}
+
+/// An address of which the path is still to be read.
+enum Parts {
+    Path(PathBuf),
+    Cloud(Cloud, String, Url),
+}
+
 impl Address {
     /// The address that `text` is; an error that says what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let url = Url::parse(text)
-            .map_err(|error| Error::invalid(format!("{text:?} is no address of a bucket ({error}): give {FORMS}")))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            // The message leaves the address out, since it goes to a log.
-            return Err(Error::invalid(
-                "the address of the bucket holds a user or a password: give credentials in the environment, not here",
-            ));
-        }
-        let wrong = |what: &str| Error::invalid(format!("the address {text} of the bucket {what}"));
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("holds '?' or '#': settings are given by options and in the environment"));
-        }
-        let cloud = match url.scheme() {
-            "file" => return directory(&url, wrong),
-            "s3" => Cloud::S3,
-            "gs" => Cloud::Google,
-            "az" => Cloud::Azure,
-            other => return Err(wrong(&format!("begins with {other:?}, which is not served: give {FORMS}"))),
+        let wrong = |what: &str| BUCKET.wrong(text, what);
+        let (cloud, bucket, url) = match parts(text, &BUCKET)? {
+            Parts::Path(path) if path.parent().is_none() => {
+                return Err(wrong("is the root of the filesystem: name a directory in it"));
+            }
+            Parts::Path(path) => return Ok(Self::Directory(path)),
+            Parts::Cloud(cloud, bucket, url) => (cloud, bucket, url),
         };
-        if url.port().is_some() {
-            return Err(wrong("has a port: give the server of the store as the endpoint"));
-        }
-        let bucket = url.host_str().unwrap_or_default().to_owned();
-        check_bucket(&bucket, wrong)?;
         let path = url.path().trim_matches('/');
         let prefix = (!path.is_empty()).then(|| ObjectName::new(path)).transpose();
         let prefix = prefix.map_err(|error| wrong(&format!("has a prefix that cannot be: {error}")))?;
@@ -68,23 +96,61 @@ impl Address {
     }
 }
 
-/// The directory that a `file:` address names.
-fn directory(url: &Url, wrong: impl Fn(&str) -> Error) -> Result<Address> {
-    let advice = "must name a directory of this machine from the root on: file:///DIRECTORY, with three slashes";
-    if url.host_str().is_some_and(|host| !host.is_empty()) {
-        return Err(wrong(advice));
+impl FileAddress {
+    /// The address that `text` is; an error that says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: &str| FILE.wrong(text, what);
+        let (cloud, bucket, url) = match parts(text, &FILE)? {
+            Parts::Path(path) => return Ok(Self::Path(path)),
+            Parts::Cloud(cloud, bucket, url) => (cloud, bucket, url),
+        };
+        let key = url.path().strip_prefix('/').unwrap_or_default();
+        if key.is_empty() || key.ends_with('/') {
+            return Err(wrong(&format!("names no file, but what may hold some: give {} of each", FILE.forms)));
+        }
+        let key = Path::from_url_path(key);
+        let key = key.map_err(|error| wrong(&format!("has a key that cannot be: {error}")))?;
+        Ok(Self::Cloud { cloud, bucket, key })
     }
-    let path = url.to_file_path().map_err(|()| wrong(advice))?;
-    if path.parent().is_none() {
-        return Err(wrong("is the root of the filesystem: name a directory in it"));
+}
+
+fn parts(text: &str, noun: &Noun) -> Result<Parts> {
+    let Noun { name, forms, local } = noun;
+    let url = Url::parse(text)
+        .map_err(|error| Error::invalid(format!("{text:?} is no address of a {name} ({error}): give {forms}")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // The message leaves the address out, since it goes to a log.
+        return Err(Error::invalid(format!(
+            "the address of the {name} holds a user or a password: give credentials in the environment, not here"
+        )));
     }
-    Ok(Address::Directory(path))
+    let wrong = |what: &str| noun.wrong(text, what);
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("holds '?' or '#': settings are given by options and in the environment"));
+    }
+    let cloud = match url.scheme() {
+        "file" => {
+            let is_here = url.host_str().is_none_or(str::is_empty);
+            let path = url.to_file_path().ok().filter(|_| is_here);
+            return path.map(Parts::Path).ok_or_else(|| wrong(local));
+        }
+        "s3" => Cloud::S3,
+        "gs" => Cloud::Google,
+        "az" => Cloud::Azure,
+        other => return Err(wrong(&format!("begins with {other:?}, which is not served: give {forms}"))),
+    };
+    if url.port().is_some() {
+        return Err(wrong("has a port: give the server of the store as the endpoint"));
+    }
+    let bucket = url.host_str().unwrap_or_default().to_owned();
+    check_bucket(&bucket, forms, wrong)?;
+    Ok(Parts::Cloud(cloud, bucket, url))
 }
 
 /// Refuses names that no store gives a bucket.
-fn check_bucket(bucket: &str, wrong: impl Fn(&str) -> Error) -> Result<()> {
+fn check_bucket(bucket: &str, forms: &str, wrong: impl Fn(&str) -> Error) -> Result<()> {
     if bucket.is_empty() {
-        return Err(wrong(&format!("names no bucket: give {FORMS}")));
+        return Err(wrong(&format!("names no bucket: give {forms}")));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
     if bucket.len() < 3 || bucket.len() > 222 || !bucket.bytes().all(allowed) {

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use firn_storage::error::{Error, Kind, Result};
@@ -22,16 +22,8 @@ use crate::cloud::connect;
 use crate::failure::Failure;
 use crate::local::Local;
 use crate::options::Options;
+use crate::tries::Tries;
 use crate::wire::{Attempt, Wire};
-
-/// The first pause between two attempts; each is twice as long as the one before.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-
-/// The longest pause between two attempts.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// How often a body may be wrong before the object is taken for damaged.
-const WRONG_BODIES_MAX: u32 = 3;
 
 /// A bucket in a cloud.
 #[derive(Debug)]
@@ -64,18 +56,9 @@ impl Bucket {
     }
 
     /// The attempts of a call that sends or asks for `bytes`.
-    fn tries<'a>(&'a self, name: &'a str, doing: &'static str, bytes: u64) -> Tries<'a> {
-        let more = self.options.body_max(bytes);
-        Tries {
-            bucket: self,
-            name,
-            doing,
-            attempt_max: self.options.attempt_max + more,
-            end: Instant::now() + self.options.deadline_max + more,
-            pause: PAUSE_MIN,
-            wrong: 0,
-            heard: None,
-        }
+    fn tries(&self, name: &str, doing: &'static str, bytes: u64) -> Tries {
+        let shown = if name.is_empty() { "all objects".to_owned() } else { format!("object {name}") };
+        Tries::new(&self.options, doing, format!("{shown} of {}", self.address), bytes)
     }
 
     /// Whether `name` holds `bytes`; none if there is no such object.
@@ -94,67 +77,6 @@ impl Bucket {
             Ok(_) | Err(Failure::Short(_)) => Ok(true),
             Err(Failure::Absent) => Ok(false),
             Err(failure) => Err(failure),
-        }
-    }
-}
-
-/// The attempts of one call.
-struct Tries<'a> {
-    bucket: &'a Bucket,
-    name: &'a str,
-    doing: &'static str,
-    attempt_max: Duration,
-    end: Instant,
-    pause: Duration,
-    /// How often a body was wrong.
-    wrong: u32,
-    /// What the last answer said. The last attempt may have too little time left to hear why.
-    heard: Option<String>,
-}
-
-impl Tries<'_> {
-    /// How long the next attempt may take.
-    fn limit(&self) -> Duration {
-        self.attempt_max.min(self.end.saturating_duration_since(Instant::now()))
-    }
-
-    /// Pauses before another attempt after `failure`; the error of the call if there is none.
-    fn again(&mut self, failure: Failure) -> Result<()> {
-        if let Failure::Later(Kind::Corrupt, _) = failure {
-            self.wrong += 1;
-        }
-        let pause = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        let in_time = Instant::now() + pause < self.end && self.wrong < WRONG_BODIES_MAX;
-        if matches!(failure, Failure::Never(..) | Failure::Short(_)) || !in_time {
-            return Err(self.error(failure));
-        }
-        if !matches!(failure, Failure::Silence(_)) {
-            self.heard = Some(failure.clone().last().1);
-        }
-        tracing::debug!(object = self.name, doing = self.doing, ?failure, "the bucket is asked again");
-        std::thread::sleep(pause);
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        Ok(())
-    }
-
-    fn error(&self, failure: Failure) -> Error {
-        let is_silence = matches!(failure, Failure::Silence(_));
-        let (kind, mut words) = failure.last();
-        if let Some(heard) = self.heard.as_deref().filter(|_| is_silence) {
-            words = format!("{words}; before that: {heard}");
-        }
-        let shown = if self.name.is_empty() { "all objects".to_owned() } else { format!("object {}", self.name) };
-        Error::new(kind, format!("could not {} {shown} of {}: {words}", self.doing, self.bucket.address))
-    }
-
-    /// Repeats `attempt` until it works or says that there is no such object.
-    fn until<T>(mut self, attempt: impl Fn(Duration) -> Attempt<T>) -> Result<Option<T>> {
-        loop {
-            match attempt(self.limit()) {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(Failure::Absent) => return Ok(None),
-                Err(failure) => self.again(failure)?,
-            }
         }
     }
 }
@@ -179,13 +101,7 @@ impl Objects for Bucket {
     }
 
     fn put(&self, name: &ObjectName, bytes: Bytes) -> Result<()> {
-        let mut tries = self.tries(name.as_str(), "write", bytes.len() as u64);
-        loop {
-            match self.wire.put(name, &bytes, tries.limit()) {
-                Ok(()) => return Ok(()),
-                Err(failure) => tries.again(failure)?,
-            }
-        }
+        self.tries(name.as_str(), "write", bytes.len() as u64).always(|limit| self.wire.put(name, &bytes, limit))
     }
 
     fn get(&self, name: &ObjectName) -> Result<Option<Bytes>> {
@@ -220,8 +136,7 @@ impl Objects for Bucket {
 
     fn list(&self, folder: &str) -> Result<Vec<Listed>> {
         check_folder(folder)?;
-        let mut tries = self.tries(folder, "list", 0);
-        tries.end = Instant::now() + self.options.list_max;
+        let tries = self.tries(folder, "list", 0).ending_in(self.options.list_max);
         let listed = tries.until(|limit| match self.wire.list(folder, limit) {
             Err(Failure::Absent) => Err(Failure::Later(Kind::Unavailable, "the store would not list".to_owned())),
             other => other,

@@ -10,6 +10,7 @@ use firn_storage::error::{Error, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use url::Url;
 
@@ -19,8 +20,13 @@ use crate::options::Options;
 /// Far beyond every limit of a call, which ends it first.
 const REQUEST_TIME_MAX: &str = "86400s";
 
+/// What a client of a store can do.
+pub(crate) trait Store: ObjectStore + MultipartStore {}
+
+impl<T: ObjectStore + MultipartStore> Store for T {}
+
 /// A client for `bucket`. Nothing is asked of the store yet.
-pub(crate) fn connect(cloud: Cloud, bucket: &str, options: &Options) -> Result<Arc<dyn ObjectStore>> {
+pub(crate) fn connect(cloud: Cloud, bucket: &str, options: &Options) -> Result<Arc<dyn Store>> {
     let endpoint = options.endpoint.as_deref().map(check_endpoint).transpose()?;
     match cloud {
         Cloud::S3 => s3(bucket, endpoint, &options.settings),
@@ -29,7 +35,7 @@ pub(crate) fn connect(cloud: Cloud, bucket: &str, options: &Options) -> Result<A
     }
 }
 
-fn s3(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+fn s3(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Result<Arc<dyn Store>> {
     let mut builder = AmazonS3Builder::from_env();
     for (name, value) in settings {
         let key = name.to_ascii_lowercase().parse().map_err(|_| unknown(name, "S3"))?;
@@ -50,7 +56,7 @@ fn s3(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Re
     Ok(Arc::new(store))
 }
 
-fn google(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+fn google(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Result<Arc<dyn Store>> {
     let mut builder = GoogleCloudStorageBuilder::from_env();
     for (name, value) in settings {
         let key = name.to_ascii_lowercase().parse().map_err(|_| unknown(name, "Google Cloud Storage"))?;
@@ -70,7 +76,7 @@ fn google(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -
     Ok(Arc::new(store))
 }
 
-fn azure(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+fn azure(bucket: &str, endpoint: Option<&str>, settings: &[(String, String)]) -> Result<Arc<dyn Store>> {
     let mut builder = MicrosoftAzureBuilder::from_env();
     for (name, value) in settings {
         let key = name.to_ascii_lowercase().parse().map_err(|_| unknown(name, "Azure"))?;

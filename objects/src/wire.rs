@@ -14,11 +14,13 @@ use bytes::Bytes;
 use firn_storage::error::{Error, Kind, Result};
 use firn_storage::objects::{Listed, ObjectName};
 use futures::StreamExt;
+use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{GetOptions, GetRange, MultipartId, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
+use crate::cloud::Store;
 use crate::failure::Failure;
 use crate::options::Options;
 
@@ -28,7 +30,7 @@ const BLOCKING_THREADS_MAX: usize = 4;
 /// A client of a store and the threads that it runs on.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    store: Arc<dyn ObjectStore>,
+    store: Arc<dyn Store>,
     prefix: String,
     options: Options,
     /// Taken when this is dropped.
@@ -40,7 +42,7 @@ pub(crate) type Attempt<T> = std::result::Result<T, Failure>;
 
 impl Wire {
     /// `store` below `prefix`, on threads of its own.
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Option<&ObjectName>, options: Options) -> Result<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, prefix: Option<&ObjectName>, options: Options) -> Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(options.threads.max(1)).max_blocking_threads(BLOCKING_THREADS_MAX);
         let runtime = builder.thread_name("firn-objects").enable_all().build().map_err(|error| {
@@ -52,34 +54,39 @@ impl Wire {
 
     /// Creates `name`.
     pub(crate) fn create(&self, name: &ObjectName, bytes: &Bytes, limit: Duration) -> Attempt<()> {
-        self.write(name, bytes, PutMode::Create, limit)
+        self.write(self.path(name), bytes, PutMode::Create, limit)
     }
 
     /// Writes `name`.
     pub(crate) fn put(&self, name: &ObjectName, bytes: &Bytes, limit: Duration) -> Attempt<()> {
-        self.write(name, bytes, PutMode::Overwrite, limit)
+        self.write(self.path(name), bytes, PutMode::Overwrite, limit)
     }
 
-    fn write(&self, name: &ObjectName, bytes: &Bytes, mode: PutMode, limit: Duration) -> Attempt<()> {
-        let (store, path) = (Arc::clone(&self.store), self.path(name));
+    /// Writes what is at `path`, as `mode` says.
+    pub(crate) fn write(&self, path: Path, bytes: &Bytes, mode: PutMode, limit: Duration) -> Attempt<()> {
+        let store = Arc::clone(&self.store);
         let payload = PutPayload::from_bytes(bytes.clone());
         self.run(async move { within(limit, store.put_opts(&path, payload, PutOptions::from(mode))).await.map(|_| ()) })
     }
 
-    /// The content of `name`, or of a range of it: as many bytes as the store says that it sends. The body has
-    /// [`Options::body_max`] more time.
+    /// The content of `name`, or of a range of it: as many bytes as the store says that it sends.
     pub(crate) fn get(&self, name: &ObjectName, range: Option<Range<u64>>, limit: Duration) -> Attempt<Bytes> {
-        let (store, path, options) = (Arc::clone(&self.store), self.path(name), self.options.clone());
+        let asked = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        self.read(self.path(name), asked, limit).map(|(body, _)| body)
+    }
+
+    /// What is `asked` of what is at `path`, and what the store says of it. The body has [`Options::body_max`] more time.
+    pub(crate) fn read(&self, path: Path, asked: GetOptions, limit: Duration) -> Attempt<(Bytes, ObjectMeta)> {
+        let (store, options) = (Arc::clone(&self.store), self.options.clone());
         self.run(async move {
-            let asked = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
             let answer = within(limit, store.get_opts(&path, asked)).await?;
-            let length = answer.range.end - answer.range.start;
+            let (length, meta) = (answer.range.end - answer.range.start, answer.meta.clone());
             let body = within(limit + options.body_max(length), answer.bytes()).await?;
             if body.len() as u64 != length {
                 let words = format!("{} bytes came of the {length} that the store announced", body.len());
                 return Err(Failure::Later(Kind::Corrupt, words));
             }
-            Ok(body)
+            Ok((body, meta))
         })
     }
 
@@ -120,6 +127,37 @@ impl Wire {
             listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
             Ok(listed)
         })
+    }
+
+    /// Begins to write in parts what is to be at `path`: how the store calls that.
+    pub(crate) fn begin(&self, path: Path, limit: Duration) -> Attempt<MultipartId> {
+        let store = Arc::clone(&self.store);
+        self.run(async move { within(limit, store.create_multipart(&path)).await })
+    }
+
+    /// Sends the part `index`, from 0.
+    pub(crate) fn part(
+        &self,
+        path: Path,
+        id: &MultipartId,
+        index: usize,
+        bytes: &Bytes,
+        limit: Duration,
+    ) -> Attempt<PartId> {
+        let (store, id, payload) = (Arc::clone(&self.store), id.clone(), PutPayload::from_bytes(bytes.clone()));
+        self.run(async move { within(limit, store.put_part(&path, &id, index, payload)).await })
+    }
+
+    /// Makes an object of all `parts`.
+    pub(crate) fn complete(&self, path: Path, id: &MultipartId, parts: &[PartId], limit: Duration) -> Attempt<()> {
+        let (store, id, parts) = (Arc::clone(&self.store), id.clone(), parts.to_vec());
+        self.run(async move { within(limit, store.complete_multipart(&path, &id, parts)).await.map(|_| ()) })
+    }
+
+    /// Gives the parts up that were sent.
+    pub(crate) fn abort(&self, path: Path, id: &MultipartId, limit: Duration) -> Attempt<()> {
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        self.run(async move { within(limit, store.abort_multipart(&path, &id)).await })
     }
 
     fn path(&self, name: &ObjectName) -> Path {

@@ -15,6 +15,7 @@ use firn_storage::error::Kind;
 use firn_storage::objects::Objects;
 use firn_storage::objects::conformance::{PAGE_OBJECTS, check, race};
 
+use crate::file::{file, large, takes};
 use crate::{name, options};
 
 /// A running server, which ends with this.
@@ -95,6 +96,11 @@ fn s3_by_moto_keeps_the_contract_and_passes_the_probe() {
     let credential = "Credential=test/20261126/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
     moto.create_bucket(&format!("PUT /tests HTTP/1.1\r\nAuthorization: AWS4-HMAC-SHA256 {credential}"));
     serves(|| Bucket::open("s3://tests/prod", &options).unwrap());
+    let file = file(format!("http://127.0.0.1:{}", moto.port), "s3://tests/a%20year/rows.csv");
+    takes(&file, b"a");
+    let found = file.find().unwrap().unwrap();
+    takes(&file, &large());
+    assert_eq!(file.read(&found, 0..1).unwrap_err().kind(), Kind::Precondition);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use firn_storage::objects::{ObjectName, Objects};
 
 mod bucket;
 mod conformance;
+mod file;
 mod foreign;
 mod local;
 mod probe;

@@ -1,7 +1,7 @@
 //! A small S3 in memory, on a real socket, that misbehaves as a test says.
 //!
-//! It knows what FirnDB's door needs: PUT (also if there is none), GET (also a range), HEAD, DELETE of several, LIST by
-//! pages; it checks no signatures. Reactions are planned by method, one for each request. Every answer closes its
+//! It knows what FirnDB's door needs: PUT (also if there is none, also in parts), GET (also a range, also of one content),
+//! HEAD, DELETE of several, LIST by pages; it checks no signatures. Reactions are planned by method, one for each request. Every answer closes its
 //! connection.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -49,6 +49,8 @@ pub(crate) struct Server {
 #[derive(Debug, Default)]
 struct State {
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Parts of what is not an object yet, by key and number.
+    parts: Mutex<BTreeMap<(String, usize), Vec<u8>>>,
     plan: Mutex<HashMap<String, VecDeque<Reaction>>>,
     requests: Mutex<Vec<String>>,
     /// Whether a create looks first and writes then.
@@ -121,6 +123,11 @@ impl Server {
         self.state.objects.lock().insert(key.to_owned(), content.to_vec());
     }
 
+    /// How many parts wait for the object that they are of.
+    pub(crate) fn waiting_parts(&self) -> usize {
+        self.state.parts.lock().len()
+    }
+
     pub(crate) fn create_in_two_steps(&self) {
         self.state.two_steps.store(true, Ordering::Relaxed);
     }
@@ -173,7 +180,13 @@ impl State {
     fn act(&self, request: &Request) -> Answer {
         let key = request.path.split('/').skip(2).collect::<Vec<_>>().join("/");
         match request.method.as_str() {
+            "PUT" if request.query.contains("partNumber=") => self.put_part(request, key),
             "PUT" => self.put(request, key),
+            "POST" if request.query.contains("upload") => self.make(request, key),
+            "DELETE" => {
+                self.parts.lock().retain(|(of, _), _| *of != key);
+                Answer::of(204, "")
+            }
             "GET" if request.query.contains("list-type=2") => self.list(&request.query),
             "GET" | "HEAD" => self.get(request, &key),
             "POST" => self.delete(&request.body),
@@ -197,11 +210,39 @@ impl State {
         Answer { headers: vec![("ETag", "\"1\"".to_owned())], ..Answer::of(200, "") }
     }
 
+    fn put_part(&self, request: &Request, key: String) -> Answer {
+        let number = request.query.split('&').find_map(|pair| pair.strip_prefix("partNumber="));
+        self.parts.lock().insert((key, number.unwrap().parse().unwrap()), request.body.clone());
+        Answer { headers: vec![("ETag", "\"1\"".to_owned())], ..Answer::of(200, "") }
+    }
+
+    /// Begins an object of parts, or makes it.
+    fn make(&self, request: &Request, key: String) -> Answer {
+        let named = |what: &str| format!("<{what}><Key>{key}</Key><UploadId>1</UploadId><ETag>\"1\"</ETag></{what}>");
+        if !request.query.contains("uploadId=") {
+            return Answer::of(200, &named("InitiateMultipartUploadResult"));
+        }
+        let mut parts = self.parts.lock();
+        let of = |(of, _): &(String, usize)| *of == key;
+        let content: Vec<u8> = parts.iter().filter(|(part, _)| of(part)).flat_map(|(_, bytes)| bytes.clone()).collect();
+        if content.is_empty() {
+            return Answer::of(404, "<Code>NoSuchUpload</Code>");
+        }
+        let answer = Answer::of(200, &named("CompleteMultipartUploadResult"));
+        parts.retain(|part, _| !of(part));
+        self.objects.lock().insert(key, content);
+        answer
+    }
+
     fn get(&self, request: &Request, key: &str) -> Answer {
         let objects = self.objects.lock();
         let Some(content) = objects.get(key) else { return Answer::of(404, "<Code>NoSuchKey</Code>") };
         let mut answer = Answer::of(200, "");
-        answer.headers.push(("ETag", "\"1\"".to_owned()));
+        let tag = format!("\"{:x}\"", xxhash_rust::xxh3::xxh3_64(content));
+        if request.headers.get("if-match").is_some_and(|wanted| *wanted != tag) {
+            return Answer::of(412, "<Code>PreconditionFailed</Code>");
+        }
+        answer.headers.push(("ETag", tag));
         answer.headers.push(("Last-Modified", "Thu, 26 Nov 2026 10:00:00 GMT".to_owned()));
         answer.body.clone_from(content);
         if let Some((start, end)) = request.range() {

@@ -12,7 +12,7 @@ mod sql;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::demo;
 use runtime::block_on;
@@ -53,14 +53,20 @@ pub fn command() -> Command {
 }
 
 fn demo_command() -> Command {
-    let data =
-        clap::Arg::new("data").long("data").value_name("DIR").help("Load into DIR, which must be empty, and keep it");
-    let keep =
-        clap::Arg::new("keep").long("keep").action(clap::ArgAction::SetTrue).help("Keep the temporary directory");
-    Command::new("demo").about("Tell the story of a year of flights, with a server of its own").arg(data).arg(keep)
+    let flag = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    let data = flag("data", "DIR").help("Load into DIR, which must be empty, and keep it");
+    let keep = Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Keep the temporary directory");
+    let bucket = flag("bucket", "URL").help(
+        "The story with this bucket, which must hold no database: the demo deletes its data in the middle and goes on from there",
+    );
+    let command = Command::new("demo").about("Tell the story of a year of flights, with a server of its own");
+    command.args([data, keep, bucket, remote::endpoint_flag()])
 }
 
 fn run_demo(matches: &ArgMatches) -> Result<(), String> {
-    let data = matches.get_one::<String>("data").map(Into::into);
-    block_on(demo::run(demo::Options { data, keep: matches.get_flag("keep") }))?
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let endpoint = remote::endpoint(matches).map(str::to_owned);
+    let home = text("bucket").map(|address| demo::Home { address, endpoint });
+    let options = demo::Options { data: text("data").map(Into::into), keep: matches.get_flag("keep"), home };
+    block_on(demo::run(options))?
 }

@@ -20,6 +20,20 @@ pub(super) fn server_flag() -> Arg {
         .help("The server to ask")
 }
 
+/// `--bucket-endpoint`, as `firn serve` has it.
+pub(super) fn endpoint_flag() -> Arg {
+    Arg::new("bucket-endpoint")
+        .long("bucket-endpoint")
+        .value_name("URL")
+        .env("FIRN_BUCKET_ENDPOINT")
+        .help("The server of buckets, if it is not the cloud's own")
+}
+
+/// The server of buckets that the flag names, if it names one.
+pub(super) fn endpoint(matches: &ArgMatches) -> Option<&str> {
+    matches.get_one::<String>("bucket-endpoint").map(String::as_str).filter(|endpoint| *endpoint != "none")
+}
+
 /// A client of the server that the flag names.
 pub(super) async fn connect(matches: &ArgMatches) -> Result<Client, String> {
     let url = matches.get_one::<String>("server").map_or(SERVER, String::as_str);

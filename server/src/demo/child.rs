@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use firn_client::{Client, Retry};
 
+use super::place::Place;
 use super::result::Result;
 
 /// How long the server may take to answer its first call.
@@ -22,18 +23,20 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a server over `data` and waits until it answers; says how many seconds that took.
-    pub(super) async fn start(data: &Path, log: &Path) -> Result<(Self, f64)> {
+    /// Starts a server at `place` and waits until it answers; says how many seconds that took.
+    pub(super) async fn start(place: &Place) -> Result<(Self, f64)> {
         let program = std::env::current_exe().map_err(|error| format!("could not find this program: {error}"))?;
         let port = free_port()?;
+        let log = place.log();
         let output = open_log(log)?;
         let errors = output.try_clone().map_err(|error| format!("could not open {}: {error}", log.display()))?;
         let started = Instant::now();
         let process = Command::new(&program)
             .arg("serve")
             .arg("--data")
-            .arg(data)
+            .arg(place.data())
             .args(["--listen", &format!("127.0.0.1:{port}"), "--metrics", "off"])
+            .args(place.flags())
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)

@@ -1,98 +1,54 @@
 //! `firn demo`: the story of FirnDB, told with New York flights of 2013 and a server of its own.
 //!
 //! Everything goes through the door that users have: the Rust client and Arrow Flight. The server is a child process,
-//! so that it can be killed without warning. The data is in the binary. It is not a benchmark, though every figure
-//! that it prints was measured while it ran.
+//! so that it can be killed without warning, and with a bucket its disk too. The data is in the binary. It is not a
+//! benchmark, though every figure that it prints was measured while it ran.
 
 mod child;
 mod data;
 mod load;
+mod loss;
+mod place;
 mod reads;
 mod result;
 mod teller;
 
-use std::path::{Path, PathBuf};
-
-use firn_client::Client;
-
 use child::Child;
 use load::Loaded;
-use reads::{Joined, Reads};
+use place::Place;
+pub use place::{Home, Options};
+use reads::{Joined, Reads, Told};
 pub use result::Result;
 use teller::{Teller, count, percent, seconds};
-
-/// What the command line may say.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The data directory, which is kept; without one a temporary directory is used.
-    pub data: Option<PathBuf>,
-    /// Keeps the temporary directory.
-    pub keep: bool,
-}
 
 /// Tells the story and cleans up, also when it is interrupted.
 pub async fn run(options: Options) -> Result<()> {
     let teller = Teller::new();
-    let place = Place::new(&options)?;
+    let place = tokio::task::block_in_place(|| Place::new(options))?;
     let told = tokio::select! {
         told = tell(&teller, &place) => told,
         _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
     };
-    let kept = place.kept();
+    let (kept, home) = place.end();
     if told.is_ok() {
-        teller.next(kept.as_deref());
+        teller.next(kept.as_deref(), home.as_ref());
     }
     told
 }
 
-/// Where the data and the server's log go.
-struct Place {
-    scratch: Option<tempfile::TempDir>,
-    data: PathBuf,
-    log: PathBuf,
-}
-
-impl Place {
-    fn new(options: &Options) -> Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("firn-demo-").tempdir();
-        let scratch = scratch.map_err(|error| format!("could not make a temporary directory: {error}"))?;
-        let log = scratch.path().join("server.log");
-        if let Some(data) = &options.data {
-            let occupied = std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some());
-            if occupied {
-                let data = data.display();
-                return Err(format!("{data} is not empty; the demo loads its data into a new directory"));
-            }
-            return Ok(Self { scratch: Some(scratch), data: data.clone(), log });
-        }
-        let data = scratch.path().join("data");
-        match options.keep {
-            false => Ok(Self { scratch: Some(scratch), data, log }),
-            true => {
-                let _ = scratch.keep();
-                Ok(Self { scratch: None, data, log })
-            }
-        }
-    }
-
-    /// The data directory, if it outlives the demo.
-    fn kept(self) -> Option<PathBuf> {
-        let temporary = self.scratch.as_ref().is_some_and(|scratch| self.data.starts_with(scratch.path()));
-        (!temporary).then_some(self.data)
-    }
-}
-
 async fn tell(teller: &Teller, place: &Place) -> Result<()> {
     teller.title("FirnDB: New York flights of 2013, in one store for training and serving");
-    let (mut server, _) = Child::start(&place.data, &place.log).await?;
+    let (mut server, _) = Child::start(place).await?;
     let client = server.client().await?;
-    teller.line("server", &format!("process {} at {}, data in {}", server.process(), server.url(), show(&place.data)));
+    teller.line("server", &format!("process {} at {}, {}", server.process(), server.url(), place.shown()));
     let loaded = load::load(&client).await?;
     tell_loaded(teller, &loaded);
 
     let reads = Reads::new(&client);
-    teller.line("now", &reads.latest().await?.to_string());
-    teller.line("1 July", &format!("{}   (the same question, asked as of then)", reads.on_the_first_of_july().await?));
+    let now = reads.latest().await?;
+    teller.line("now", &now);
+    let then = reads.on_the_first_of_july().await?;
+    teller.line("1 July", &format!("{then}   (the same question, asked as of then)"));
 
     let spine = data::spine()?;
     let leaky = reads.join(&spine, false).await?;
@@ -104,14 +60,19 @@ async fn tell(teller: &Teller, place: &Place) -> Result<()> {
     let what = "training rows had seen a delay before that plane had landed";
     teller.line("the leak", &format!("{} {what}: {share}", teller.strong(&count(leaked))));
 
-    let position = reads::short(&strict.digest);
+    let told = Told { now, then, joins: [leaky, strict] };
+    if place.home().is_some() {
+        loss::freeze(teller, &client, &loaded.flights).await?;
+        server = loss::lose(teller, place, server, &spine, &told).await?;
+    }
     server.kill().await?;
-    let (server, opened) = Child::start(&place.data, &place.log).await?;
+    let (server, opened) = Child::start(place).await?;
     teller.line(
         "kill -9",
         &format!("killed the server; process {} reopened the data in {}", server.process(), seconds(opened)),
     );
-    tell_again(teller, &server.client().await?, &spine, &[leaky, strict], &position).await?;
+    Reads::new(&server.client().await?).joins_are_the_same(&spine, &told, "the crash").await?;
+    teller.line("the same", &format!("both training sets again, bit for bit (digest {}…)", told.digest()));
     drop(server);
     Ok(())
 }
@@ -136,27 +97,4 @@ fn tell_loaded(teller: &Teller, loaded: &Loaded) {
 fn tell_join(teller: &Teller, name: &str, how: &str, joined: &Joined) {
     let rows = teller.strong(&format!("{} rows x {} features", count(joined.rows), joined.features));
     teller.line(name, &format!("{rows} {how}, in {}", seconds(joined.seconds)));
-}
-
-/// Asks both joins again, of the server that came back, at the positions that the first answers named.
-async fn tell_again(
-    teller: &Teller,
-    client: &Client,
-    spine: &[arrow_array::RecordBatch],
-    before: &[Joined; 2],
-    digest: &str,
-) -> Result<()> {
-    let reads = Reads::new(client);
-    for joined in before {
-        let again = reads.join_again(spine, joined).await?;
-        if again.digest != joined.digest {
-            return Err("the answers after the crash differ from those before it; please report this".to_owned());
-        }
-    }
-    teller.line("the same", &format!("both training sets again, bit for bit (digest {digest}…)"));
-    Ok(())
-}
-
-fn show(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -44,6 +44,25 @@ pub(super) struct Joined {
     witness: Vec<Option<i64>>,
 }
 
+/// What was told, so that it can be asked again.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// The plane, now.
+    pub(super) now: String,
+    /// The plane, on 1 July.
+    pub(super) then: String,
+    /// The training sets.
+    pub(super) joins: [Joined; 2],
+}
+
+impl Told {
+    /// The first of the digests of the last training set, which is enough to recognise it.
+    pub(super) fn digest(&self) -> String {
+        let digests = self.joins.last().and_then(|joined| joined.digest.first());
+        digests.map(|digest| digest.chars().take(12).collect()).unwrap_or_default()
+    }
+}
+
 /// Asks the questions of one server.
 #[derive(Debug)]
 pub(super) struct Reads<'a> {
@@ -89,9 +108,14 @@ impl<'a> Reads<'a> {
         self.ask(spine, strict, options).await
     }
 
-    /// The same training set again, at the position, clock and schema version of the first answer.
-    pub(super) async fn join_again(&self, spine: &[RecordBatch], before: &Joined) -> Result<Joined> {
-        self.ask(spine, before.strict, before.options.clone()).await
+    /// Asks for both training sets again, at the positions, clocks and schema versions of the first answers, which they must
+    /// equal whatever happened `since`.
+    pub(super) async fn joins_are_the_same(&self, spine: &[RecordBatch], told: &Told, since: &str) -> Result<()> {
+        for before in &told.joins {
+            let again = self.ask(spine, before.strict, before.options.clone()).await?;
+            same(&again.digest, &before.digest, since)?;
+        }
+        Ok(())
     }
 
     async fn ask(&self, spine: &[RecordBatch], strict: bool, mut options: ReadOptions) -> Result<Joined> {
@@ -109,7 +133,8 @@ impl<'a> Reads<'a> {
         options.position = last.answer.read_position.clone();
         options.clock = last.answer.clock;
         options.schema_version = last.answer.schema_version;
-        let digest = answers.iter().filter_map(|answered| answered.answer.digest.clone()).collect();
+        let digest = answers.iter().map(|answered| answered.answer.digest.clone()).collect::<Option<_>>();
+        let digest = digest.ok_or("the join answered without a digest")?;
         let batches: Vec<_> = answers.iter().flat_map(|answered| &answered.batches).collect();
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let witness = batches.into_iter().map(witness).collect::<Result<Vec<_>>>()?.concat();
@@ -134,9 +159,12 @@ pub(super) fn differing_winners(one: &Joined, other: &Joined) -> Result<u64> {
     Ok(one.witness.iter().zip(&other.witness).filter(|(one, other)| one != other).count() as u64)
 }
 
-/// The first of the digests, which is enough to recognise it.
-pub(super) fn short(digests: &[String]) -> String {
-    digests.first().map(|digest| digest.chars().take(12).collect()).unwrap_or_default()
+/// Refuses an answer that is another than it was `before`.
+pub(super) fn same<T: PartialEq>(again: &T, before: &T, since: &str) -> Result<()> {
+    match again == before {
+        true => Ok(()),
+        false => Err(format!("the answers after {since} differ from those before it; please report this")),
+    }
 }
 
 fn witness(batch: &RecordBatch) -> Result<Vec<Option<i64>>> {
@@ -162,4 +190,16 @@ fn sentence(batch: &RecordBatch) -> Result<String> {
     });
     let plane = format!("{PLANE}, {} with {} seats", cell("model")?, cell("seats")?);
     Ok(format!("{plane}; last flight {}-{} of {departure}: {delay}", cell("origin")?, cell("dest")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_another_ends_the_story() {
+        assert_eq!(same(&["a", "b"], &["a", "b"], "the crash"), Ok(()));
+        let error = same(&["a", "b"], &["a", "c"], "the crash").unwrap_err();
+        assert!(error.contains("after the crash differ"), "{error}");
+    }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 
-pub(super) use crate::print::count;
+use super::place::Home;
+pub(super) use crate::print::{bytes, count};
 
 /// The width of the words in front.
 const WORD_WIDTH: usize = 10;
@@ -32,14 +33,19 @@ impl Teller {
         say(&format!("  {}{text}", self.styled(AnsiColor::Cyan.on_default(), &format!("{word:<WORD_WIDTH$}"))));
     }
 
-    /// What to type next.
-    pub(super) fn next(&self, kept: Option<&Path>) {
+    /// What to type next, with the data that was `kept` and the bucket that it is at home in.
+    pub(super) fn next(&self, kept: Option<&Path>, home: Option<&Home>) {
         let data = kept.map_or_else(|| "DIR".to_owned(), |path| path.display().to_string());
         say("");
-        if kept.is_none() {
+        let again = kept.is_none() && home.is_none();
+        if again {
             self.line("next", "firn demo --data DIR        the same, keeping the data");
         }
-        self.line(if kept.is_none() { "" } else { "next" }, &format!("firn serve --data {data}"));
+        let bucket = home.map_or_else(String::new, |home| {
+            let endpoint = home.endpoint.as_ref().map(|endpoint| format!(" --bucket-endpoint {endpoint}"));
+            format!(" --bucket {}{}", home.address, endpoint.unwrap_or_default())
+        });
+        self.line(if again { "" } else { "next" }, &format!("firn serve --data {data}{bucket}"));
         self.line("", "pip install ./client/python");
         self.line(
             "",
