@@ -1,13 +1,12 @@
 //! `firn export`: a table into a file.
 
-use std::path::Path;
-
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use firn_client::Client;
 use firn_client::wire::{Bound, Scan, Time};
 
-use super::remote::{connect, server_flag};
+use super::remote::{connect, endpoint, endpoint_flag, server_flag};
 use crate::print::{count, say};
+use crate::transfer::location::{Location, Locations};
 use crate::transfer::sink::Sink;
 use crate::transfer::{Format, Result};
 
@@ -24,11 +23,12 @@ pub(super) fn command() -> Command {
         .about("Write a table to a Parquet, CSV or Arrow file")
         .long_about(
             "Write a table to a Parquet, CSV or Arrow file: the latest row of each entity, or with --history every row and \
-             tombstone with its times, from which `firn import --history` builds the same table again.",
+             tombstone with its times, from which `firn import --history` builds the same table again.\n\nFILE is a path or the \
+             address of an object: s3://BUCKET/KEY, gs://…, az://… or file:///PATH. Credentials come from the environment.",
         )
         .after_help(
             "Examples:\n  firn export weather --to latest.parquet\n  firn export weather --to july.csv --as-of \
-             2013-07-01T00:00:00Z --features temp,humid\n  firn export flights --to backup.parquet --history",
+             2013-07-01T00:00:00Z --features temp,humid\n  firn export flights --to s3://backup/flights.parquet --history",
         )
         .arg(Arg::new("table").value_name("TABLE").required(true).help("The feature table"))
         .arg(Arg::new("to").long("to").value_name("FILE").required(true).help("The file to write"))
@@ -40,20 +40,20 @@ pub(super) fn command() -> Command {
         .arg(flag("from", "TIME", "Rows from this event time on, or entities that have one"))
         .arg(flag("until", "TIME", "Rows before this event time, or entities that have one"))
         .arg(flag("features", "NAME,…", "These features only").value_delimiter(','))
-        .arg(server_flag())
+        .args([endpoint_flag(), server_flag()])
 }
 
 /// Runs the export.
 pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-    let path = Path::new(text("to").unwrap_or_default());
-    let format = Format::of(path, text("format"))?;
-    if path.exists() && !matches.get_flag("overwrite") {
-        return Err(format!("{} is there already; give --overwrite to replace it", path.display()));
+    let location = Locations::new(endpoint(matches)).find(text("to").unwrap_or_default())?;
+    let format = Format::of(location.path(), text("format"))?;
+    if !matches.get_flag("overwrite") && tokio::task::block_in_place(|| location.exists())? {
+        return Err(format!("{location} is there already; give --overwrite to replace it"));
     }
     let client = connect(matches).await?;
-    let rows = export(&client, scan(matches), path, format).await?;
-    say(&format!("{}: {} rows to {}", text("table").unwrap_or_default(), count(rows), path.display()));
+    let rows = export(&client, scan(matches), location.clone(), format).await?;
+    say(&format!("{}: {} rows to {location}", text("table").unwrap_or_default(), count(rows)));
     Ok(())
 }
 
@@ -78,9 +78,9 @@ fn scan(matches: &ArgMatches) -> Scan {
 }
 
 /// Reads all parts of the scan, which are of one moment, into the file.
-async fn export(client: &Client, scan: Scan, path: &Path, format: Format) -> Result<u64> {
+async fn export(client: &Client, scan: Scan, location: Location, format: Format) -> Result<u64> {
     let parts = client.scan(&scan).await.map_err(|error| error.to_string())?;
-    let mut sink = Sink::create(path, format, &std::sync::Arc::new(parts.schema.clone()))?;
+    let mut sink = Sink::create(location, format, &std::sync::Arc::new(parts.schema.clone()))?;
     let mut rows = 0;
     for part in 0..parts.len() {
         let mut answers = client.scan_part(&parts, part).await.map_err(|error| error.to_string())?;
@@ -89,6 +89,6 @@ async fn export(client: &Client, scan: Scan, path: &Path, format: Format) -> Res
             tokio::task::block_in_place(|| sink.write(&message.batch))?;
         }
     }
-    sink.finish()?;
+    tokio::task::block_in_place(|| sink.finish())?;
     Ok(rows)
 }

@@ -14,12 +14,13 @@ use firn_storage::time::Micros;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 
-use super::remote::{connect, server_flag};
+use super::remote::{connect, endpoint, endpoint_flag, server_flag};
 use crate::config::parse_bytes;
 use crate::print::{count, say};
 use crate::transfer::bad_rows::BadRowsFile;
 use crate::transfer::check::{Checked, check};
 use crate::transfer::history::Reading;
+use crate::transfer::location::{Location, Locations};
 use crate::transfer::send::{Summary, Upload};
 use crate::transfer::shape::Shape;
 use crate::transfer::source::{Source, content_hash, name_of};
@@ -50,7 +51,9 @@ pub(super) fn command() -> Command {
              --map says where a name differs.\n\nAll rows are proven before the first is sent: what cannot be stored is told \
              with its file and row, and nothing has changed. An import that was interrupted can be run again: it knows the \
              same files by their content and goes on where it stopped.\n\nThe exit code is 0 if all rows were loaded, 3 if \
-             some were refused (--bad-rows) and all others loaded, 1 if the import failed, 2 if the command is wrong.",
+             some were refused (--bad-rows) and all others loaded, 1 if the import failed, 2 if the command is wrong.\n\nA FILE is a \
+             path or the address of an object: s3://BUCKET/KEY, gs://…, az://… or file:///PATH. Credentials come from the \
+             environment.",
         )
         .after_help(
             "Examples:\n  firn import weather 2013.parquet 2014.parquet\n  firn import weather log.csv --map observed=time --map \
@@ -72,7 +75,7 @@ pub(super) fn command() -> Command {
         .arg(flag("batch-rows", "ROWS", ROWS, "Rows of one batch, which is applied whole or not at all").default_value("65536"))
         .arg(flag("sort-bytes-max", "SIZE", ROWS, "History that is not sorted by ingest time is sorted in memory up to this size").default_value("1GiB"))
         .arg(flag("producer", "NAME", ROWS, "The name that makes a repetition safe [default: from the content of the files]"))
-        .arg(server_flag())
+        .args([endpoint_flag(), server_flag()])
 }
 
 /// Runs the import.
@@ -80,7 +83,9 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let client = connect(matches).await?;
     let shape = Shape::ask(&client, text("table").unwrap_or_default()).await?;
-    let mut reading = reading(matches, shape)?;
+    let locations = Locations::new(endpoint(matches));
+    let bad_rows = text("bad-rows").map(|file| bad_rows_path(&locations, file)).transpose()?;
+    let mut reading = reading(matches, shape, &locations)?;
     if reading.mapping.history && reading.shape.sealed {
         return Err(format!(
             "table {} is sealed: its history is complete, and rows with ingest times of their own come too late",
@@ -99,10 +104,9 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let table = reading.shape.table.clone();
     let producer = reading.put.producer.as_deref().unwrap_or_default();
     let applied = client.producer(&table, producer).await.map_err(|error| error.to_string())?.unwrap_or(0);
-    let bad_rows = text("bad-rows").map(Path::new);
-    let (checked, bad_rows) = proven(&reading, bad_rows, applied, clock(&client).await?)?;
+    let (checked, bad_rows_file) = proven(&reading, bad_rows.as_deref(), applied, clock(&client).await?)?;
     let told = checked.told(&reading);
-    let upload = Upload::new(&client, applied, bad_rows, bar(reading.rows()?));
+    let upload = Upload::new(&client, applied, bad_rows_file, bar(reading.rows()?));
     let summary = send(reading, upload, &checked).await?;
     if matches.get_flag("seal") {
         client.seal_table(&table).await.map_err(|error| error.to_string())?;
@@ -112,7 +116,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if refused == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    tell_refused(&told, &summary, text("bad-rows").unwrap_or_default());
+    tell_refused(&told, &summary, &bad_rows.unwrap_or_default());
     Ok(ExitCode::from(REFUSED))
 }
 
@@ -144,16 +148,27 @@ async fn clock(client: &Client) -> Result<Micros> {
     status["clock"].as_i64().ok_or_else(|| "the server does not tell its clock".to_owned())
 }
 
-fn reading(matches: &ArgMatches, shape: Shape) -> Result<Reading> {
+/// The path of the file of bad rows.
+fn bad_rows_path(locations: &Locations, file: &str) -> Result<PathBuf> {
+    match locations.find(file)? {
+        Location::Path(path) => Ok(path),
+        Location::Object(_) => Err(format!(
+            "--bad-rows {file}: rows are added to it one by one, which no bucket takes; name a file of this machine"
+        )),
+    }
+}
+
+fn reading(matches: &ArgMatches, shape: Shape, locations: &Locations) -> Result<Reading> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-    let files = matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from);
+    let files = matches.get_many::<String>("files").into_iter().flatten();
     let names: Option<Vec<String>> = matches.get_many::<String>("columns").map(|names| names.cloned().collect());
-    let source = |path: PathBuf| {
-        let format = Format::of(&path, text("format"))?;
+    let source = |file: &String| {
+        let location = locations.find(file)?;
+        let format = Format::of(location.path(), text("format"))?;
         if names.is_some() && format != Format::Csv {
-            return Err(format!("--columns is for CSV files without a header, and {} says its own", path.display()));
+            return Err(format!("--columns is for CSV files without a header, and {location} says its own"));
         }
-        Ok(Source { format, path, names: names.clone() })
+        Ok(Source { format, location, names: names.clone() })
     };
     let sources = files.map(source).collect::<Result<Vec<_>>>()?;
     let mapping = mapping(matches, &shape)?;
@@ -251,8 +266,8 @@ fn tell(table: &str, summary: &Summary, refused: u64, time: Duration) {
 }
 
 /// Says what was refused, and that all of it is in the file at `path`.
-fn tell_refused(told: &str, summary: &Summary, path: &str) {
-    let file = name_of(Path::new(path));
+fn tell_refused(told: &str, summary: &Summary, path: &Path) {
+    let file = name_of(path);
     say(&format!(
         "all others are loaded, and that stays; the refused rows are in {file}, with what is wrong with each"
     ));

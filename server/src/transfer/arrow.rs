@@ -3,8 +3,7 @@
 //!
 //! <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,6 +12,7 @@ use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
 use super::Result;
+use super::content::Content;
 use crate::config::{Config, Limits};
 use crate::framing::{Decoded, Decoder};
 use crate::guard::{CONTRADICTS, caught};
@@ -33,7 +33,7 @@ const DECODED_BYTES_MAX: u64 = 8 << 30;
 /// An Arrow file or stream that is being read.
 #[derive(Debug)]
 pub(super) struct ArrowReader {
-    file: BufReader<File>,
+    file: BufReader<Content>,
     length: u64,
     decoder: Decoder,
     schema: SchemaRef,
@@ -43,11 +43,11 @@ pub(super) struct ArrowReader {
 
 impl ArrowReader {
     /// Reads the head of `file`.
-    pub(super) fn open(file: File) -> Result<Self> {
-        let length = file.metadata().map_err(|error| error.to_string())?.len();
+    pub(super) fn open(file: Content) -> Result<Self> {
+        let length = file.length();
         let mut file = BufReader::new(file);
         let mut magic = [0; MAGIC.len()];
-        let is_file = file.read_exact(&mut magic).is_ok() && magic == *MAGIC;
+        let is_file = fill(&mut file, &mut magic)? && magic == *MAGIC;
         let blocks = if is_file { Some(blocks(&mut file, length)?) } else { None };
         let first = if is_file { first_message(&mut file, length)? } else { 0 };
         seek(&mut file, first)?;
@@ -92,24 +92,32 @@ fn decode(decoder: &mut Decoder, message: FlightData) -> Result<Decoded> {
     decoder.decode(message).map_err(|status| status.message().to_owned())
 }
 
-fn seek(file: &mut BufReader<File>, offset: u64) -> Result<()> {
+fn seek(file: &mut BufReader<Content>, offset: u64) -> Result<()> {
     file.seek(SeekFrom::Start(offset)).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// `count` bytes; an error if the file, which has `length`, ends before.
-fn bytes(file: &mut BufReader<File>, count: u64, length: u64) -> Result<Vec<u8>> {
+fn bytes(file: &mut BufReader<Content>, count: u64, length: u64) -> Result<Vec<u8>> {
     let ends = || "the file ends inside a message".to_owned();
     let at = file.stream_position().map_err(|error| error.to_string())?;
     if at.checked_add(count).is_none_or(|end| end > length) {
         return Err(ends());
     }
     let mut bytes = vec![0; usize::try_from(count).map_err(|_| ends())?];
-    file.read_exact(&mut bytes).map_err(|_| ends())?;
-    Ok(bytes)
+    if fill(file, &mut bytes)? { Ok(bytes) } else { Err(ends()) }
+}
+
+/// Reads as many bytes as `into` takes; false if the file ends before.
+fn fill(file: &mut BufReader<Content>, into: &mut [u8]) -> Result<bool> {
+    match file.read_exact(into) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// The message that begins here; none at the end of the stream.
-fn message(file: &mut BufReader<File>, length: u64) -> Result<Option<FlightData>> {
+fn message(file: &mut BufReader<Content>, length: u64) -> Result<Option<FlightData>> {
     let at = file.stream_position().map_err(|error| error.to_string())?;
     if at >= length {
         return Ok(None);
@@ -132,7 +140,7 @@ fn message(file: &mut BufReader<File>, length: u64) -> Result<Option<FlightData>
 }
 
 /// Where the first message of a file begins.
-fn first_message(file: &mut BufReader<File>, length: u64) -> Result<u64> {
+fn first_message(file: &mut BufReader<Content>, length: u64) -> Result<u64> {
     for offset in (ALIGNMENT..=ALIGNMENT_MAX).step_by(ALIGNMENT as usize) {
         seek(file, offset)?;
         if bytes(file, ALIGNMENT, length)?.iter().any(|&byte| byte != 0) {
@@ -143,7 +151,7 @@ fn first_message(file: &mut BufReader<File>, length: u64) -> Result<u64> {
 }
 
 /// Where the messages of a file lie by its footer, dictionaries before batches, the last first.
-fn blocks(file: &mut BufReader<File>, length: u64) -> Result<Vec<u64>> {
+fn blocks(file: &mut BufReader<Content>, length: u64) -> Result<Vec<u64>> {
     let short = || "the file ends before its footer".to_owned();
     let trailer_at = length.checked_sub(TRAILER_BYTES).ok_or_else(short)?;
     seek(file, trailer_at)?;

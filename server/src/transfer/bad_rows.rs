@@ -39,7 +39,7 @@ impl BadRowsFile {
     pub(crate) fn open(path: &Path, sources: &[Source], shape: &Shape, history: bool, goes_on: bool) -> Result<Self> {
         let mut names: Vec<String> = shape.columns().map(|(column, _)| column.name.clone()).collect();
         names.extend(history.then(|| "ingest_time".to_owned()));
-        let sources: Vec<String> = sources.iter().map(|source| source.path.display().to_string()).collect();
+        let sources: Vec<String> = sources.iter().map(|source| source.location.to_string()).collect();
         let kept = if path.exists() { kept(path, &sources, &names, goes_on)? } else { Vec::new() };
         // Whole or not at all: what is kept must not be lost in between.
         let (beside, failed) = (path.with_added_extension("tmp"), |error: &dyn std::fmt::Display| failed(path, error));

@@ -104,7 +104,7 @@ impl Checked {
     pub(crate) fn told(&self, reading: &Reading) -> String {
         let line = |reason: &Reason| {
             let source = &reading.sources[reason.first.file];
-            let (file, place) = (name_of(&source.path), source.format.place(reason.first.row));
+            let (file, place) = (name_of(source.location.path()), source.format.place(reason.first.row));
             let column = if reason.column.is_empty() { String::new() } else { format!("column {}: ", reason.column) };
             let more =
                 if reason.count > 1 { format!(", and {} more like it", reason.count - 1) } else { String::new() };

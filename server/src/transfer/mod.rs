@@ -1,6 +1,6 @@
 //! Moving tables between files and a server: what `firn import` and `firn export` are made of.
 //!
-//! A file's batches are read (`source.rs`, `csv.rs`, `arrow.rs`), their columns become those of the table (`stage.rs`,
+//! A file lies on this machine or in a bucket (`location.rs`, `content.rs`). Its batches are read (`source.rs`, `csv.rs`, `arrow.rs`), their columns become those of the table (`stage.rs`,
 //! `text.rs`), history is sorted and taken apart into writes, deletes and retracts (`history.rs`). All of it is proven
 //! before anything is sent, by the server's own rule, and what it would refuse is written down (`check.rs`,
 //! `bad_rows.rs`). Then the good rows are sent as one producer (`send.rs`), so that an import that was interrupted can be
@@ -9,9 +9,11 @@
 mod arrow;
 pub(crate) mod bad_rows;
 pub(crate) mod check;
+mod content;
 mod csv;
 mod given;
 pub(crate) mod history;
+pub(crate) mod location;
 pub(crate) mod send;
 pub(crate) mod shape;
 pub(crate) mod sink;

@@ -1,8 +1,10 @@
-//! Files being written: Parquet, CSV, Arrow IPC. A file gets its name once it is whole.
+//! Files being written: Parquet, CSV, Arrow IPC. A file gets its name once it is whole: one for a bucket is written on this
+//! machine, without a name, and goes there then.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Seek};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -15,14 +17,22 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::location::{Location, Object};
 use super::text::is_readable;
 use super::{Format, Result};
 
 /// A file that is being written.
 pub(crate) struct Sink {
-    path: PathBuf,
-    temporary: PathBuf,
+    target: Target,
     writer: Writer,
+}
+
+/// Where a file goes.
+enum Target {
+    /// To a path, and has another until it is whole.
+    Path { path: PathBuf, temporary: PathBuf },
+    /// To a bucket, and has no name until then.
+    Object(Arc<Object>),
 }
 
 enum Writer {
@@ -32,11 +42,18 @@ enum Writer {
 }
 
 impl Sink {
-    /// Begins the file `path` of rows with `schema`.
-    pub(crate) fn create(path: &Path, format: Format, schema: &SchemaRef) -> Result<Self> {
-        let temporary = path.with_added_extension("tmp");
-        let failed = |error: &dyn std::fmt::Display| format!("could not write {}: {error}", temporary.display());
-        let file = BufWriter::new(File::create(&temporary).map_err(|error| failed(&error))?);
+    /// Begins the file at `location` of rows with `schema`.
+    pub(crate) fn create(location: Location, format: Format, schema: &SchemaRef) -> Result<Self> {
+        let target = match location {
+            Location::Path(path) => Target::Path { temporary: path.with_added_extension("tmp"), path },
+            Location::Object(object) => Target::Object(object),
+        };
+        let failed = |error: &dyn Display| target.failed(error);
+        let file = match &target {
+            Target::Path { temporary, .. } => File::create(temporary),
+            Target::Object(_) => tempfile::tempfile(),
+        };
+        let file = BufWriter::new(file.map_err(|error| failed(&error))?);
         let writer = match format {
             Format::Parquet => {
                 let compression = Compression::ZSTD(ZstdLevel::default());
@@ -55,7 +72,7 @@ impl Sink {
                 Writer::Arrow(Box::new(writer), plain)
             }
         };
-        Ok(Self { path: path.to_owned(), temporary, writer })
+        Ok(Self { target, writer })
     }
 
     /// Adds rows.
@@ -65,12 +82,12 @@ impl Sink {
             Writer::Csv(writer, schema) => as_schema(batch, schema).and_then(|batch| writer.write(&batch)),
             Writer::Arrow(writer, schema) => as_schema(batch, schema).and_then(|batch| writer.write(&batch)),
         };
-        written.map_err(|error| format!("could not write {}: {error}", self.temporary.display()))
+        written.map_err(|error| self.target.failed(&error))
     }
 
     /// Ends the file and gives it its name.
     pub(crate) fn finish(self) -> Result<()> {
-        let failed = |error: &dyn std::fmt::Display| format!("could not write {}: {error}", self.path.display());
+        let failed = |error: &dyn Display| self.target.failed(error);
         let file = match self.writer {
             Writer::Parquet(writer) => writer.into_inner().map_err(|error| failed(&error))?,
             Writer::Csv(writer, _) => writer.into_inner(),
@@ -79,9 +96,29 @@ impl Sink {
                 writer.into_inner().map_err(|error| failed(&error))?
             }
         };
-        let file = file.into_inner().map_err(|error| failed(&error))?;
-        file.sync_all().map_err(|error| failed(&error))?;
-        std::fs::rename(&self.temporary, &self.path).map_err(|error| failed(&error))
+        let mut file = file.into_inner().map_err(|error| failed(&error))?;
+        match &self.target {
+            Target::Path { path, temporary } => {
+                let named = file.sync_all().and_then(|()| std::fs::rename(temporary, path));
+                named.map_err(|error| format!("could not write {}: {error}", path.display()))
+            }
+            Target::Object(object) => {
+                let length = file.stream_position().and_then(|length| file.rewind().map(|()| length));
+                object.put(file, length.map_err(|error| failed(&error))?)
+            }
+        }
+    }
+}
+
+impl Target {
+    /// The error of rows that could not be written on this machine.
+    fn failed(&self, error: &dyn Display) -> String {
+        match self {
+            Self::Path { temporary, .. } => format!("could not write {}: {error}", temporary.display()),
+            Self::Object(object) => {
+                format!("could not write the file that is to go to {}: {error}", object.file().address())
+            }
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Files being read: Parquet, CSV, Arrow IPC, a batch at a time, each row with its place in the file.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
@@ -10,8 +9,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::arrow::ArrowReader;
+use super::content::Content;
 use super::csv::CsvReader;
 use super::given::Given;
+use super::location::Location;
 use super::{Format, Result};
 use crate::guard::{CONTRADICTS, caught};
 
@@ -19,7 +20,7 @@ use crate::guard::{CONTRADICTS, caught};
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     /// Where it is.
-    pub(crate) path: PathBuf,
+    pub(crate) location: Location,
     /// What it is.
     pub(crate) format: Format,
     /// The columns of a CSV file that has no header.
@@ -47,9 +48,9 @@ impl Source {
     /// Reads the file in batches of at most `batch_rows`; `only` one column of it, if that is all that is wanted.
     pub(crate) fn open(&self, batch_rows: usize, only: Option<&str>) -> Result<Batches> {
         let opened = caught(|| match self.format {
-            Format::Parquet => parquet(self.file()?, batch_rows, only),
+            Format::Parquet => parquet(self.content()?, batch_rows, only),
             Format::Csv => csv(self, batch_rows, only),
-            Format::Arrow => arrow(self.file()?, batch_rows, only),
+            Format::Arrow => arrow(self.content()?, batch_rows, only),
         });
         let mut opened = opened.unwrap_or_else(|| Err(CONTRADICTS.to_owned())).map_err(|error| self.failed(&error))?;
         check_names(&opened.schema).map_err(|error| self.failed(&error))?;
@@ -70,17 +71,17 @@ impl Source {
 
     /// An error about this file.
     pub(crate) fn failed(&self, error: &dyn std::fmt::Display) -> String {
-        format!("{}: {error}", self.path.display())
+        format!("{}: {error}", self.location)
     }
 
-    fn file(&self) -> Result<File> {
-        File::open(&self.path).map_err(|error| format!("could not open it: {error}"))
+    fn content(&self) -> Result<Content> {
+        Content::open(&self.location)
     }
 
     /// The bytes of the file, unpacked by its ending.
     fn bytes(&self) -> Result<Box<dyn Read + Send>> {
-        let file = BufReader::with_capacity(1 << 20, self.file()?);
-        Ok(match self.path.extension().and_then(|ending| ending.to_str()) {
+        let file = BufReader::with_capacity(1 << 20, self.content()?);
+        Ok(match self.location.path().extension().and_then(|ending| ending.to_str()) {
             Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
             Some("zst") => Box::new(zstd::stream::read::Decoder::with_buffer(file).map_err(|error| error.to_string())?),
             _ => Box::new(file),
@@ -114,9 +115,11 @@ fn numbered(batches: impl Iterator<Item = Result<RecordBatch>> + Send) -> impl I
     })
 }
 
-fn parquet(file: File, batch_rows: usize, only: Option<&str>) -> Result<Batches> {
+fn parquet(file: Content, batch_rows: usize, only: Option<&str>) -> Result<Batches> {
     let told = |error: parquet::errors::ParquetError| error.to_string();
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(told)?.with_batch_size(batch_rows);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).map_err(told)?;
+    let mut builder = builder.with_batch_size(batch_rows);
+    file.read_at_places(if only.is_some() { 1 } else { builder.parquet_schema().num_columns() });
     if let Some(roots) = projection(builder.schema(), only)? {
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         builder = builder.with_projection(mask);
@@ -171,7 +174,7 @@ fn csv(source: &Source, batch_rows: usize, only: Option<&str>) -> Result<Batches
     Ok(Batches { schema, rows: None, batches: Box::new(batches) })
 }
 
-fn arrow(file: File, batch_rows: usize, only: Option<&str>) -> Result<Batches> {
+fn arrow(file: Content, batch_rows: usize, only: Option<&str>) -> Result<Batches> {
     let reader = ArrowReader::open(file)?;
     let columns = projection(reader.schema(), only)?;
     let schema = match &columns {
@@ -201,7 +204,7 @@ pub(crate) fn content_hash(sources: &[Source]) -> Result<u64> {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     let mut bytes = vec![0; 1 << 20];
     for source in sources {
-        let mut file = source.file().map_err(|error| source.failed(&error))?;
+        let mut file = source.content().map_err(|error| source.failed(&error))?;
         let mut length = 0;
         loop {
             let read = file.read(&mut bytes).map_err(|error| source.failed(&error))?;

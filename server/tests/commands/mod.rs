@@ -1,5 +1,6 @@
 //! The command line, end to end: the real binary against its own server, in directories of its own.
 
+mod address;
 mod bucket;
 mod demo;
 mod mend;

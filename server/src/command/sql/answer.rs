@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::drawing::Drawing;
 use crate::transfer::Format;
+use crate::transfer::location::Location;
 use crate::transfer::sink::Sink;
 
 /// As what answers are given.
@@ -99,7 +100,7 @@ impl Output {
                 let file = self.file.clone();
                 let file = file.ok_or("Parquet goes into a file: name it with --output FILE or \\o FILE")?;
                 self.check_unused()?;
-                Answer::Parquet(Sink::create(&file, Format::Parquet, schema)?)
+                Answer::Parquet(Sink::create(Location::Path(file), Format::Parquet, schema)?)
             }
         };
         Ok(())
