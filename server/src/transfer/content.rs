@@ -85,7 +85,7 @@ impl Content {
     }
 
     /// The same, from another position on.
-    fn from_position(&self, position: u64) -> Self {
+    fn at_position(&self, position: u64) -> Self {
         Self { position, ..self.clone() }
     }
 }
@@ -124,7 +124,7 @@ impl ChunkReader for Content {
     type T = BufReader<Self>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(self.from_position(start)))
+        Ok(BufReader::new(self.at_position(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -134,7 +134,7 @@ impl ChunkReader for Content {
             return Err(ParquetError::EOF(what));
         }
         let mut bytes = vec![0; length];
-        self.from_position(start).read_exact(&mut bytes)?;
+        self.at_position(start).read_exact(&mut bytes)?;
         Ok(bytes.into())
     }
 }
