@@ -246,11 +246,11 @@ impl Cold<'_> {
     fn probes(&mut self, users: usize) -> Result<()> {
         let probes = [Source::new(62).spine(PROBES, users)];
         let engine = self.open(0, 1 << 30, false)?;
-        let counted = |cold: &Self| {
+        let counted = |cold: &Self| -> Result<(u64, u64, f64)> {
             let before = (cold.bucket.requests(), cold.bucket.bytes_read.load(Ordering::Relaxed));
             let (_, elapsed) = engine.read(&engine::as_of("t"), &probes)?;
             let bytes = cold.bucket.bytes_read.load(Ordering::Relaxed) - before.1;
-            Ok::<_, Box<dyn std::error::Error>>((cold.bucket.requests() - before.0, bytes, elapsed.as_secs_f64()))
+            Ok((cold.bucket.requests() - before.0, bytes, elapsed.as_secs_f64()))
         };
         let (requests, bytes, elapsed) = counted(self)?;
         let (again, ..) = counted(self)?;

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -193,8 +194,9 @@ impl Entered {
         let mut before = Lineage::default();
         if let Some((root, there, pinned)) = root {
             published.files = there.files_in_bucket().intersection(&state.files_in_bucket()).copied().collect();
-            published.named = root::names(&root.lineage, &root.lists, &there);
-            published.named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
+            let mut named = root::names(&root.lineage, &root.lists, &there);
+            named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
+            published.named = Arc::new(named);
             published.pinned = pinned;
             published.lists = root.lists;
             published.condemned = root.condemned;
@@ -217,6 +219,7 @@ impl Entered {
             files,
             poison,
             upload,
+            named: ArcSwap::new(Arc::clone(&published.named)),
             published: Mutex::new(published),
             newest: AtomicU64::new(0),
             litter: Mutex::default(),

@@ -32,9 +32,11 @@ mod tail;
 mod trail;
 mod upload;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
@@ -82,6 +84,8 @@ pub struct Home {
     poison: Arc<Poison>,
     upload: Upload,
     published: Mutex<Published>,
+    /// Everything that the newest root names, for those who must not wait while another is published.
+    named: ArcSwap<HashSet<ObjectName>>,
     /// The number of the newest root.
     newest: AtomicU64,
     /// Objects that were put and that nothing names.

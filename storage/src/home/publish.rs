@@ -133,6 +133,8 @@ impl Home {
         root.condemned = condemned(published, &named, database.now());
         self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
         self.check()?;
+        let named = Arc::new(named);
+        self.named.store(Arc::clone(&named));
         let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
         let condemned = match pinned.iter().all(|one| one.names.is_some()) {

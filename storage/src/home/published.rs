@@ -23,7 +23,7 @@ pub(super) struct Published {
     /// The checkpoints, and what they need.
     pub(super) pinned: Vec<Pinned>,
     /// Everything that the last root names, itself and through its checkpoints.
-    pub(super) named: HashSet<ObjectName>,
+    pub(super) named: Arc<HashSet<ObjectName>>,
     /// Everything that was put since: a root that failed may have named it, so it goes only after the next one.
     pub(super) sent: HashSet<ObjectName>,
     pub(super) condemned: Vec<Condemned>,
