@@ -75,7 +75,8 @@ fn stands(objects: &dyn Objects, root: &Root) -> Result<bool> {
 fn take(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root) -> Result<bool> {
     let state = root.state(objects)?;
     note(files, root.database, &root.lineage)?;
-    let state = fetch(objects, files, root, &state)?;
+    // Whoever follows gives no ingest times.
+    let (state, _) = fetch(objects, files, root, &state)?;
     if claim::read(objects, root.epoch + 1)?.is_some() {
         return Ok(false);
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at what must not happen")]
 
 mod busy;
+mod durable;
 mod faults;
 mod follower;
 mod histories;
