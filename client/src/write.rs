@@ -14,7 +14,7 @@ use tonic::Streaming;
 use crate::connection::Stub;
 use crate::error::{Error, Kind, Result};
 use crate::ipc::Encoder;
-use crate::wire::{Acknowledgement, BadRow, Command, ProducerStep, Put};
+use crate::wire::{Acknowledgement, BadRow, Command, Level, ProducerStep, Put};
 
 /// Messages that wait for the connection before a sender waits too.
 const QUEUED_MESSAGES: usize = 16;
@@ -28,6 +28,10 @@ pub struct Written {
     pub rows: u64,
     /// A read at this position sees all of it.
     pub read_position: Option<String>,
+    /// With a bucket: what it has survived.
+    pub acknowledged: Option<Level>,
+    /// With a bucket: how far that was when the last of it was acknowledged.
+    pub durable_position: Option<String>,
     /// Batches that had been applied before.
     pub duplicates: u64,
     /// The first bad rows of each acknowledgement.
@@ -41,6 +45,8 @@ impl Written {
         self.batches += acknowledgement.batches;
         self.rows += acknowledgement.rows;
         self.read_position = Some(acknowledgement.read_position);
+        self.acknowledged = acknowledgement.acknowledged.or(self.acknowledged);
+        self.durable_position = acknowledgement.durable_position.or(self.durable_position.take());
         self.duplicates += acknowledgement.duplicates;
         self.bad_rows.extend(acknowledgement.bad_rows);
         self.bad_row_count += acknowledgement.bad_row_count;

@@ -77,7 +77,7 @@ impl Sql {
     /// The statement `text`, read and planned for a caller who may see what it names: on a thread of its own, unless it is
     /// known, since the other calls of the connection would wait for it.
     pub(crate) async fn prepare(self: &Arc<Self>, caller: &Caller, text: &str) -> Result<Prepared> {
-        let catalog = caller.door.catalog(caller.bounds.schema_version)?;
+        let catalog = caller.door.catalog(&caller.bounds)?;
         let kept = self.plans.lock().get(text, catalog.schema_version);
         if let Some(query) = kept {
             query.needs.iter().try_for_each(|need| caller.door.grant(*need).map(drop))?;

@@ -41,8 +41,8 @@ pub trait Door: Debug + Send + Sync + 'static {
     /// The database for something that needs `need`, or why not.
     fn grant(&self, need: Need) -> Result<Database>;
 
-    /// The schema that a request asks for, as far as the caller sees it.
-    fn catalog(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>>;
+    /// The schema that a request within `bounds` asks for, as far as the caller sees it.
+    fn catalog(&self, bounds: &Bounds) -> Result<Arc<Catalog>>;
 }
 
 /// A request: who makes it, and within which bounds.

@@ -36,6 +36,9 @@ pub struct Bounds {
     /// Whose names and types are meant.
     #[prost(uint64, optional, tag = "5")]
     pub schema_version: Option<u64>,
+    /// Nothing that the loss of the disk could take back.
+    #[prost(bool, tag = "6")]
+    pub durable: bool,
 }
 
 impl Bounds {
@@ -145,7 +148,7 @@ impl Pinned {
                 Known::At(time) => KnownAt::Time(time),
                 Known::ByRow => KnownAt::Rows(Micros::MIN),
             };
-            let moment = Moment { known_at, position: pinned.position, clock: pinned.clock };
+            let moment = Moment { known_at, position: pinned.position, durable: bounds.durable, clock: pinned.clock };
             let snapshot = database.snapshot_of(catalog, &groups[&known], &moment).map_err(in_words_of_sql)?;
             pinned.position = Some(snapshot.position());
             pinned.clock = Some(snapshot.clock());

@@ -21,13 +21,15 @@ pub enum Setting {
     Clock,
     /// Whose names and types are meant.
     SchemaVersion,
+    /// Nothing that the loss of the disk could take back.
+    Durable,
 }
 
-use Setting::{AsOf, Clock, KnownAt, Position, SchemaVersion};
+use Setting::{AsOf, Clock, Durable, KnownAt, Position, SchemaVersion};
 
 impl Setting {
     /// All of them.
-    pub const ALL: [Self; 5] = [AsOf, KnownAt, Position, Clock, SchemaVersion];
+    pub const ALL: [Self; 6] = [AsOf, KnownAt, Position, Clock, SchemaVersion, Durable];
 
     /// Its name, which is that of its header too.
     pub fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Setting {
             Position => "firn.position",
             Clock => "firn.clock",
             SchemaVersion => "firn.schema_version",
+            Durable => "firn.durable",
         }
     }
 
@@ -48,6 +51,7 @@ impl Setting {
             Position => "Exactly these commits: a position, as the server answers it",
             Clock => "The clock that ages are measured from: a time",
             SchemaVersion => "Names and types as this version of the schema has them: a number",
+            Durable => "Nothing that the loss of the server's disk could take back: true",
         }
     }
 
@@ -80,6 +84,11 @@ impl Bounds {
                     text.parse().map_err(|_| invalid(format!("{} is `{text}`, which is no number", setting.name())))?;
                 self.schema_version = Some(version);
             }
+            Durable => {
+                let flag = text.to_ascii_lowercase().parse();
+                self.durable =
+                    flag.map_err(|_| invalid(format!("{} is `{text}`: write true or false", setting.name())))?;
+            }
             _ => self.position = Some(text.to_owned()),
         }
         Ok(())
@@ -101,6 +110,7 @@ impl Bounds {
             AsOf | KnownAt | Clock => self.set_time(setting, None),
             Position => self.position = None,
             SchemaVersion => self.schema_version = None,
+            Durable => self.durable = false,
         }
     }
 
@@ -116,11 +126,12 @@ impl Bounds {
             Clock => self.clock.map(time),
             Position => self.position.clone(),
             SchemaVersion => self.schema_version.map(|version| version.to_string()),
+            Durable => self.durable.then(|| self.durable.to_string()),
         }
     }
 
-    /// These within those of a session: of times of what was true and known the earlier counts, and of the others there is
-    /// one.
+    /// These within those of a session: of times of what was true and known the earlier counts, what is durable if either says
+    /// so, and of the others there is one.
     pub fn within(self, session: &Self) -> Result<Self> {
         fn one<T: PartialEq + Clone>(setting: Setting, here: Option<T>, there: Option<&T>) -> Result<Option<T>> {
             match (here, there) {
@@ -138,6 +149,7 @@ impl Bounds {
             position: one(Position, self.position, session.position.as_ref())?,
             clock: one(Clock, self.clock, session.clock.as_ref())?,
             schema_version: one(SchemaVersion, self.schema_version, session.schema_version.as_ref())?,
+            durable: self.durable || session.durable,
         })
     }
 }

@@ -128,7 +128,7 @@ impl Sql {
 
     /// The plan of a query that is part of another statement.
     pub(crate) fn plan_query(&self, caller: &Caller, parsed: Parsed, needs: Vec<Need>) -> Result<Query> {
-        let catalog = caller.door.catalog(caller.bounds.schema_version)?;
+        let catalog = caller.door.catalog(&caller.bounds)?;
         Query::new(parsed, needs, catalog, &self.small)
     }
 

@@ -111,6 +111,7 @@ fn latest(database: &Database) -> Result<Vec<RecordBatch>> {
             as_of: Bound::Latest,
             known_at: Bound::Latest,
             position: None,
+            durable: false,
             schema_version: None,
             clock: Some(NOW),
             status: true,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod commands;
+mod durable;
 mod model;
 
 use std::sync::Arc;

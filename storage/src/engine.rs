@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::Options;
+use crate::config::{Level, Options};
 use crate::erase::Secret;
 use crate::error::{Error, Result};
 use crate::home::{Home, Inhabitant, Lineage};
@@ -143,7 +144,7 @@ impl Engine {
     }
 
     /// Sleeps for `wait`, but not beyond the closing of the database.
-    pub fn sleep(&self, wait: std::time::Duration) {
+    pub fn sleep(&self, wait: Duration) {
         self.closed.wait(&mut 0, wait);
     }
 
@@ -181,6 +182,7 @@ impl Engine {
             follows: self.is_follower(),
             clock: &self.clock,
             published: &self.published,
+            durable: self.durable(),
             states: self,
             resources: &self.resources,
             age_max: self.options.snapshot_age_max,
@@ -191,6 +193,16 @@ impl Engine {
     /// The newest declaration of table `id`.
     pub fn declaration(&self, id: u32) -> Option<Arc<Table>> {
         self.versions.load().newest().table_by_id(id).cloned()
+    }
+
+    /// What writes are acknowledged for that do not say it.
+    pub fn level(&self) -> Level {
+        self.home.as_ref().map_or(Level::Local, |home| home.acknowledge())
+    }
+
+    /// The commits that no loss of the disk takes away, if there is a bucket: a follower has no others.
+    pub(crate) fn durable(&self) -> Option<&Published> {
+        if self.is_follower() { Some(&self.published) } else { self.home.as_ref().map(|home| home.durable()) }
     }
 
     /// Bytes that all memtables hold.
@@ -284,5 +296,13 @@ impl States for Engine {
 
     fn is_sealed(&self, table: u32) -> bool {
         self.declaration(table).is_some_and(|declared| declared.sealed)
+    }
+
+    fn promised(&self) -> Micros {
+        self.home.as_ref().map_or(Micros::MAX, |home| home.promised())
+    }
+
+    fn promise(&self, bound: Micros, wait: Duration) -> Result<()> {
+        self.home.as_ref().map_or(Ok(()), |home| home.promise(bound, wait))
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
         },
         "bucket": engine.home.as_ref().map(|home| json!({
             "epoch": home.epoch(),
-            "durable_position": engine.log.position(home.durable()).to_string(),
+            "durable_position": engine.log.position(home.durable().sequence()).to_string(),
             "backlog_bytes": home.backlog_bytes(),
         })),
         "ice": engine.fetch.as_ref().map(|_| ice_status(engine)),

@@ -18,7 +18,7 @@ from .lookup import Lookups, lookup
 from .options import join_command, lookup_command, put_command, scan_command
 from .scan import scan
 from .times import Time
-from .write import Columns, Producer, put
+from .write import Acknowledge, Columns, Producer, put
 from .written import Written
 
 __all__ = ["Client", "connect"]
@@ -79,6 +79,7 @@ class Client(Declaring):
         nulls: str = "value",
         ingest_time: str | None = None,
         bad_rows: str = "refuse_batch",
+        acknowledge: Acknowledge | None = None,
         producer: Producer | None = None,
         batch_rows: int | None = None,
         progress: bool | None = None,
@@ -91,13 +92,15 @@ class Client(Declaring):
         ``nulls="absent"``: a null cell counts as not written, instead of as an explicit null.
         ``ingest_time``: the column with the rows' own ingest times (a history load, before the table is sealed).
         ``bad_rows="report"``: good rows are applied, and the result lists the bad ones.
+        ``acknowledge="object"``: returns once the rows are in the server's bucket too, where no loss of its disk takes them
+        away; ``"local"``: once they are on its disk. The server has a level of its own for those that do not say.
         ``producer``: makes the data one exactly-once batch, which is sent again if the server goes away meanwhile.
         ``batch_rows``: rows of a batch; each batch is atomic, the whole is not.
 
         >>> client.write("weather", {"origin": ["EWR"], "observed": ["2013-06-01T09:00:00Z"], "temp": [66]}).rows
         1
         """
-        body = put_command(table, nulls=nulls, ingest_time=ingest_time, bad_rows=bad_rows)
+        body = put_command(table, nulls=nulls, ingest_time=ingest_time, bad_rows=bad_rows, acknowledge=acknowledge)
         chosen = Columns.chosen(columns, rename)
         return run(put(self._connection, "write", body, data, chosen, producer, batch_rows, progress, timeout))
 
@@ -110,6 +113,7 @@ class Client(Declaring):
         rename: Mapping[str, str] | None = None,
         ingest_time: str | None = None,
         bad_rows: str = "refuse_batch",
+        acknowledge: Acknowledge | None = None,
         producer: Producer | None = None,
         batch_rows: int | None = None,
         progress: bool | None = None,
@@ -119,7 +123,7 @@ class Client(Declaring):
 
         The options are those of :meth:`write`.
         """
-        body = put_command(table, ingest_time=ingest_time, bad_rows=bad_rows)
+        body = put_command(table, ingest_time=ingest_time, bad_rows=bad_rows, acknowledge=acknowledge)
         chosen = Columns.chosen(columns, rename)
         return run(put(self._connection, "delete", body, data, chosen, producer, batch_rows, progress, timeout))
 
@@ -133,6 +137,7 @@ class Client(Declaring):
         rename: Mapping[str, str] | None = None,
         ingest_time: str | None = None,
         bad_rows: str = "refuse_batch",
+        acknowledge: Acknowledge | None = None,
         producer: Producer | None = None,
         batch_rows: int | None = None,
         progress: bool | None = None,
@@ -142,7 +147,7 @@ class Client(Declaring):
 
         The other options are those of :meth:`write`.
         """
-        body = put_command(table, features=features, ingest_time=ingest_time, bad_rows=bad_rows)
+        body = put_command(table, features=features, ingest_time=ingest_time, bad_rows=bad_rows, acknowledge=acknowledge)
         chosen = Columns.chosen(columns, rename)
         return run(put(self._connection, "retract", body, data, chosen, producer, batch_rows, progress, timeout))
 
@@ -181,8 +186,8 @@ class Client(Declaring):
         """A session of lookups over one open stream, for callers that ask again and again.
 
         Options of every read: ``status=True`` adds ``x__status`` after each feature ``x``, ``event_times=True`` adds
-        ``x__event_time``; ``position``, ``clock`` (µs) and ``schema_version`` fix the answer; ``at_least`` (a position)
-        with ``wait`` (a duration) waits for it; ``max_age`` counts instead of the declared ones; ``null_keys="keep"``
+        ``x__event_time``; ``position``, ``clock`` (µs) and ``schema_version`` fix the answer; ``durable=True`` sees only what
+        is in the server's bucket; ``at_least`` (a position) with ``wait`` (a duration) waits for it; ``max_age`` counts instead of the declared ones; ``null_keys="keep"``
         answers rows whose key is null as those of an unknown entity; ``digest=True``; ``max_message_bytes``.
 
         >>> with client.lookups("weather.temp") as session:

@@ -20,6 +20,7 @@ _READ_OPTIONS = (
     "status",
     "event_times",
     "position",
+    "durable",
     "schema_version",
     "clock",
     "at_least",
@@ -110,6 +111,7 @@ def put_command(
     features: Sequence[str] | None = None,
     ingest_time: str | None,
     bad_rows: str,
+    acknowledge: str | None,
 ) -> dict[str, Any]:
     """The body of a write, a delete or a retract."""
     return {"table": table} | given(
@@ -117,4 +119,5 @@ def put_command(
         nulls=None if nulls == "value" else nulls,
         ingest_time=ingest_time,
         bad_rows=None if bad_rows == "refuse_batch" else bad_rows,
+        acknowledge=acknowledge,
     )

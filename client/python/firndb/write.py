@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ._native import Table, Writer
 from .calls import Deadline, Steps
@@ -19,7 +19,10 @@ from .frames import Data, Given, Stream, alike, is_rows, take
 from .progress import Progress, progress
 from .written import Written, written_of
 
-__all__ = ["Producer", "put"]
+__all__ = ["Acknowledge", "Producer", "put"]
+
+#: What a write must have survived before it is acknowledged: the end of the server's process, or the loss of its disk.
+Acknowledge = Literal["local", "object"]
 
 # A request message may have 64 MiB; a quarter of that stays below whatever the framing adds.
 _BATCH_BYTES = 16 << 20

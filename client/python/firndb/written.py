@@ -24,6 +24,8 @@ class Written:
 
     ``rows`` counts the rows that were applied, ``duplicates`` the batches that had been applied before,
     ``read_position`` sees all of it. ``bad_rows`` holds the first bad rows, ``bad_row_count`` how many there were.
+    Of a server with a bucket ``acknowledged`` says what it has survived (``"local"`` or ``"object"``), and
+    ``durable_position`` how far the bucket was.
     """
 
     batches: int = 0
@@ -32,6 +34,8 @@ class Written:
     duplicates: int = 0
     bad_rows: tuple[BadRow, ...] = ()
     bad_row_count: int = 0
+    acknowledged: str | None = None
+    durable_position: str | None = None
 
     def then(self, later: Written, rows_before: int) -> Written:
         """This and what was written after it, whose rows come after ``rows_before`` others in the given data."""
@@ -43,6 +47,8 @@ class Written:
             duplicates=self.duplicates + later.duplicates,
             bad_rows=self.bad_rows + moved,
             bad_row_count=self.bad_row_count + later.bad_row_count,
+            acknowledged=later.acknowledged or self.acknowledged,
+            durable_position=later.durable_position or self.durable_position,
         )
 
 

@@ -45,6 +45,8 @@ pub(crate) fn written_json(written: &Written) -> String {
         "batches": written.batches,
         "rows": written.rows,
         "read_position": written.read_position,
+        "acknowledged": written.acknowledged,
+        "durable_position": written.durable_position,
         "duplicates": written.duplicates,
         "bad_rows": written.bad_rows,
         "bad_row_count": written.bad_row_count,

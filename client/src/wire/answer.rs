@@ -1,7 +1,7 @@
 //! The app_metadata of every record-batch message of an answer.
 //!
 //! ```text
-//! {"request":k,"last":true,"read_position":"…","clock":µs,"schema_version":n}
+//! {"request":k,"last":true,"read_position":"…","durable_position":"…","clock":µs,"schema_version":n}
 //! {"request":k,"last":true,"error":{"code":"INVALID_ARGUMENT","message":"…"}}
 //! ```
 //! Reading it ignores unknown fields: a newer server may say more.
@@ -20,6 +20,9 @@ pub struct Answer {
     /// Which commits the read saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_position: Option<String>,
+    /// With a bucket: how far that was, so what no loss of a disk takes away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable_position: Option<String>,
     /// The clock that ages were measured from, µs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<i64>,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"lookup":{"features":["weather.temp"],"as_of":"latest","known_at":"latest","status":false,"event_times":false,
-//!            "position":"…","schema_version":7,"clock":µs,"at_least":"…","wait":"100ms","digest":false,
+//!            "position":"…","durable":false,"schema_version":7,"clock":µs,"at_least":"…","wait":"100ms","digest":false,
 //!            "null_keys":"refuse","max_age":"3h","max_message_bytes":4194304,"errors":"in_band","entities":{"origin":["EWR"]}}}
 //! ```
 //! `entities` belongs to a DoGet ticket; in DoExchange the entities come as record batches.
@@ -38,6 +38,8 @@ pub struct ReadOptions {
     pub event_times: bool,
     /// Reads exactly the commits of this position.
     pub position: Option<String>,
+    /// Sees nothing that the loss of the server's disk could take back.
+    pub durable: bool,
     /// Names, types, defaults and max ages as of this schema version.
     pub schema_version: Option<u64>,
     /// Replaces the clock for ages, µs.
@@ -64,6 +66,7 @@ impl ReadOptions {
             status: fields.flag("status")?,
             event_times: fields.flag("event_times")?,
             position: fields.text("position")?,
+            durable: fields.flag("durable")?,
             schema_version: fields.count("schema_version")?,
             clock: fields.micros("clock")?,
             at_least: fields.text("at_least")?,
@@ -81,11 +84,12 @@ impl ReadOptions {
     }
 
     /// The given options as fields of a command.
-    pub(super) fn encode(&self) -> [(&'static str, Option<Value>); 12] {
+    pub(super) fn encode(&self) -> [(&'static str, Option<Value>); 13] {
         [
             ("status", flag(self.status)),
             ("event_times", flag(self.event_times)),
             ("position", self.position.as_deref().map(Value::from)),
+            ("durable", flag(self.durable)),
             ("schema_version", self.schema_version.map(Value::from)),
             ("clock", self.clock.map(Value::from)),
             ("at_least", self.at_least.as_deref().map(Value::from)),

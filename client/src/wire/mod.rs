@@ -30,7 +30,7 @@ pub use object::MOST;
 pub use producers::{Producers, ProducersOf};
 pub use scan::{Part, Scan};
 pub use tables::TableName;
-pub use write::{Acknowledgement, BadRow, ProducerStep, Put, Verb};
+pub use write::{Acknowledgement, BadRow, Level, ProducerStep, Put, Verb};
 
 /// Keys of entities, column by column, each with its JSON values in row order.
 pub type KeyValues = Vec<(String, Vec<Value>)>;

@@ -133,15 +133,18 @@ impl Object {
 
     /// One of two words; false for the first (the default), true for the second.
     pub(super) fn choice(&mut self, name: &'static str, first: &str, second: &str) -> Result<bool> {
-        match self.text(name)? {
-            None => Ok(false),
-            Some(word) if word == first => Ok(false),
-            Some(word) if word == second => Ok(true),
-            Some(word) => Err(CommandError::invalid(
-                &self.place(name),
-                format!("expected \"{first}\" or \"{second}\", found \"{word}\""),
-            )),
-        }
+        Ok(self.given_choice(name, [(first, false), (second, true)])?.unwrap_or(false))
+    }
+
+    /// What one of two words stands for, if it is given.
+    pub(super) fn given_choice<T: Copy>(&mut self, name: &'static str, words: [(&str, T); 2]) -> Result<Option<T>> {
+        let Some(word) = self.text(name)? else { return Ok(None) };
+        let meant = words.iter().find(|(known, _)| *known == word).map(|(_, meant)| *meant);
+        let [(first, _), (second, _)] = words;
+        let expected = || {
+            CommandError::invalid(&self.place(name), format!("expected \"{first}\" or \"{second}\", found \"{word}\""))
+        };
+        meant.ok_or_else(expected).map(Some)
     }
 
     /// `{"key column":[values, …], …}`, all columns of one length.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"scan":{"table":"weather","columns":["temp"],"as_of":…,"known_at":…,"history":false,"from":…,"to":…,
-//!          "position":"…","schema_version":7,"clock":µs,"max_message_bytes":n}}
+//!          "position":"…","durable":false,"schema_version":7,"clock":µs,"max_message_bytes":n}}
 //! ```
 //! GetFlightInfo answers tickets of the same form with `"part":{"part":0,"parts":4}` and everything fixed. To a
 //! client they are opaque. A ticket without a part reads the whole table.
@@ -32,6 +32,8 @@ pub struct Scan {
     pub to: Option<Time>,
     /// Reads exactly the commits of this position.
     pub position: Option<String>,
+    /// Sees nothing that the loss of the server's disk could take back.
+    pub durable: bool,
     /// Names, types, defaults and max ages as of this schema version.
     pub schema_version: Option<u64>,
     /// Replaces the clock for ages, µs.
@@ -78,6 +80,7 @@ impl Scan {
             from,
             to,
             position: fields.text("position")?,
+            durable: fields.flag("durable")?,
             schema_version: fields.count("schema_version")?,
             clock: fields.micros("clock")?,
             max_message_bytes: fields.count_or_most("max_message_bytes")?,
@@ -97,6 +100,7 @@ impl Scan {
             ("from", self.from.as_ref().map(Time::encode)),
             ("to", self.to.as_ref().map(Time::encode)),
             ("position", self.position.as_deref().map(Value::from)),
+            ("durable", flag(self.durable)),
             ("schema_version", self.schema_version.map(Value::from)),
             ("clock", self.clock.map(Value::from)),
             ("max_message_bytes", self.max_message_bytes.map(count_or_most)),

@@ -20,17 +20,18 @@ fn commands_survive_a_round_trip() {
             {"feature":"weather.temp","as":"dest_temp","entity":{"origin":{"column":"dest"}}},
             {"feature":"weather.*","prefix":"dest_","entity":{"origin":"dest"}}],
             "as_of":{"time":"2024-05-01T00:00:00Z","exclusive":true},"known_at":{"us":7},
-            "status":true,"event_times":true,"position":"p","schema_version":7,"clock":-5,"at_least":"q",
+            "status":true,"event_times":true,"position":"p","durable":true,"schema_version":7,"clock":-5,"at_least":"q",
             "wait":"100ms","digest":true,"max_message_bytes":1024,"errors":"in_band",
             "entities":{"origin":["EWR","JFK"],"n":[1, 2]}}}),
         json!({"join":{"features":["weather.temp"],"as_of":{"column":"decided_at","exclusive":true},
             "known_at":{"column":"decided_at"}}}),
         json!({"join":{"features":["weather.temp"],"as_of":"latest","max_message_bytes":"max"}}),
-        json!({"write":{"table":"weather","nulls":"absent","producer":"p1","ingest_time":"landed","bad_rows":"report"}}),
-        json!({"delete":{"table":"weather"}}),
+        json!({"write":{"table":"weather","nulls":"absent","producer":"p1","ingest_time":"landed","bad_rows":"report",
+            "acknowledge":"local"}}),
+        json!({"delete":{"table":"weather","acknowledge":"object"}}),
         json!({"retract":{"table":"weather","features":["temp"]}}),
         json!({"scan":{"table":"weather","columns":["temp"],"as_of":"2024-05-01T00:00:00Z","known_at":{"us":9},
-            "history":true,"from":{"us":1},"to":"2024-05-01T00:00:00Z","position":"p","schema_version":1,"clock":3,
+            "history":true,"from":{"us":1},"to":"2024-05-01T00:00:00Z","position":"p","durable":true,"schema_version":1,"clock":3,
             "max_message_bytes":9,"part":{"part":1,"parts":4}}}),
     ];
     for command in commands {
@@ -66,6 +67,12 @@ fn a_wrong_value_is_named_with_its_place() {
         (json!({"lookup":{"features":["a.b"],"as_of":{}}}), "lookup.as_of: give exactly one"),
         (json!({"lookup":{"features":["a.b"],"as_of":5}}), "lookup.as_of: expected \"latest\""),
         (json!({"lookup":{"features":["a.b"],"entities":{"k":[1],"l":[]}}}), "lookup.entities: `k` has 1 values"),
+        (
+            json!({"write":{"table":"a","acknowledge":"disk"}}),
+            "write.acknowledge: expected \"local\" or \"object\", found \"disk\"",
+        ),
+        (json!({"retract":{"table":"a","acknowledge":true}}), "retract.acknowledge: expected a string, found true"),
+        (json!({"scan":{"table":"a","durable":"yes"}}), "scan.durable: expected true or false"),
         (json!({"join":{"features":["a.b"]}}), "join: a join must say its `as_of`"),
         (json!({"scan":{"table":"a","as_of":{"column":"c"}}}), "scan.as_of: a scan has no rows"),
         (json!({"scan":{"table":"a","part":{"part":4,"parts":4}}}), "scan.part: expected"),
@@ -104,7 +111,9 @@ fn producer_steps_acknowledgements_and_answers_survive_a_round_trip() {
     assert!(ProducerStep::decode(br#"{"producer_seq":6,"previous":6}"#).is_err());
     assert!(ProducerStep::decode(br#"{"previous":6}"#).is_err());
     let bad = BadRow { batch: 1, row: 2, column: "temp".into(), reason: "null".into() };
-    let acknowledgement = Acknowledgement { batches: 3, rows: 9, bad_rows: vec![bad], ..Acknowledgement::default() };
+    let acknowledged = Some(Level::Object);
+    let acknowledgement =
+        Acknowledgement { batches: 3, rows: 9, acknowledged, bad_rows: vec![bad], ..Acknowledgement::default() };
     assert_eq!(Acknowledgement::decode(&acknowledgement.encode()).unwrap(), acknowledgement);
     let error = AnswerError { code: "NOT_FOUND".into(), message: "no such table".into(), column: None, row: None };
     let answer = Answer { request: 4, last: true, error: Some(error), ..Answer::default() };

@@ -1,10 +1,11 @@
 //! `write`, `delete` and `retract`: batches in, acknowledgements out.
 //!
 //! ```text
-//! descriptor        {"write":{"table":"weather","nulls":"absent","producer":"p1","bad_rows":"report"}}
+//! descriptor        {"write":{"table":"weather","nulls":"absent","producer":"p1","bad_rows":"report","acknowledge":"object"}}
 //!                   {"delete":{"table":"weather"}}   {"retract":{"table":"weather","features":["temp"]}}
 //! batch metadata    {"producer_seq":7,"previous":6}
-//! acknowledgement   {"batches":3,"rows":24576,"read_position":"…","duplicates":0,"bad_rows":[],"bad_row_count":0}
+//! acknowledgement   {"batches":3,"rows":24576,"read_position":"…","acknowledged":"object","durable_position":"…",
+//!                    "duplicates":0,"bad_rows":[],"bad_row_count":0}
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,26 @@ impl Verb {
     }
 }
 
+/// What a write must have survived before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The end of the process: it is on the server's disk.
+    Local,
+    /// The loss of the disk: it is in the bucket.
+    Object,
+}
+
+impl Level {
+    /// How the wire spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Object => "object",
+        }
+    }
+}
+
 /// A stream of batches for one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
@@ -53,6 +74,8 @@ pub struct Put {
     pub ingest_time: Option<String>,
     /// Whether good rows are applied where others are bad, and the bad ones reported.
     pub report_bad_rows: bool,
+    /// What the batches are acknowledged for, if it is not what the server acknowledges for by itself.
+    pub acknowledge: Option<Level>,
 }
 
 impl Put {
@@ -65,6 +88,7 @@ impl Put {
             producer: None,
             ingest_time: None,
             report_bad_rows: false,
+            acknowledge: None,
         }
     }
 
@@ -87,6 +111,8 @@ impl Put {
             producer: fields.text("producer")?,
             ingest_time: fields.text("ingest_time")?,
             report_bad_rows: fields.choice("bad_rows", "refuse_batch", "report")?,
+            acknowledge: fields
+                .given_choice("acknowledge", [Level::Local, Level::Object].map(|level| (level.name(), level)))?,
         };
         if matches!(&put.verb, Verb::Retract { features: Some(features) } if features.is_empty()) {
             return Err(fields.invalid("`features` is empty; leave it out to retract whole rows"));
@@ -107,6 +133,7 @@ impl Put {
             ("producer", self.producer.as_deref().map(Value::from)),
             ("ingest_time", self.ingest_time.as_deref().map(Value::from)),
             ("bad_rows", self.report_bad_rows.then(|| Value::from("report"))),
+            ("acknowledge", self.acknowledge.map(|level| Value::from(level.name()))),
         ])
     }
 }
@@ -156,6 +183,9 @@ pub struct Acknowledgement {
     pub rows: u64,
     /// A read at this position sees them.
     pub read_position: String,
+    /// With a bucket: what the batches have survived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Level>,
     /// With a bucket: a read at this position sees what the bucket has, and what no loss of a disk takes away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable_position: Option<String>,

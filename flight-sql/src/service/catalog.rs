@@ -27,7 +27,7 @@ const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 pub(super) fn answer(caller: &Caller, command: &Command) -> Result<Option<RecordBatch>> {
     let catalog = || {
         caller.door.grant(Need::Describe)?;
-        caller.door.catalog(caller.bounds.schema_version)
+        caller.door.catalog(&caller.bounds)
     };
     Ok(Some(match command {
         Command::CommandGetCatalogs(asked) => {

@@ -112,7 +112,7 @@ pub(crate) fn check(caller: &Caller, bounds: &Bounds) -> Result<()> {
     if let Some(position) = &bounds.position {
         database.parse_position(position)?;
     }
-    caller.door.catalog(bounds.schema_version).map(drop)
+    caller.door.catalog(bounds).map(drop)
 }
 
 /// What SHOW of a setting, or of all, answers.

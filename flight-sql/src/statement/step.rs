@@ -83,11 +83,11 @@ pub(super) fn writing(caller: &Caller, need: Need) -> Result<(Database, Arc<Cata
     let database = caller.door.grant(need)?;
     if !caller.bounds.is_open() {
         return Err(Error::precondition(
-            "the session stands in the past (firn.as_of, firn.known_at or firn.position is set), where nothing can be \
-             written: unset it",
+            "the session stands in the past (firn.as_of, firn.known_at, firn.position or firn.durable is set), where nothing can \
+             be written: unset it",
         ));
     }
-    Ok((database, caller.door.catalog(None)?))
+    Ok((database, caller.door.catalog(&caller.bounds)?))
 }
 
 /// Writes `batch`, which is of `table`, as one commit; how many rows.

@@ -57,8 +57,8 @@ impl Door for Open {
         Ok(self.0.clone())
     }
 
-    fn catalog(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>> {
-        self.0.catalog_asked(schema_version)
+    fn catalog(&self, bounds: &Bounds) -> Result<Arc<Catalog>> {
+        self.0.catalog_asked(bounds.schema_version)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow_schema::TimeUnit;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use firn_client::Client;
-use firn_client::wire::Put;
+use firn_client::wire::{Level, Put};
 use firn_storage::model::value::parse_time_text;
 use firn_storage::time::Micros;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -72,6 +72,7 @@ pub(super) fn command() -> Command {
         .arg(switch("seal", "Seal the table afterwards: its history is complete"))
         .arg(switch("nulls-absent", "A null means that the cell was not written, not an explicit null"))
         .arg(flag("bad-rows", "FILE", ROWS, "Write rows that are refused to FILE (CSV, with reasons) and load all others"))
+        .arg(flag("acknowledge", "LEVEL", ROWS, "What rows have survived when they count as loaded: local, the end of the server, or object, the loss of its disk [default: the server's]").value_parser(["local", "object"]))
         .arg(flag("batch-rows", "ROWS", ROWS, "Rows of one batch, which is applied whole or not at all").default_value("65536"))
         .arg(flag("sort-bytes-max", "SIZE", ROWS, "History that is not sorted by ingest time is sorted in memory up to this size").default_value("1GiB"))
         .arg(flag("producer", "NAME", ROWS, "The name that makes a repetition safe [default: from the content of the files]"))
@@ -175,6 +176,7 @@ fn reading(matches: &ArgMatches, shape: Shape, locations: &Locations) -> Result<
     let mut put = Put::write(shape.table.clone());
     put.nulls_absent = matches.get_flag("nulls-absent");
     put.report_bad_rows = text("bad-rows").is_some();
+    put.acknowledge = text("acknowledge").map(|level| if level == "object" { Level::Object } else { Level::Local });
     put.ingest_time = mapping.history.then(|| "ingest_time".to_owned());
     let batch_rows = text("batch-rows").unwrap_or_default();
     let batch_rows = batch_rows.parse().ok().filter(|rows| (1..=1 << 24).contains(rows));
@@ -209,10 +211,11 @@ fn mapping(matches: &ArgMatches, shape: &Shape) -> Result<Mapping> {
     Ok(mapping)
 }
 
-/// A name that the same files, cut into the same pieces, have again. How bad rows are treated is no part of it.
+/// A name that the same files, cut into the same pieces, have again. How bad rows are treated is no part of it, nor what is
+/// waited for.
 fn producer(reading: &Reading) -> Result<String> {
     let content = content_hash(&reading.sources)?;
-    let put = Put { report_bad_rows: false, ..reading.put.clone() };
+    let put = Put { report_bad_rows: false, acknowledge: None, ..reading.put.clone() };
     let formats: Vec<Format> = reading.sources.iter().map(|source| source.format).collect();
     // Whether the table is sealed is no part of it: the first batch seals it.
     let columns: Vec<_> = reading.shape.columns().collect();

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tonic::Status;
 
+use super::convert;
 use crate::refusal::{at, from_error};
 
 /// Bad rows that one acknowledgement lists; the count goes on.
@@ -184,6 +185,7 @@ impl State {
         pending.duplicates += u64::from(committed.duplicate);
         if let Some(durable) = committed.durable {
             pending.durable_position = Some(durable.to_string());
+            pending.acknowledged = Some(convert::told(committed.level));
         }
         pending.bad_row_count += bad_rows.count;
         let room = BAD_ROWS_MAX.saturating_sub(pending.bad_rows.len());
@@ -203,6 +205,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use firn_storage::config::Level;
     use firn_storage::error::Error;
     use firn_storage::position::Log;
 
@@ -216,6 +219,7 @@ mod tests {
             ingest_time: 0,
             rows: 1,
             duplicate: false,
+            level: Level::Local,
             durable: None,
         })
     }

@@ -68,7 +68,7 @@ impl Answering {
         let request =
             convert::point_request(&question.features, &question.as_of, &question.known_at, &question.options)?;
         let at_least = convert::at_least(granted.database(), &question.options, &granted.resources().limits)?;
-        let catalog = granted.catalog_asked(request.schema_version)?;
+        let catalog = granted.catalog_asked(request.schema_version, request.durable)?;
         let plan = granted.database().plan(&catalog, &request, schema).map_err(|error| from_error(&error))?;
         let plan = Arc::new(plan);
         let is_join = question.call == "join";
@@ -166,6 +166,7 @@ impl Answering {
             request,
             last,
             read_position: Some(snapshot.position().to_string()),
+            durable_position: snapshot.durable_position().map(|position| position.to_string()),
             clock: Some(snapshot.clock()),
             schema_version: Some(snapshot.schema_version()),
             erased_since: erased_since.map(|position| position.to_string()),

@@ -10,7 +10,9 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use firn_client::wire;
+use firn_storage::config::Level;
 use firn_storage::database::Database;
+use firn_storage::error::Result as EngineResult;
 use firn_storage::model::catalog::{Catalog, MaxAge};
 use firn_storage::model::prove::{Verb, WriteRequest};
 use firn_storage::model::value::{from_json, parse_duration, parse_time_text};
@@ -39,6 +41,7 @@ pub(super) fn point_request(
         as_of: bound("as_of", as_of)?,
         known_at: bound("known_at", known_at)?,
         position: options.position.clone(),
+        durable: options.durable,
         schema_version: options.schema_version,
         clock: options.clock,
         status: options.status,
@@ -72,6 +75,7 @@ pub(super) fn scan_request(scan: &wire::Scan, parts: usize) -> Result<ScanReques
         from: end("from", &scan.from)?,
         to: end("to", &scan.to)?,
         position: scan.position.clone(),
+        durable: scan.durable,
         schema_version: scan.schema_version,
         clock: scan.clock,
         parts,
@@ -94,6 +98,22 @@ pub(crate) fn write_request(put: &wire::Put) -> WriteRequest {
     }
 }
 
+/// What a write stream is to be acknowledged for.
+pub(super) fn level(level: wire::Level) -> Level {
+    match level {
+        wire::Level::Local => Level::Local,
+        wire::Level::Object => Level::Object,
+    }
+}
+
+/// What an acknowledgement says of it.
+pub(super) fn told(level: Level) -> wire::Level {
+    match level {
+        Level::Local => wire::Level::Local,
+        Level::Object => wire::Level::Object,
+    }
+}
+
 fn bound(name: &str, bound: &wire::Bound) -> Result<Bound, Status> {
     Ok(match bound {
         wire::Bound::Latest => Bound::Latest,
@@ -111,12 +131,38 @@ fn time(name: &str, time: &wire::Time, round_up: bool) -> Result<Micros, Status>
     }
 }
 
+/// What a read waits for before it is answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AtLeast {
+    position: Position,
+    /// Whether it must be in the bucket, not only published.
+    durable: bool,
+    /// How long.
+    wait: Duration,
+}
+
+impl AtLeast {
+    /// Whether it has come.
+    pub(super) fn is_there(&self, database: &Database) -> bool {
+        let at_once = Self { wait: Duration::ZERO, ..*self };
+        at_once.wait(database).is_ok()
+    }
+
+    /// Waits for it.
+    pub(super) fn wait(&self, database: &Database) -> EngineResult<()> {
+        match self.durable {
+            false => database.wait_for(&self.position, self.wait),
+            true => database.wait_for_durable(&self.position, self.wait),
+        }
+    }
+}
+
 /// What `at_least` asks to wait for, and how long.
 pub(super) fn at_least(
     database: &Database,
     options: &wire::ReadOptions,
     limits: &Limits,
-) -> Result<Option<(Position, Duration)>, Status> {
+) -> Result<Option<AtLeast>, Status> {
     let Some(position) = &options.at_least else { return Ok(None) };
     let wait = match &options.wait {
         None => Duration::ZERO,
@@ -130,7 +176,7 @@ pub(super) fn at_least(
         return Err(invalid(format!("wait: the longest wait of this server is {most:?} (wait-max)")));
     }
     let position = database.parse_position(position).map_err(|error| from_error(&error.at("at_least")))?;
-    Ok(Some((position, wait)))
+    Ok(Some(AtLeast { position, durable: options.durable, wait }))
 }
 
 /// The columns of a request that hold keys, with their types: what `features` need under the names that they use.

@@ -43,7 +43,7 @@ fn begin_lookup(granted: Granted, lookup: Lookup) -> Result<Answering, Status> {
     let Some(entities) = lookup.entities else {
         return Err(invalid(ENTITIES_MISSING));
     };
-    let catalog = granted.catalog_asked(lookup.options.schema_version)?;
+    let catalog = granted.catalog_asked(lookup.options.schema_version, lookup.options.durable)?;
     let batch = convert::entities_batch(&catalog, &lookup.features, &entities)?;
     let question = Question {
         call: "lookup",

@@ -43,7 +43,7 @@ async fn scan_flight(entry: &Entry, mut scan: Scan, descriptor: FlightDescriptor
     let resources = granted.resources();
     resources.message_bytes(scan.max_message_bytes)?;
     let request = convert::scan_request(&scan, resources.limits.scan_parts)?;
-    let catalog = granted.catalog_asked(request.schema_version)?;
+    let catalog = granted.catalog_asked(request.schema_version, request.durable)?;
     let found = granted.engine(Pool::Waiters, move |database| database.scan(&catalog, &request)).await?;
     let snapshot = found.snapshot();
     scan.position = Some(snapshot.position().to_string());
@@ -62,7 +62,7 @@ pub(super) async fn schema(entry: &Entry, descriptor: FlightDescriptor) -> Resul
         Command::Scan(scan) => {
             let granted = grant(scan::call(&scan))?;
             let request = convert::scan_request(&scan, 1)?;
-            let catalog = granted.catalog_asked(request.schema_version)?;
+            let catalog = granted.catalog_asked(request.schema_version, request.durable)?;
             let found = granted.engine(Pool::Waiters, move |database| database.scan(&catalog, &request)).await?;
             Schema::clone(found.schema())
         }
@@ -103,7 +103,7 @@ fn read(entry: &Entry, descriptor: &FlightDescriptor) -> Result<Command, Status>
 
 fn lookup_schema(granted: &Granted, lookup: &Lookup) -> Result<Schema, Status> {
     let request = convert::point_request(&lookup.features, &lookup.as_of, &lookup.known_at, &lookup.options)?;
-    let catalog = granted.catalog_asked(request.schema_version)?;
+    let catalog = granted.catalog_asked(request.schema_version, request.durable)?;
     let schema = match &lookup.entities {
         Some(entities) => {
             Schema::clone(RecordBatch::schema_ref(&convert::entities_batch(&catalog, &lookup.features, entities)?))
@@ -117,7 +117,7 @@ fn lookup_schema(granted: &Granted, lookup: &Lookup) -> Result<Schema, Status> {
 /// The columns of a join whose spine has no more than it needs: `spine_columns` in the metadata says how many those are.
 fn join_schema(granted: &Granted, join: &Join) -> Result<Schema, Status> {
     let request = convert::point_request(&join.features, &join.as_of, &join.known_at, &join.options)?;
-    let catalog = granted.catalog_asked(request.schema_version)?;
+    let catalog = granted.catalog_asked(request.schema_version, request.durable)?;
     let spine = convert::spine_schema(&catalog, join)?;
     let plan = granted.database().plan(&catalog, &request, &spine).map_err(|error| from_error(&error))?;
     let metadata = HashMap::from([(SPINE_COLUMNS.to_owned(), spine.fields().len().to_string())]);

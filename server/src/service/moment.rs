@@ -3,16 +3,16 @@
 //! It waits for the position that the command asked for, once, on a thread that serves nobody else.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use firn_storage::error::Result as EngineResult;
-use firn_storage::position::Position;
 use firn_storage::read::{Plan, Snapshot};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use tonic::Status;
 
+use super::convert::AtLeast;
 use super::resources::Pool;
 use super::resources::granted::Granted;
 
@@ -23,8 +23,8 @@ pub(super) type Pinned = SharedFuture<BoxFuture<'static, Result<Arc<Snapshot>, S
 pub(super) struct Moment {
     granted: Granted,
     plan: Arc<Plan>,
-    /// The position to wait for, and how long; none once it was seen.
-    at_least: Option<(Position, Duration)>,
+    /// The position to wait for; none once it was seen.
+    at_least: Option<AtLeast>,
     /// Whether all requests have the snapshot of the first.
     is_one: bool,
     /// Whether making a snapshot, or reading at it, may have to wait for the clock or for the disk: at latest it has not.
@@ -38,7 +38,7 @@ impl Moment {
     pub(super) fn new(
         granted: &Granted,
         plan: &Arc<Plan>,
-        at_least: Option<(Position, Duration)>,
+        at_least: Option<AtLeast>,
         is_one: bool,
         waits: bool,
     ) -> Self {
@@ -57,10 +57,10 @@ impl Moment {
             return None;
         }
         let database = self.granted.database();
-        if let Some((position, _)) = &self.at_least {
-            database.wait_for(position, Duration::ZERO).ok()?;
-            self.at_least = None;
+        if self.at_least.is_some_and(|at_least| !at_least.is_there(database)) {
+            return None;
         }
+        self.at_least = None;
         Some(database.snapshot(&self.plan, batch))
     }
 
@@ -73,14 +73,11 @@ impl Moment {
         let plan = Arc::clone(&self.plan);
         let first = batch.clone();
         // Kept for the next request, because this one may wait in vain.
-        let at_least =
-            self.at_least.filter(|(position, _)| granted.database().wait_for(position, Duration::ZERO).is_err());
+        let at_least = self.at_least.filter(|at_least| !at_least.is_there(granted.database()));
         let pinning = async move {
             let _place = at_least.is_some().then(|| granted.resources().wait_for_position()).transpose()?;
             let pinned = granted.engine(Pool::Waiters, move |database| {
-                if let Some((position, wait)) = at_least {
-                    database.wait_for(&position, wait)?;
-                }
+                at_least.map_or(Ok(()), |at_least| at_least.wait(database))?;
                 database.snapshot(&plan, &first)
             });
             pinned.await.map(Arc::new)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_flight::{FlightData, PutResult};
 use firn_client::wire::{Command, ProducerStep, Put};
-use firn_storage::commit::{Admission, Done, Fence, Reservation, batch_bytes};
+use firn_storage::commit::{Admission, Done, Reservation, batch_bytes};
 use firn_storage::model::batch::Producer;
 use firn_storage::model::names::check_producer_name;
 use futures::{FutureExt, Stream, StreamExt};
@@ -25,7 +25,7 @@ use super::decoding::Decoding;
 use super::resources::granted::{Entry, Granted};
 use super::resources::{Pool, Resources};
 use super::streams::{Messages, Source, stream};
-use super::submission::{Room, Submission, WriteStream};
+use super::submission::{Room, RoomOfStream, Submission, WriteStream};
 use crate::access::Method;
 use crate::framing::Together;
 use crate::metrics::Metrics;
@@ -208,20 +208,22 @@ impl Receiver {
         // An unknown table is refused before the first row.
         granted.catalog().table(&put.table).map_err(|error| from_error(&error))?;
         put.producer.as_deref().map_or(Ok(()), check_producer_name).map_err(|error| from_error(&error))?;
+        let terms = granted.database().terms(put.acknowledge.map(convert::level));
+        let terms = terms.map_err(|error| from_error(&error))?;
         let open = Arc::new(self.entry.resources.metrics.open(call));
         Ok(WriteStream {
             call,
             granted,
             request: Arc::new(convert::write_request(&put)),
             producer: put.producer,
-            fence: Fence::default(),
+            terms,
             _open: open,
         })
     }
 
     async fn submit(&self, batches: Together, step: Option<Producer>) -> Result<(), Status> {
         let Some(stream) = self.stream.clone() else { return Err(invalid("rows came before a descriptor")) };
-        let room = Arc::new(self.room(&stream.granted, &batches).await?);
+        let room = self.room(&stream.granted, &batches).await?;
         // It may have been refused while there was no room.
         if self.acknowledgements.is_refused() {
             return Ok(());
@@ -249,7 +251,8 @@ impl Receiver {
         let of_stream = bytes.min(self.entry.resources.limits.stream_batch_bytes_max);
         let of_stream = reserved(|ready| self.bytes.reserve_then(of_stream, ready)).await?;
         let of_log = reserved(|ready| granted.database().reserve_then(bytes, ready)).await?;
-        Ok(Room { _place: place, _of_stream: of_stream, of_log: Arc::new(of_log) })
+        let of_stream = Arc::new(RoomOfStream { _place: place, _bytes: of_stream });
+        Ok(Room { of_stream, of_log: Arc::new(of_log) })
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn serve(entry: Entry, scan: Scan) -> Result<Answers<FlightData
     let message_bytes = resources.message_bytes(scan.max_message_bytes)?;
     let parts = scan.part.map_or(1, |part| part.parts as usize);
     let request = convert::scan_request(&scan, parts.min(resources.limits.scan_parts.max(1)))?;
-    let catalog = granted.catalog_asked(request.schema_version)?;
+    let catalog = granted.catalog_asked(request.schema_version, request.durable)?;
     let found = granted.engine(Pool::Waiters, move |database| database.scan(&catalog, &request)).await?;
     let parts = match scan.part {
         None => 0..found.parts(),
@@ -57,6 +57,7 @@ pub(super) async fn serve(entry: Entry, scan: Scan) -> Result<Answers<FlightData
         request: 0,
         last: false,
         read_position: Some(found.snapshot().position().to_string()),
+        durable_position: found.snapshot().durable_position().map(|position| position.to_string()),
         clock: Some(found.snapshot().clock()),
         schema_version: Some(found.snapshot().schema_version()),
         erased_since: found.snapshot().erased_since().map(|position| position.to_string()),

@@ -48,8 +48,8 @@ impl Door for Entered {
         granted.map(|granted| granted.database().clone()).map_err(|status| to_error(&status))
     }
 
-    fn catalog(&self, schema_version: Option<u64>) -> EngineResult<Arc<Catalog>> {
-        self.0.catalog_to_plan(schema_version)
+    fn catalog(&self, bounds: &Bounds) -> EngineResult<Arc<Catalog>> {
+        self.0.catalog_to_plan(bounds.schema_version, bounds.durable)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use firn_client::wire::BadRow;
-use firn_storage::commit::{Committed, Done, Fence, Reservation};
+use firn_storage::commit::{Committed, Done, Reservation, Terms};
 use firn_storage::error::Error;
 use firn_storage::model::batch::{Producer, WriteBatch};
 use firn_storage::model::prove::{Proven, WriteRequest};
@@ -27,16 +27,23 @@ pub(super) struct WriteStream {
     pub granted: Granted,
     pub producer: Option<String>,
     pub request: Arc<WriteRequest>,
-    /// Keeps what follows a refused batch out of the log.
-    pub fence: Fence,
+    /// What its batches are acknowledged for; they keep what follows a refused batch out of the log.
+    pub terms: Terms,
     pub _open: Arc<OpenGuard>,
 }
 
-/// Room for what awaits its commit, given back after it.
+/// Room for what awaits its commit.
 pub(super) struct Room {
-    pub _place: OwnedSemaphorePermit,
-    pub _of_stream: Reservation,
+    /// Given back after its acknowledgement.
+    pub of_stream: Arc<RoomOfStream>,
+    /// Given back once the log has it.
     pub of_log: Arc<Reservation>,
+}
+
+/// Room among the batches of a stream, by number and bytes.
+pub(super) struct RoomOfStream {
+    pub _place: OwnedSemaphorePermit,
+    pub _bytes: Reservation,
 }
 
 /// One batch, or several, on the way to the log.
@@ -46,7 +53,7 @@ pub(super) struct Submission {
     /// Where the one batch of a producer stands in its sequence.
     pub step: Option<Producer>,
     pub batches: Together,
-    pub room: Arc<Room>,
+    pub room: Room,
 }
 
 impl Submission {
@@ -94,8 +101,9 @@ impl Submission {
             self.stream.granted.resources().metrics.bad_rows.inc_by(bad_row_count);
             // A producer's batch goes on to the log without any rows: it is acknowledged, so its number is taken.
             if batch.is_empty() && self.step.is_none() {
-                let position = self.stream.granted.database().position();
-                let committed = Committed { position, ingest_time: 0, rows: 0, duplicate: false, durable: None };
+                let (database, level) = (self.stream.granted.database(), self.stream.terms.level());
+                let (position, durable) = (database.position(), database.durable_position());
+                let committed = Committed { position, ingest_time: 0, rows: 0, duplicate: false, level, durable };
                 return self.acknowledgements.settle(begun, Ok(committed));
             }
         }
@@ -106,7 +114,7 @@ impl Submission {
     fn hand_over(&self, begun: Begun, batches: u64, batch: WriteBatch, started: Instant) {
         let (metrics, acknowledgements) =
             (Arc::clone(&self.stream.granted.resources().metrics), Arc::clone(&self.acknowledgements));
-        let (call, room) = (self.stream.call, Arc::clone(&self.room));
+        let (call, room) = (self.stream.call, Arc::clone(&self.room.of_stream));
         let done = move |outcome: Result<Committed, Error>| {
             if let Ok(committed) = &outcome {
                 metrics.answered(call, batches, committed.rows, started.elapsed());
@@ -115,6 +123,6 @@ impl Submission {
             drop(room);
         };
         let room = Arc::clone(&self.room.of_log);
-        self.stream.granted.database().submit_within(&self.stream.fence, room, batch, Done::new(done));
+        self.stream.granted.database().submit_within(&self.stream.terms, room, batch, Done::new(done));
     }
 }

@@ -155,3 +155,26 @@ fn a_checkpoint_is_read_copied_and_dropped() {
     let unwritten = firn(&["serve", "--data", &copy.name("new"), "--bucket", &bucket, "--checkpoint", "before"]);
     assert!(!unwritten.status.success() && text(&unwritten.stderr).contains("--read-only"));
 }
+
+#[test]
+fn an_import_waits_for_the_bucket_if_it_is_told_to() {
+    let mut place = Place::new();
+    let bucket = format!("file://{}", place.name("bucket"));
+    let settings = ["--bucket", &bucket, "--bucket-upload-interval", "1h"];
+    std::fs::write(place.path("rows.csv"), "k,at,v\n1,2024-05-01T00:00:00Z,1\n").unwrap();
+    let import = ["import", "t", &place.name("rows.csv"), "--acknowledge", "object"];
+    place.serve(&settings);
+    place.done(&["sql", "-c", DECLARE]);
+    place.done(&import);
+    place.done(&["sql", "-c", "INSERT INTO t (k, v) VALUES (2, 2)"]);
+    place.kill();
+    std::fs::remove_dir_all(place.data()).unwrap();
+    place.serve(&settings);
+    assert_eq!(history(&place), "n,v\n1,1\n", "what did not wait for the bucket is lost");
+    place.kill();
+    let mut without = Place::new();
+    without.serve(&[]);
+    without.done(&["sql", "-c", DECLARE]);
+    let refused = without.refused(&import);
+    assert!(refused.contains("--bucket"), "{refused}");
+}

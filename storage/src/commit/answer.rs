@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::config::Level;
 use crate::error::{Error, Kind, Result};
 use crate::position::Position;
 use crate::time::Micros;
@@ -19,23 +20,49 @@ pub struct Committed {
     pub rows: u64,
     /// Whether the batch was a repetition: nothing was applied now.
     pub duplicate: bool,
+    /// What it has survived.
+    pub level: Level,
     /// The last commit that is in the bucket, if there is one.
     pub durable: Option<Position>,
 }
 
-/// Joins the batches of one stream: once one of them is refused, the log refuses all that come after it.
+/// The terms that batches are committed on. A clone belongs to the same stream.
 #[derive(Debug, Clone, Default)]
-pub struct Fence(Arc<AtomicBool>);
+pub struct Terms {
+    level: Level,
+    fence: Option<Fence>,
+}
 
-impl Fence {
-    pub(super) fn close(&self) {
-        self.0.store(true, Ordering::Release);
+impl Terms {
+    /// Of a batch by itself.
+    pub(crate) fn of_one(level: Level) -> Self {
+        Self { level, fence: None }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Of the batches of one stream: once one of them is refused, the log refuses all that come after it.
+    pub(crate) fn of_stream(level: Level) -> Self {
+        Self { level, fence: Some(Fence::default()) }
+    }
+
+    /// What the batches are acknowledged for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Whether an earlier batch of the stream was refused.
+    pub(super) fn are_void(&self) -> bool {
+        self.fence.as_ref().is_some_and(|Fence(refused)| refused.load(Ordering::Acquire))
+    }
+
+    /// Takes note that a batch of the stream was refused.
+    pub(super) fn void(&self) {
+        self.fence.iter().for_each(|Fence(refused)| refused.store(true, Ordering::Release));
     }
 }
+
+/// Joins the batches of one stream: whether one of them was refused.
+#[derive(Debug, Clone, Default)]
+struct Fence(Arc<AtomicBool>);
 
 /// Answers a job, exactly once: when it is durable and readable, or refused. One that is dropped first, because the thread
 /// that held it panicked, answers so: nobody waits for ever.

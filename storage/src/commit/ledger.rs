@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::answer::Fence;
 use super::deed::Deed;
 use super::frozen::{Frozen, TableLog};
 use super::prepared::Prepared;
@@ -110,7 +109,7 @@ impl Ledger {
     /// Checks a batch against the state that it meets.
     pub(super) fn standing(&self, prepared: &Prepared) -> Result<Standing> {
         self.engine.poison.check()?;
-        if prepared.fence.as_ref().is_some_and(Fence::is_closed) {
+        if prepared.terms.are_void() {
             return Err(Error::precondition("an earlier batch of the same stream was refused, so this one is too"));
         }
         let batch = &prepared.batch;

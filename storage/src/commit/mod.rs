@@ -31,7 +31,7 @@ use crate::time::Sequence;
 use crate::versions::{VersionEntry, Versions};
 
 pub use admission::{Admission, Reservation, batch_bytes};
-pub use answer::{Committed, Done, Fence, closed};
+pub use answer::{Committed, Done, Terms, closed};
 pub use apply::note_widened;
 use apply::{apply_batches, apply_version};
 pub use deed::{Again, Deed};
@@ -154,8 +154,8 @@ impl Committer {
     fn stage_write(&mut self, prepared: Box<Prepared>, done: Done<Committed>, staged: &mut Vec<Staged>) {
         let sealed = match self.ledger.standing(&prepared) {
             Ok(Standing::Duplicate) => {
-                let ingest_time = self.ledger.ingest_time();
-                return staged.push(Staged::Alone(StagedAlone::Duplicate { ingest_time, done }));
+                let (level, ingest_time) = (prepared.terms.level(), self.ledger.ingest_time());
+                return staged.push(Staged::Alone(StagedAlone::Duplicate { level, ingest_time, done }));
             }
             Ok(Standing::Seals) => self.ledger.seal(prepared.batch.table),
             Ok(Standing::Next) => Ok(None),
@@ -224,7 +224,7 @@ impl Committer {
         }
         let answer = |StagedWrite { prepared, deal, done }: StagedWrite| -> Answer {
             let (ingest_time, rows) = (deal.ingest_time, prepared.batch.keys.len() as u64);
-            let survival = Survival::of_write(&self.engine, deal.last);
+            let survival = Survival::of_write(&self.engine, prepared.terms.level(), deal.last);
             let told = survival.clone();
             let committed = move |()| told.committed(ingest_time, rows, false);
             let result = result.clone();
@@ -236,9 +236,9 @@ impl Committer {
     /// Applies a staged job that is no write, unless the database is poisoned, and returns how to answer it.
     fn apply_alone(&self, staged: StagedAlone) -> Answer {
         match staged {
-            StagedAlone::Duplicate { ingest_time, done } => {
+            StagedAlone::Duplicate { level, ingest_time, done } => {
                 self.engine.statistics.duplicates.add(1);
-                let survival = Survival::of_write(&self.engine, self.ledger.sequence());
+                let survival = Survival::of_write(&self.engine, level, self.ledger.sequence());
                 let told = survival.clone();
                 let committed = move |()| told.committed(ingest_time, 0, true);
                 let result = self.applied(|_| Ok(()));
@@ -282,7 +282,7 @@ fn apply_change(engine: &Engine, entry: Option<&Arc<VersionEntry>>) -> Result<Ar
 
 /// Refuses a batch, and with it all that follow it in its stream, although there may be room for them again.
 fn refuse(prepared: &Prepared, done: Done<Committed>, error: Error) {
-    prepared.fence.iter().for_each(Fence::close);
+    prepared.terms.void();
     done.answer(Err(error));
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::admission::{Reservation, batch_bytes};
-use super::answer::Fence;
+use super::answer::Terms;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::batch::WriteBatch;
@@ -32,8 +32,8 @@ pub struct Prepared {
     pub places: Vec<Vec<u32>>,
     /// What the WAL keeps; empty in replay.
     pub payload: Vec<u8>,
-    /// The stream that it came in, if a refusal there ends all after it.
-    pub fence: Option<Fence>,
+    /// What it is acknowledged for, and the stream that it came in.
+    pub terms: Terms,
     /// Its room among what waits for the log, if it needs any.
     pub room: Option<Arc<Reservation>>,
     /// The length of a replayed payload.
@@ -68,7 +68,17 @@ impl Prepared {
             hashes.push(hash);
         }
         let chunk = Arc::new(Chunk { columns: std::mem::take(&mut batch.columns) });
-        Ok(Self { batch, table, chunk, hashes, places, payload, fence: None, room: None, replayed_bytes: 0 })
+        Ok(Self {
+            batch,
+            table,
+            chunk,
+            hashes,
+            places,
+            payload,
+            terms: Terms::default(),
+            room: None,
+            replayed_bytes: 0,
+        })
     }
 
     /// Lets readers see the number of a producer's batch, which is durable.

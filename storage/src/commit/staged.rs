@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::answer::{Committed, Done};
 use super::ledger::Deal;
 use super::prepared::{Prepared, SMALL_ROWS_MAX, TOGETHER_ROWS_MAX};
+use crate::config::Level;
 use crate::erase::Erase;
 use crate::model::catalog::Catalog;
 use crate::time::{Micros, Sequence};
@@ -28,7 +29,7 @@ pub(super) enum Staged {
 /// A staged job that is applied by itself.
 pub(super) enum StagedAlone {
     /// An answer that waits for the group: a duplicate is acknowledged once its original is durable.
-    Duplicate { ingest_time: Micros, done: Done<Committed> },
+    Duplicate { level: Level, ingest_time: Micros, done: Done<Committed> },
     /// Without an entry nothing changes, but the answer waits for the versions that it builds on.
     Change { entry: Option<Arc<VersionEntry>>, done: Option<Done<Arc<Catalog>>> },
     /// An erase.

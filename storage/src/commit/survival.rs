@@ -17,9 +17,12 @@ pub(super) struct Survival {
 }
 
 impl Survival {
-    /// Of a write.
-    pub(super) fn of_write(engine: &Arc<Engine>, sequence: Sequence) -> Self {
-        let level = engine.home.as_ref().map_or(Level::Local, |home| home.acknowledge());
+    /// Of a write that is acknowledged for `level`.
+    pub(super) fn of_write(engine: &Arc<Engine>, level: Level, sequence: Sequence) -> Self {
+        assert!(
+            level == Level::Local || engine.home.is_some(),
+            "nothing is acknowledged for a bucket that is not there"
+        );
         Self { engine: Arc::clone(engine), level, sequence }
     }
 
@@ -42,7 +45,7 @@ impl Survival {
     /// What is answered then.
     pub(super) fn committed(&self, ingest_time: Micros, rows: u64, duplicate: bool) -> Committed {
         let log = &self.engine.log;
-        let durable = self.engine.home.as_ref().map(|home| log.position(home.durable()));
-        Committed { position: log.position(self.sequence), ingest_time, rows, duplicate, durable }
+        let durable = self.engine.home.as_ref().map(|home| log.position(home.durable().sequence()));
+        Committed { position: log.position(self.sequence), ingest_time, rows, duplicate, level: self.level, durable }
     }
 }

@@ -2,6 +2,8 @@
 
 mod upkeep;
 
+mod durable;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::budget::{Budget, Share};
 use crate::checkpoints::purge_checkpoints;
-use crate::commit::{Committed, Done, Fence, Job, Prepared, Reservation};
+use crate::commit::{Committed, Done, Job, Prepared, Reservation, Terms};
 use crate::config::Options;
 use crate::engine::Lasting;
 use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
@@ -158,19 +160,27 @@ impl Database {
     /// Sends `batch` to the log, if there is room now. Calls of one thread are committed in their order; `done` is called
     /// once the batch is durable and readable, or refused, perhaps on the log's thread, and must be quick.
     pub fn submit(&self, batch: WriteBatch, done: Done<Committed>) {
-        let sent = Prepared::new(&self.opened().engine, batch).and_then(|prepared| {
+        let sent = self.alone(batch).and_then(|prepared| {
             let room = self.opened().queue.admission().try_reserve(prepared.bytes_on_the_way())?;
             Ok(Prepared { room: Some(Arc::new(room)), ..prepared })
         });
         self.send(sent, done);
     }
 
-    /// [`Database::submit`] of one batch of a stream, for which there is `room`: if the log refuses it, it refuses the later
-    /// ones of `fence` too, however many were sent meanwhile.
-    pub fn submit_within(&self, fence: &Fence, room: Arc<Reservation>, batch: WriteBatch, done: Done<Committed>) {
+    /// [`Database::submit`] of one batch of the stream of `terms`, for which there is `room`: if the log refuses it, it refuses
+    /// the later ones of the stream too, however many were sent meanwhile. The room is given back once the log has the batch,
+    /// however long its acknowledgement waits for the bucket: so none that does not wait for it waits behind one that does.
+    pub fn submit_within(&self, terms: &Terms, room: Arc<Reservation>, batch: WriteBatch, done: Done<Committed>) {
         let prepared = Prepared::new(&self.opened().engine, batch);
-        let fence = Some(fence.clone());
-        self.send(prepared.map(|prepared| Prepared { fence, room: Some(room), ..prepared }), done);
+        let terms = terms.clone();
+        self.send(prepared.map(|prepared| Prepared { terms, room: Some(room), ..prepared }), done);
+    }
+
+    /// A batch that belongs to no stream.
+    fn alone(&self, batch: WriteBatch) -> Result<Prepared> {
+        let opened = self.opened();
+        let terms = Terms::of_one(opened.engine.level());
+        Ok(Prepared { terms, ..Prepared::new(&opened.engine, batch)? })
     }
 
     fn send(&self, prepared: Result<Prepared>, done: Done<Committed>) {
@@ -183,7 +193,7 @@ impl Database {
     /// [`Database::submit`], and waits, also for room.
     pub fn write(&self, batch: WriteBatch) -> Result<Committed> {
         self.check_writes()?;
-        let prepared = Prepared::new(&self.opened().engine, batch)?;
+        let prepared = self.alone(batch)?;
         let room = self.reserve(prepared.bytes_on_the_way(), self.opened().engine.options.stall_wait_max)?;
         let prepared = Prepared { room: Some(Arc::new(room)), ..prepared };
         self.opened().queue.ask(|done| Job::Write(Box::new(prepared), done))
@@ -309,7 +319,7 @@ impl Database {
 
     /// Waits until `position` is published.
     pub fn wait_for(&self, position: &Position, wait: Duration) -> Result<()> {
-        self.opened().engine.published.wait(position.sequence(), wait)
+        self.opened().engine.published.wait(position.sequence(), wait).map(drop)
     }
 
     /// Plans a lookup or join for requests of `schema`. `catalog` is the schema that the request asks for.

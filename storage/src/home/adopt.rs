@@ -129,7 +129,7 @@ fn put_checkpoint(
     let state = root.state(objects)?;
     let followed = Followed { database: root.database, lineage: root.lineage.clone(), checkpoint: at.cloned() };
     write(files, &followed)?;
-    let state = fetch(objects, files, &root, &state, LogFrom::Kept(&log))?;
+    let (state, _) = fetch(objects, files, &root, &state, LogFrom::Kept(&log))?;
     Manifest::create(Arc::clone(files), state).map(drop)
 }
 
@@ -145,7 +145,8 @@ fn stands(objects: &dyn Objects, root: &Root) -> Result<bool> {
 fn take(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root) -> Result<bool> {
     let state = root.state(objects)?;
     note(files, root.database, &root.lineage)?;
-    let state = fetch(objects, files, root, &state, LogFrom::Objects)?;
+    // Whoever follows gives no ingest times.
+    let (state, _) = fetch(objects, files, root, &state, LogFrom::Objects)?;
     if claim::read(objects, root.epoch + 1)?.is_some() {
         return Ok(false);
     }

@@ -37,7 +37,7 @@ pub(super) struct LogHeader {
     pub(super) chain: u64,
     /// The last commit that is whole with this object.
     pub(super) sequence: Sequence,
-    /// No ingest time at or below was given to a later commit.
+    /// A node that restores from here gives no ingest time at or below it.
     pub(super) ceiling: Micros,
     /// The pieces, in the order of the body.
     pub(super) pieces: Vec<Piece>,

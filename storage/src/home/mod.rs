@@ -11,6 +11,7 @@
 //! Without a bucket nothing of this is there.
 
 mod adopt;
+mod ceiling;
 mod checkpoint;
 mod claim;
 mod copy;

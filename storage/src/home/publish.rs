@@ -120,7 +120,8 @@ impl Home {
             nonce: self.claim.nonce.clone(),
             lineage: self.lineage().clone(),
             replay,
-            ceiling: database.ceiling(),
+            // The objects of the log that say it may go with this root.
+            ceiling: database.ceiling().max(self.promised()),
             manifest: state.without_tables(),
             lists,
             checkpoints: Vec::new(),

@@ -25,7 +25,9 @@ pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root
     if files.list("")?.iter().any(|name| name == FOLLOWER) {
         files.remove(FOLLOWER)?;
     }
-    let state = fetch(objects, files, root, state, LogFrom::Objects)?;
+    let (state, ceiling) = fetch(objects, files, root, state, LogFrom::Objects)?;
+    // No ingest time at or below one that was given, or promised, is given again.
+    write_ceiling(files, ceiling)?;
     Manifest::create(Arc::clone(files), state).map(drop)
 }
 
@@ -38,14 +40,14 @@ pub(super) enum LogFrom<'a> {
     Kept(&'a KeptLog),
 }
 
-/// Puts all of it there but the manifest, which it answers: the cells of what is frozen stay where they are.
+/// Puts all of it there but the manifest, which it answers with the ceiling: the cells of what is frozen stay where they are.
 pub(super) fn fetch(
     objects: &dyn Objects,
     files: &Arc<dyn Files>,
     root: &Root,
     state: &ManifestState,
     log: LogFrom<'_>,
-) -> Result<ManifestState> {
+) -> Result<(ManifestState, Micros)> {
     clear(files)?;
     for (folder, _) in NamedFile::FOLDERS {
         files.create_directory(folder)?;
@@ -67,10 +69,8 @@ pub(super) fn fetch(
             root.ceiling
         }
     };
-    // No ingest time at or below one that was given, or promised, is given again.
-    write_ceiling(files, ceiling)?;
     tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
-    Ok(state)
+    Ok((state, ceiling))
 }
 
 /// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.

@@ -33,7 +33,7 @@ pub(super) struct Root {
     pub(super) lineage: Lineage,
     /// The first object of this epoch's log that is needed.
     pub(super) replay: u64,
-    /// No ingest time at or below was given to a later commit.
+    /// A node that restores from here gives no ingest time at or below it.
     pub(super) ceiling: Micros,
     /// The manifest, without its tables.
     pub(super) manifest: ManifestState,

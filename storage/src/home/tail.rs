@@ -7,9 +7,11 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::ceiling::Ceiling;
 use crate::error::Result;
+use crate::published::Published;
 use crate::signal::Signal;
-use crate::time::Sequence;
+use crate::time::{Micros, Sequence};
 
 /// A place in the log: so many bytes of a file, and the last commit up to there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,8 +32,10 @@ pub(super) struct Upload {
     /// How far the local disk has the log.
     pub(super) tail: Mutex<LogTail>,
     pub(super) done: Mutex<Done>,
-    /// The last commit that is in the bucket.
-    pub(super) durable: AtomicU64,
+    /// The commits that are in the bucket.
+    pub(super) durable: Published,
+    /// Up to where no ingest time is given, as the bucket knows.
+    pub(super) ceiling: Ceiling,
     /// Files before this one are in the bucket.
     pub(super) file: AtomicU64,
     /// How many bytes the bucket lacks.
@@ -68,6 +72,7 @@ pub(super) struct Begun {
     pub(super) bytes: Bytes,
     pub(super) chain: u64,
     pub(super) reached: LogTail,
+    pub(super) ceiling: Micros,
     /// Bytes of the log.
     pub(super) sent: u64,
 }
@@ -79,7 +84,8 @@ impl Upload {
         Self {
             tail: Mutex::new(done.tail),
             done: Mutex::new(done),
-            durable: AtomicU64::new(0),
+            durable: Published::default(),
+            ceiling: Ceiling::default(),
             file: AtomicU64::new(file),
             backlog_bytes: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

@@ -6,16 +6,20 @@
 //! with the same bytes: another content could be overwritten later by the first.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::log_object::{self, LogHeader, Piece};
 use super::tail::{Begun, Done, LogTail};
 use super::{Home, names};
 use crate::error::{Error, Kind, Result};
+use crate::published::Published;
 use crate::time::{Micros, Sequence};
 use crate::wal;
 
 /// One object of the log is about as long at most.
 const OBJECT_BYTES_MAX: u64 = 8 << 20;
+/// After an error it is tried again that soon, however long what nobody waits for may wait: somebody may.
+const FAILED_REST_MAX: Duration = Duration::from_secs(1);
 
 impl Home {
     /// Takes note that the local disk has the log up to `tail`.
@@ -35,7 +39,7 @@ impl Home {
         let known = {
             // Under the lock that answers are given under, so that none passes by.
             let mut waiting = self.upload.waiting.lock();
-            if self.durable() >= sequence {
+            if self.durable().sequence() >= sequence {
                 Ok(())
             } else if let Some(error) = self.poison.get() {
                 Err(error.clone())
@@ -48,9 +52,25 @@ impl Home {
         then(known);
     }
 
-    /// The last commit that is in the bucket.
-    pub fn durable(&self) -> Sequence {
-        self.upload.durable.load(Ordering::SeqCst)
+    /// The commits that are in the bucket.
+    pub fn durable(&self) -> &Published {
+        &self.upload.durable
+    }
+
+    /// Up to here a node that restores from the bucket gives no ingest time.
+    pub(crate) fn promised(&self) -> Micros {
+        self.upload.ceiling.there()
+    }
+
+    /// Sees to it that a node that restores from the bucket gives no ingest time at or below `bound`. The bucket is waited for no
+    /// longer than `wait`.
+    pub(crate) fn promise(&self, bound: Micros, wait: Duration) -> Result<()> {
+        let ceiling = &self.upload.ceiling;
+        if ceiling.there() < bound {
+            ceiling.ask(bound);
+            self.wake();
+        }
+        ceiling.wait(bound, wait)
     }
 
     /// Bytes of the log that the bucket lacks.
@@ -74,21 +94,23 @@ impl Home {
         self.upload.file.load(Ordering::SeqCst)
     }
 
-    /// Sends up everything that the local disk has of the log.
+    /// Sends up everything that the local disk has of the log, and the ceiling that was asked for if that lacks.
     pub(super) fn pump(&self, ceiling: Micros) -> Result<()> {
         let mut done = self.upload.done.lock();
         loop {
             if done.begun.is_none() {
                 let tail = *self.upload.tail.lock();
-                if done.tail == tail {
+                if done.tail == tail && !self.upload.ceiling.lacks() {
                     return Ok(());
                 }
-                done.begun = Some(self.next_object(&done, tail, ceiling)?);
+                done.begun = Some(self.next_object(&done, tail, ceiling.max(self.upload.ceiling.asked()))?);
             }
-            let Some(Begun { bytes, chain, reached, sent }) = &done.begun else { unreachable!("it was just begun") };
+            let Some(Begun { bytes, chain, reached, ceiling, sent }) = &done.begun else {
+                unreachable!("it was just begun")
+            };
             self.put_once(&names::log(self.epoch(), done.next), bytes.clone())?;
             self.check()?;
-            let (chain, reached, sent) = (*chain, *reached, *sent);
+            let (chain, reached, ceiling, sent) = (*chain, *reached, *ceiling, *sent);
             self.upload.bytes.fetch_add(sent, Ordering::Relaxed);
             let number = done.next;
             done.objects.push_back((number, reached.file));
@@ -103,7 +125,8 @@ impl Home {
             let less = |bytes: u64| Some(bytes.saturating_sub(sent));
             let _ = self.upload.backlog_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
             self.upload.file.store(reached.file, Ordering::SeqCst);
-            self.upload.durable.store(reached.sequence, Ordering::SeqCst);
+            self.upload.durable.publish(reached.sequence);
+            self.upload.ceiling.put(ceiling);
             self.upload.answer(reached.sequence);
         }
     }
@@ -154,7 +177,7 @@ impl Home {
             pieces,
         };
         let (bytes, chain) = log_object::encode(&header, &body);
-        Ok(Begun { bytes, chain, reached, sent: body.len() as u64 })
+        Ok(Begun { bytes, chain, reached, ceiling, sent: body.len() as u64 })
     }
 
     /// The first object that holds a piece of the file `first` or of a later one; the objects before it, which a root that says
@@ -184,6 +207,8 @@ impl Home {
 
     /// Answers all who wait: the bucket will not have their commits from this process.
     pub(super) fn give_up(&self, error: &Error) {
+        self.upload.durable.fail(error.clone());
+        self.upload.ceiling.fail(error.clone());
         let waiting = std::mem::take(&mut *self.upload.waiting.lock());
         waiting.into_iter().for_each(|(_, then)| then(Err(error.clone())));
     }
@@ -194,6 +219,7 @@ impl Home {
         let mut heard = 0;
         loop {
             let stopping = stop();
+            let mut rest = self.options.policy.upload_interval;
             match self.pump(ceiling()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == Kind::Poisoned => {
@@ -205,12 +231,13 @@ impl Home {
                     if stopping {
                         return self.give_up(&error);
                     }
+                    rest = rest.min(FAILED_REST_MAX);
                 }
             }
             if stopping {
-                return;
+                return self.give_up(&Error::new(Kind::Unavailable, "the database is being closed"));
             }
-            self.upload.bell.wait(&mut heard, self.options.policy.upload_interval);
+            self.upload.bell.wait(&mut heard, rest);
         }
     }
 }

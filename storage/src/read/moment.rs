@@ -29,6 +29,8 @@ pub struct Moment {
     pub known_at: KnownAt,
     /// The position to read at; `None` is everything published.
     pub position: Option<Position>,
+    /// Whether nothing is seen that the loss of the disk could take back.
+    pub durable: bool,
     /// Replaces the clock for ages, µs.
     pub clock: Option<Micros>,
 }
@@ -48,6 +50,8 @@ pub enum KnownAt {
 
 /// How long a read waits for commits in flight at or below its knowledge bound.
 const KNOWN_AT_WAIT: Duration = Duration::from_secs(60);
+/// How long a read waits for the bucket so that later rows may ask for what is known now.
+const LATER_ROWS_WAIT: Duration = Duration::from_secs(1);
 /// How often a read that waits for the clock looks at it.
 const CLOCK_STEP: Duration = Duration::from_millis(1);
 
@@ -62,6 +66,8 @@ pub(crate) struct Present<'a> {
     pub(crate) follows: bool,
     pub(crate) clock: &'a IngestClock,
     pub(crate) published: &'a Published,
+    /// The commits that no loss of the disk takes away, if there is a bucket.
+    pub(crate) durable: Option<&'a Published>,
     pub(crate) states: &'a dyn States,
     pub(crate) resources: &'a Arc<Resources>,
     /// How long a snapshot may be used.
@@ -74,16 +80,8 @@ impl Present<'_> {
     /// Pins `moment` over `tables`.
     pub(crate) fn pin(&self, tables: &[Arc<Table>], moment: &Moment, schema_version: u64) -> Result<Snapshot> {
         let known_at_max = self.settle_known_at(tables, moment.known_at)?;
-        let published = self.published.sequence();
-        let sequence = match moment.position {
-            None => published,
-            Some(position) if position.sequence() <= published => position.sequence(),
-            Some(_) => {
-                return Err(Error::out_of_range(
-                    "the position is not yet published; ask again later, or wait for it with \"at_least\"",
-                ));
-            }
-        };
+        let durable = self.durable.map(Published::sequence);
+        let sequence = self.sequence(moment, durable)?;
         let clock = moment.clock.unwrap_or_else(|| {
             let now = self.clock.now();
             self.clock.answer_clock(now);
@@ -94,7 +92,7 @@ impl Present<'_> {
         for table in tables {
             let state = self.states.table_state(table)?;
             let view = state.view.load_full();
-            if moment.position.is_some() && sequence < view.horizon.sequence {
+            if (moment.position.is_some() || moment.durable) && sequence < view.horizon.sequence {
                 return Err(Error::out_of_range(format!(
                     "the position lies before the horizon of table {}: its retention forgot what is asked",
                     table.name
@@ -108,6 +106,7 @@ impl Present<'_> {
         let age_max = i64::try_from(self.age_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Snapshot {
             position: self.log.position(sequence),
+            durable: durable.map(|durable| self.log.position(durable)),
             opening: self.opening,
             clock,
             known_at_max,
@@ -117,6 +116,27 @@ impl Present<'_> {
             expires: self.resources.clock.monotonic().saturating_add(age_max),
             resources: Arc::clone(self.resources),
         })
+    }
+
+    /// The last commit that is seen at `moment`, if the bucket has all up to `durable`.
+    fn sequence(&self, moment: &Moment, durable: Option<Sequence>) -> Result<Sequence> {
+        let published = self.published.sequence();
+        let most = match (moment.durable, durable) {
+            (false, _) => published,
+            // The bucket may have a commit a moment before reads see it.
+            (true, Some(durable)) => published.min(durable),
+            (true, None) => return Err(no_bucket()),
+        };
+        match moment.position.map(|position| position.sequence()) {
+            None => Ok(most),
+            Some(sequence) if sequence <= most => Ok(sequence),
+            Some(sequence) => {
+                let lacking = if sequence <= published { "in the bucket" } else { "published" };
+                Err(Error::out_of_range(format!(
+                    "the position is not yet {lacking}; ask again later, or wait for it with \"at_least\""
+                )))
+            }
+        }
     }
 
     /// Makes the knowledge bound final: nothing at or below it can be added once this returns. Answers the greatest
@@ -135,11 +155,11 @@ impl Present<'_> {
         }
         let now = self.clock.now();
         let soon = now.saturating_add(KNOWN_AT_AHEAD_MAX);
-        let bound = match known_at {
+        let (least, bound) = match known_at {
             KnownAt::Latest => return Ok(i64::MAX),
-            KnownAt::Time(time) => time,
-            KnownAt::Rows(greatest) if greatest > soon => now,
-            KnownAt::Rows(greatest) => greatest.max(now),
+            KnownAt::Time(time) => (time, time),
+            KnownAt::Rows(greatest) if greatest > soon => (now, now),
+            KnownAt::Rows(greatest) => (greatest, greatest.max(now)),
         };
         if bound > soon {
             return Err(Error::invalid(format!(
@@ -152,7 +172,19 @@ impl Present<'_> {
         self.wait_until(bound, now)?;
         let sequence = self.clock.answer_known_at(bound)?;
         self.published.wait(sequence, KNOWN_AT_WAIT)?;
-        Ok(bound)
+        self.promise(least, bound)
+    }
+
+    /// Makes `bound` final for every node that serves the database later, or, if the bucket does not answer, a lesser one that is
+    /// so already and not below `least`. Answers which.
+    fn promise(&self, least: Micros, bound: Micros) -> Result<Micros> {
+        let promised = self.states.promised();
+        let wait = if promised >= least { LATER_ROWS_WAIT } else { KNOWN_AT_WAIT };
+        match self.states.promise(bound, wait) {
+            Ok(()) => Ok(bound),
+            Err(_) if promised >= least => Ok(promised.min(bound)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The greatest bound that is final on a follower: the last ingest time that it has, for the writer may have given later ones
@@ -202,6 +234,13 @@ impl Present<'_> {
         }
         Ok(())
     }
+}
+
+/// The error of a read that asks for what no loss of the disk takes away, where it takes everything.
+pub(crate) fn no_bucket() -> Error {
+    Error::precondition(
+        "\"durable\" asks for what is in the bucket, and the database has none; start it with --bucket, or leave the field out",
+    )
 }
 
 /// The erases after what a fixed bound sees.

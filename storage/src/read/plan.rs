@@ -47,6 +47,8 @@ pub struct PointRequest {
     pub known_at: Bound,
     /// The position to read at; `None` is everything published.
     pub position: Option<String>,
+    /// Whether nothing is seen that the loss of the disk could take back.
+    pub durable: bool,
     /// The schema version that chooses names, types, defaults and max ages; `None` is the newest.
     pub schema_version: Option<u64>,
     /// Replaces the clock for ages, µs.
@@ -132,6 +134,7 @@ pub struct Plan {
     pub(crate) as_of: PlannedBound,
     pub(crate) known_at: PlannedBound,
     pub(crate) position: Option<Position>,
+    pub(crate) durable: bool,
     pub(crate) clock: Option<Micros>,
     pub(crate) status: bool,
     pub(crate) event_times: bool,
@@ -177,7 +180,7 @@ impl Plan {
             // What is wrong with a row is said when it is read: other requests may be read at this moment too.
             Err(_) => KnownAt::Rows(i64::MIN),
         };
-        Moment { known_at, position: self.position, clock: self.clock }
+        Moment { known_at, position: self.position, durable: self.durable, clock: self.clock }
     }
 }
 
@@ -233,6 +236,7 @@ pub(crate) fn plan(
         as_of: PlannedBound::find(&request.as_of, schema, "as_of")?,
         known_at: PlannedBound::find(&request.known_at, schema, "known_at")?,
         position,
+        durable: request.durable,
         clock: request.clock,
         status: request.status,
         event_times: request.event_times,

@@ -35,6 +35,7 @@ pub(crate) struct ErasedSince {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) position: Position,
+    pub(crate) durable: Option<Position>,
     /// The opening of the database that it is of.
     pub(crate) opening: u64,
     pub(crate) clock: Micros,
@@ -51,6 +52,11 @@ impl Snapshot {
     /// Exactly which commits the read sees.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// How far the bucket was when the snapshot was pinned, if there is one: no loss of the disk takes away what is seen there.
+    pub fn durable_position(&self) -> Option<Position> {
+        self.durable
     }
 
     /// The clock that ages are measured from where no bound is stated, µs.

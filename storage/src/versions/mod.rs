@@ -85,6 +85,13 @@ impl Versions {
         })
     }
 
+    /// The newest schema that a commit up to `sequence` made.
+    pub fn newest_within(&self, sequence: Sequence) -> Arc<Catalog> {
+        let versions = (0..self.newest.schema_version as usize).rev().filter_map(|index| self.version(index));
+        let mut within = versions.filter(|version| version.entry.sequence <= sequence);
+        within.next().map_or_else(Arc::default, |version| Arc::clone(&version.catalog))
+    }
+
     fn version(&self, index: usize) -> Option<&Version> {
         self.chunks.get(index / CHUNK)?.get(index % CHUNK)
     }

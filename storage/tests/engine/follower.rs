@@ -479,6 +479,7 @@ fn a_follower_writes_nothing() {
         database.flush(&catalog, None),
         database.compact(&catalog, None),
         database.reserve(10, Duration::ZERO).map(drop),
+        database.terms(Some(Level::Object)).map(drop),
     ];
     for refused in refused {
         let error = refused.expect_err("a follower does not write");
@@ -486,6 +487,21 @@ fn a_follower_writes_nothing() {
         assert!(error.message().contains("a test writes"), "{error:?}");
     }
     agree(&mut follower, &writer);
+}
+
+#[test]
+fn all_that_a_follower_has_is_durable() {
+    let mut writer = writer();
+    writer.fill(10, row);
+    let (mut follower, _) = following(&writer);
+    catch_up(&mut follower, &writer);
+    let database = follower.database();
+    assert_eq!(database.durable_position(), Some(database.position()));
+    database.wait_for_durable(&database.position(), Duration::ZERO).unwrap();
+    let mut request = follower.request(&Ask { entities: vec![0, 1], ..Ask::latest(&follower, 0) }).unwrap();
+    let latest = follower.ask(&request).unwrap();
+    request.point.durable = true;
+    assert_eq!(follower.ask(&request).unwrap(), latest);
 }
 
 #[test]

@@ -49,10 +49,14 @@ impl Resources {
 }
 
 impl Entry {
-    /// The schema that a statement of SQL is planned with, the newest or the one of a version. What the statement needs is
+    /// The schema that a statement of SQL is planned with, as [`Granted::catalog_asked`] has it. What the statement needs is
     /// granted before any name of it is looked up.
-    pub(in crate::service) fn catalog_to_plan(&self, schema_version: Option<u64>) -> EngineResult<Arc<Catalog>> {
-        self.resources.database.catalog_asked(schema_version)
+    pub(in crate::service) fn catalog_to_plan(
+        &self,
+        schema_version: Option<u64>,
+        durable: bool,
+    ) -> EngineResult<Arc<Catalog>> {
+        catalog(&self.resources.database, schema_version, durable)
     }
 
     /// Grants the caller what it asks for, or denies it.
@@ -74,6 +78,11 @@ fn authorize(rights: Rights, caller: &Caller, call: &Call) -> Result<(), Status>
     Err(denied(format!("`{name}` needs the right `{needs}`, which this caller does not have")))
 }
 
+/// The newest schema of `database`, or the one of a version; if it is to be `durable`, of those that are in the bucket.
+fn catalog(database: &Database, schema_version: Option<u64>, durable: bool) -> EngineResult<Arc<Catalog>> {
+    if durable { database.catalog_in_bucket(schema_version) } else { database.catalog_asked(schema_version) }
+}
+
 impl Granted {
     /// What all calls share.
     pub(in crate::service) fn resources(&self) -> &Arc<Resources> {
@@ -90,9 +99,14 @@ impl Granted {
         self.database().catalog()
     }
 
-    /// The schema that a request asks for, the newest or the one of a version, as far as the caller may see it.
-    pub(in crate::service) fn catalog_asked(&self, schema_version: Option<u64>) -> Result<Arc<Catalog>, Status> {
-        self.database().catalog_asked(schema_version).map_err(|error| from_error(&error))
+    /// The schema that a request asks for, the newest or the one of a version, as far as the caller may see it; if it is to be
+    /// `durable`, of those that are in the bucket.
+    pub(in crate::service) fn catalog_asked(
+        &self,
+        schema_version: Option<u64>,
+        durable: bool,
+    ) -> Result<Arc<Catalog>, Status> {
+        catalog(self.database(), schema_version, durable).map_err(|error| from_error(&error))
     }
 
     /// Runs a call of the engine on a thread that may block.

@@ -32,6 +32,8 @@ pub struct ScanRequest {
     pub to: Option<Micros>,
     /// The position to read at; `None` is everything published.
     pub position: Option<String>,
+    /// Whether nothing is seen that the loss of the disk could take back.
+    pub durable: bool,
     /// The schema version; `None` is the newest.
     pub schema_version: Option<u64>,
     /// Replaces the clock for ages, µs.
@@ -57,7 +59,7 @@ impl ScanRequest {
             RowBounds::Latest => KnownAt::Latest,
             same => KnownAt::Time(same.of(0)),
         };
-        Ok(Moment { known_at, position, clock: self.clock })
+        Ok(Moment { known_at, position, durable: self.durable, clock: self.clock })
     }
 
     /// The features of `table` that are asked for, and of which some column is answered.

@@ -159,6 +159,7 @@ impl World {
             as_of: ask.as_of.bound("as_of"),
             known_at: ask.known_at.bound("known_at"),
             position: ask.position.map(|ack| self.acks[ack].position.clone()),
+            durable: false,
             schema_version: ask.version.map(|version| self.versions[version].0),
             clock: ask.clock,
             status: true,
@@ -173,11 +174,12 @@ impl World {
     /// The engine's answer and the clock that its ages go by.
     pub fn ask(&self, request: &Request) -> Result<(RecordBatch, i64), Error> {
         let database = self.database();
-        let plan = database.plan(
-            &database.catalog_asked(request.point.schema_version)?,
-            &request.point,
-            &request.rows.schema(),
-        )?;
+        let version = request.point.schema_version;
+        let catalog = match request.point.durable {
+            true => database.catalog_in_bucket(version)?,
+            false => database.catalog_asked(version)?,
+        };
+        let plan = database.plan(&catalog, &request.point, &request.rows.schema())?;
         let snapshot = database.snapshot(&plan, &request.rows)?;
         let answer = database.read(&plan, &snapshot, &request.rows)?;
         Ok((answer, snapshot.clock()))

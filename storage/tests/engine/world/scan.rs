@@ -91,6 +91,7 @@ impl World {
             from: sweep.from,
             to: sweep.to,
             position: sweep.position.map(|ack| self.acks[ack].position.clone()),
+            durable: false,
             schema_version: sweep.version.map(|version| self.versions[version].0),
             clock: sweep.clock,
             parts: sweep.parts,
