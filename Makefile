@@ -63,8 +63,9 @@ $(VENV)/ready: client/python/requirements-test.txt
 	$(VENV)/bin/python -m pip install --quiet -r client/python/requirements-test.txt
 	touch $@
 
-soak: fuzz asan  ## As long as you like: FIRN_HISTORIES random histories, FIRN_KILL_ROUNDS kills, FIRN_FUZZ_SECONDS.
-	FIRN_HISTORIES=$${FIRN_HISTORIES:-1000000} FIRN_KILL_ROUNDS=$${FIRN_KILL_ROUNDS:-1000} cargo test --release --workspace --exclude firn-python
+soak: fuzz asan  ## As long as you like: FIRN_HISTORIES random histories, FIRN_SCHEDULES of the bucket, FIRN_KILL_ROUNDS, FIRN_WIPE_ROUNDS, FIRN_FUZZ_SECONDS.
+	FIRN_HISTORIES=$${FIRN_HISTORIES:-1000000} FIRN_SCHEDULES=$${FIRN_SCHEDULES:-1000000} FIRN_KILL_ROUNDS=$${FIRN_KILL_ROUNDS:-1000} \
+		FIRN_WIPE_ROUNDS=$${FIRN_WIPE_ROUNDS:-1000} cargo test --release --workspace --exclude firn-python
 
 # Both instrument the code, which only a nightly compiler offers by name; the stable one does it when it is told to.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -91,7 +92,7 @@ test-asan:  ## The modules with unsafe code under AddressSanitizer.
 	$(ASAN) --lib -- $(UNSAFE_MODULES)
 
 asan:  ## The whole engine under AddressSanitizer: its own tests, its promises, FIRN_ASAN_HISTORIES (500) histories.
-	FIRN_HISTORIES=$${FIRN_ASAN_HISTORIES:-500} $(ASAN) --lib --test engine -- --skip kill --skip faults
+	FIRN_HISTORIES=$${FIRN_ASAN_HISTORIES:-500} FIRN_SCHEDULES=100 $(ASAN) --lib --test engine -- --skip kill --skip faults
 
 bench:  ## FirnDB, its peers and the limits on the same work; ONLY=join,ingest for some of it.
 	cargo build --release --workspace

@@ -5,6 +5,7 @@
 //! of a merge, an older pack, all that belongs to a dropped table. What the outputs were for may be shown once
 //! [`Engine::edit_manifest`] has returned, and nothing may fail between: open files before.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,7 +15,9 @@ use crate::annex::AnnexMeta;
 use crate::engine::Engine;
 use crate::erase::Erasures;
 use crate::error::Result;
+use crate::home::ice_name;
 use crate::manifest::{EntityManifest, ManifestState, NamedFile};
+use crate::objects::ObjectName;
 use crate::versions;
 use crate::view::EntityState;
 
@@ -77,6 +80,13 @@ impl WrittenErasures {
     }
 }
 
+/// The ice that `before` names and `after` does not.
+fn ice_let_go(before: &ManifestState, after: &ManifestState) -> Vec<ObjectName> {
+    let kept: HashSet<(u64, u64)> = after.ice().map(|(_, ice)| (ice.epoch, ice.number)).collect();
+    let gone = before.ice().filter(|(_, ice)| !kept.contains(&(ice.epoch, ice.number)));
+    gone.map(|(table, ice)| ice_name(table, ice)).collect()
+}
+
 impl Engine {
     /// Where the files of an edit are put down as they are written.
     pub(crate) fn outputs(&self) -> Outputs<'_> {
@@ -93,6 +103,7 @@ impl Engine {
         change(&mut state);
         self.complete(&mut state, &outputs)?;
         let (before, named) = (manifest.state.files(), state.files());
+        let ice = self.home.as_ref().map(|home| (home, ice_let_go(&manifest.state, &state)));
         if let Err(unwritten) = manifest.write(state) {
             if unwritten.may_be_there {
                 self.retired.keep_until_durable(&outputs.take());
@@ -104,6 +115,9 @@ impl Engine {
         // What an earlier failed edit left is known to be nobody's only while no later one can fail.
         let unsure = self.retired.take_unsure();
         drop(manifest);
+        if let Some((home, ice)) = ice {
+            home.let_go(ice);
+        }
         let unlisted = outputs.take().into_iter().filter(|file| !named.contains(file));
         self.retired.remove(unsure.into_iter().chain(unlisted).chain(before.difference(&named).copied()));
         Ok(())

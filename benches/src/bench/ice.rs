@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -30,6 +30,7 @@ const FREEZE: &str = "freeze, 10 features, one core";
 const JOIN_HOT: &str = "join, all on the disk, no bucket";
 const JOIN_ICE: &str = "join, all in the bucket, nothing in memory";
 const JOIN_WARM: &str = "join, all in the bucket, again";
+const JOIN_THAWED: &str = "join, all in the bucket, thawed";
 const RESTORE: &str = "an empty disk until the first latest answer";
 
 /// A bucket that counts.
@@ -38,15 +39,27 @@ struct Counted {
     inside: Arc<dyn Objects>,
     requests: AtomicU64,
     bytes_read: AtomicU64,
-    hangs: AtomicBool,
+    hangs: Mutex<bool>,
+    goes_on: Condvar,
 }
 
 impl Counted {
+    fn new(inside: Arc<dyn Objects>) -> Self {
+        let (requests, bytes_read) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inside, requests, bytes_read, hangs: Mutex::default(), goes_on: Condvar::new() }
+    }
+
     fn count(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        while self.hangs.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
+        let mut hangs = self.hangs.lock().expect("nobody panics here");
+        while *hangs {
+            hangs = self.goes_on.wait(hangs).expect("nobody panics here");
         }
+    }
+
+    fn hang(&self, hangs: bool) {
+        *self.hangs.lock().expect("nobody panics here") = hangs;
+        self.goes_on.notify_all();
     }
 
     fn requests(&self) -> u64 {
@@ -133,9 +146,7 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     engine.close()?;
     let (directory, disk) = (harness.directory()?, harness.directory()?);
     let inside = Bucket::open(&format!("file://{}", directory.path().display()), &Default::default())?;
-    let (requests_none, bytes_none) = (AtomicU64::new(0), AtomicU64::new(0));
-    let bucket = Counted { inside, requests: requests_none, bytes_read: bytes_none, hangs: AtomicBool::new(false) };
-    let mut cold = Cold { harness, bucket: Arc::new(bucket), disk };
+    let mut cold = Cold { harness, bucket: Arc::new(Counted::new(inside)), disk };
     cold.write(rows, users)?;
     cold.freeze(rows, directory.path())?;
     cold.joins(&requests)?;
@@ -174,7 +185,12 @@ fn length_of(directory: &Path) -> Result<u64> {
 
 impl Cold<'_> {
     fn open(&self, hot_bytes_max: u64, cache_bytes_max: u64, background: bool) -> Result<Engine> {
-        let home = home(&self.bucket, hot_bytes_max, cache_bytes_max);
+        self.open_with(hot_bytes_max, cache_bytes_max, u64::MAX, background)
+    }
+
+    fn open_with(&self, hot: u64, cache: u64, thawed_bytes_max: u64, background: bool) -> Result<Engine> {
+        let mut home = home(&self.bucket, hot, cache);
+        home.policy.ice.thawed_bytes_max = thawed_bytes_max;
         let change = |options: &mut Options| {
             options.home = Some(home);
             options.background = background;
@@ -222,7 +238,7 @@ impl Cold<'_> {
 
     fn joins(&mut self, requests: &[RecordBatch]) -> Result<()> {
         let rounds = self.harness.settings.rounds;
-        let (mut first, mut again) = (Vec::new(), Vec::new());
+        let (mut first, mut again, mut thawed) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..=rounds {
             let engine = self.open(0, 16 << 30, false)?;
             first.push(seconds(JOIN_ICE, &engine, requests)?.value);
@@ -231,11 +247,22 @@ impl Cold<'_> {
             let asked = (self.bucket.requests() - before) as f64;
             assert_eq!(asked, 0.0, "what came is kept");
             engine.close()?;
+            // Nothing may stay in memory, so that what was read comes back to the disk.
+            let engine = self.open(0, 0, false)?;
+            engine.read(&engine::as_of("t"), requests)?;
+            while engine.database.compact_once()? {}
+            thawed.push(seconds(JOIN_THAWED, &engine, requests)?.value);
+            engine.close()?;
+            // And leaves it again.
+            let engine = self.open_with(0, 0, 0, false)?;
+            while engine.database.compact_once()? {}
+            engine.close()?;
         }
         // The first round warms caches.
         self.record(JOIN_ICE, "s", median(first.split_off(1)));
         self.record(JOIN_WARM, "s", median(again.split_off(1)));
-        for (metric, most) in [(JOIN_ICE, 8.0), (JOIN_WARM, 1.3)] {
+        self.record(JOIN_THAWED, "s", median(thawed.split_off(1)));
+        for (metric, most) in [(JOIN_ICE, 8.0), (JOIN_WARM, 6.0), (JOIN_THAWED, 1.3)] {
             let ratio = self.harness.ratio((FIRN, metric), (FIRN, JOIN_HOT));
             self.harness.target(&format!("{metric}: times all on the disk"), ratio, Bound::AtMost(most));
         }
@@ -272,11 +299,11 @@ impl Cold<'_> {
         let mut measured: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
         for round in 0..=2 * self.harness.settings.rounds {
             let hangs = round % 2;
-            self.bucket.hangs.store(hangs == 1, Ordering::Relaxed);
+            self.bucket.hang(hangs == 1);
             let p99 = std::thread::scope(|scope| {
                 let waiting = (hangs == 1).then(|| scope.spawn(|| engine.read(&engine::as_of("t"), &past).is_ok()));
                 let p99 = p99(&engine, &batches);
-                self.bucket.hangs.store(false, Ordering::Relaxed);
+                self.bucket.hang(false);
                 waiting
                     .into_iter()
                     .for_each(|waiting| assert!(waiting.join().expect("it ends"), "it was answered late"));

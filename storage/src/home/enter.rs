@@ -17,7 +17,7 @@ use super::published::Published;
 use super::restore::restore;
 use super::root::{self, Root};
 use super::tail::Upload;
-use super::{Home, Inhabitant, log_object, names};
+use super::{Home, Inhabitant, log_object, names, old_copy};
 use crate::config::HomeOptions;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Files, SHORT_BYTES, publish_in};
@@ -81,7 +81,7 @@ pub(crate) fn enter(
     now: Micros,
 ) -> Result<Entered> {
     let objects = Arc::clone(&options.objects);
-    let mut marker = read_marker(files)?;
+    let marker = read_marker(files)?;
     let database = database.filter(|_| !marker.restored);
     check_format(objects.as_ref(), database.filter(|_| !options.policy.discard_local))?;
     // A start that will be refused must not stop the one that serves.
@@ -93,6 +93,21 @@ pub(crate) fn enter(
     }
     let claim = Claim::new(&options.writer, now)?;
     let epoch = claim::claim(objects.as_ref(), &claim)?;
+    let entered = take_over(options, files, database, (claim, epoch), marker);
+    // Who claims a later epoch sweeps what is read here: what was found, or missed, counts only if nobody did until now.
+    claim::check(objects.as_ref(), epoch)?;
+    entered
+}
+
+/// Reads what the epoch of `claim` takes over, and restores it into `files` if it is not there.
+fn take_over(
+    options: HomeOptions,
+    files: &Arc<dyn Files>,
+    database: Option<u64>,
+    (claim, epoch): (Claim, u64),
+    mut marker: Marker,
+) -> Result<Entered> {
+    let objects = Arc::clone(&options.objects);
     let read = |root: Root| {
         let (state, pinned) = (root.state(objects.as_ref())?, Pinned::of_root(objects.as_ref(), &root)?);
         Ok::<_, Error>((root, state, pinned))
@@ -190,9 +205,16 @@ impl Entered {
         first_number: u64,
     ) -> Result<Home> {
         let Self { options, claim, epoch, before: root, least, mut marker } = self;
-        let mut published = Published::default();
+        let mut published = Published { oldest: 1, ..Published::default() };
         let mut before = Lineage::default();
         if let Some((root, there, pinned)) = root {
+            // What a root condemned is never named again. A disk that is not a copy wrote its manifest before any root of it.
+            if first_number < there.next_number {
+                return Err(old_copy(&format!(
+                    "it gave files numbers below {first_number}, the bucket's root below {}",
+                    there.next_number
+                )));
+            }
             published.files = there.files_in_bucket().intersection(&state.files_in_bucket()).copied().collect();
             let mut named = root::names(&root.lineage, &root.lists, &there);
             named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
@@ -225,6 +247,7 @@ impl Entered {
             litter: Mutex::default(),
             erasing: RwLock::default(),
             rewriting: Mutex::default(),
+            let_go: Mutex::default(),
         })
     }
 }

@@ -39,6 +39,17 @@ impl Home {
         litter.is_empty()
     }
 
+    /// Takes note that the manifest has ceased to name `ice`: the next root that does not name it either condemns it, though
+    /// perhaps no root ever named it.
+    pub(crate) fn let_go(&self, ice: impl IntoIterator<Item = ObjectName>) {
+        self.let_go.lock().extend(ice);
+    }
+
+    /// What was let go since this was asked last.
+    pub(super) fn take_let_go(&self) -> Vec<ObjectName> {
+        std::mem::take(&mut self.let_go.lock())
+    }
+
     /// The number of the newest root of this epoch.
     pub(crate) fn root(&self) -> u64 {
         self.newest.load(Ordering::Relaxed)

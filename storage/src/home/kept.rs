@@ -2,7 +2,7 @@
 //! nothing. The newest root names all checkpoints, and with each everything that it needs: nothing of it is condemned while it is there,
 //! and nothing is copied. While a checkpoint cannot be read, so that nobody knows what it needs, nothing of the bucket is deleted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ const MAGIC: Magic = *b"FIRNCHKP";
 pub(crate) struct Pinned {
     pub(super) checkpoint: Checkpoint,
     /// All objects that it needs, itself too; none if it could not be read.
-    pub(super) names: Option<HashSet<ObjectName>>,
+    pub(super) names: Option<BTreeSet<ObjectName>>,
 }
 
 impl Pinned {
@@ -141,7 +141,7 @@ impl Kept {
     }
 
     /// All objects that it needs, that of `checkpoint` too.
-    pub(super) fn names(&self, checkpoint: &Checkpoint) -> HashSet<ObjectName> {
+    pub(super) fn names(&self, checkpoint: &Checkpoint) -> BTreeSet<ObjectName> {
         let mut names = root::names(&self.root.lineage, &self.root.lists, &self.root.manifest);
         names.insert(checkpoint.object_name());
         names

@@ -33,7 +33,7 @@ mod tail;
 mod trail;
 mod upload;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -86,7 +86,7 @@ pub struct Home {
     upload: Upload,
     published: Mutex<Published>,
     /// Everything that the newest root names, for those who must not wait while another is published.
-    named: ArcSwap<HashSet<ObjectName>>,
+    named: ArcSwap<BTreeSet<ObjectName>>,
     /// The number of the newest root.
     newest: AtomicU64,
     /// Objects that were put and that nothing names.
@@ -95,6 +95,15 @@ pub struct Home {
     pub(crate) erasing: RwLock<()>,
     /// Held by who writes checkpoints anew.
     pub(crate) rewriting: Mutex<()>,
+    /// Ice that the manifest has ceased to name, for the next root to condemn.
+    let_go: Mutex<Vec<ObjectName>>,
+}
+
+/// The error of a disk that has less than the bucket, as `what` says.
+fn old_copy(what: &str) -> Error {
+    Error::precondition(format!(
+        "the bucket is ahead of this disk, which is an old copy: {what}; start on an empty directory to take what the bucket has"
+    ))
 }
 
 /// What the home asks of the database that is in it.
@@ -131,11 +140,7 @@ impl Home {
     /// bucket is an old copy, and refused.
     pub(crate) fn begin(&self, sequence: Sequence) -> Result<()> {
         if sequence < self.least {
-            return Err(Error::precondition(format!(
-                "the bucket is ahead of this disk, which is an old copy: it ends at commit {sequence}, the bucket's log at {}; start on \
-                 an empty directory to take what the bucket has",
-                self.least
-            )));
+            return Err(old_copy(&format!("it ends at commit {sequence}, the bucket's log at {}", self.least)));
         }
         let epoch = Epoch { begins_after: sequence, ..self.epoch };
         self.lineage.set(self.before.then(epoch)).expect("a log is recovered once");

@@ -4,7 +4,7 @@
 //! Files that a merge removes before the next root are never sent: what is not in a root yet, the log has. What a checkpoint needs is
 //! named with it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::root::{self, Condemned, ListEntry, Root};
 use super::{Home, Inhabitant, names};
 use crate::error::{Error, Kind, Result};
 use crate::io::Access;
-use crate::manifest::ManifestState;
+use crate::manifest::{ManifestState, NamedFile};
 use crate::objects::{ObjectName, Objects};
 use crate::time::Micros;
 
@@ -87,17 +87,14 @@ impl Home {
     }
 
     fn send_files(&self, published: &mut Published, state: &ManifestState) -> Result<()> {
-        let named = state.files_in_bucket();
-        for file in &named {
-            if published.files.contains(file) {
-                continue;
-            }
+        let named: BTreeSet<NamedFile> = state.files_in_bucket().difference(&published.files).copied().collect();
+        for file in named {
             let local = file.name();
             let bytes = self.files.map(&local, self.files.length(&local)?, Access::Ordered)?;
-            let name = names::data(self.lineage(), *file);
-            published.sent.insert(name.clone());
-            self.objects().put(&name, bytes)?;
-            published.files.insert(*file);
+            let object = names::data(self.lineage(), file);
+            published.unnamed.insert(object.clone());
+            self.objects().put(&object, bytes)?;
+            published.files.insert(file);
         }
         Ok(())
     }
@@ -111,6 +108,7 @@ impl Home {
     ) -> Result<()> {
         published.tried += 1;
         let number = published.tried;
+        published.unnamed.extend(self.take_let_go());
         let lists = self.send_lists(published, &state, number)?;
         let (replay, logs) = self.replay_from(state.wal_first);
         let mut root = Root {
@@ -132,6 +130,8 @@ impl Home {
         named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
         root.checkpoints = pinned.iter().map(|one| one.checkpoint.clone()).collect();
         root.condemned = condemned(published, &named, database.now());
+        // If this root fails it may be there all the same, and what it names too.
+        published.unnamed.extend(named.iter().cloned());
         self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
         self.check()?;
         let named = Arc::new(named);
@@ -139,7 +139,7 @@ impl Home {
         let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
         let condemned = match pinned.iter().all(|one| one.names.is_some()) {
-            true => self.collect(&root, &logs, database.now(), garbage_age),
+            true => self.collect(published, &root, &logs, database.now(), garbage_age),
             false => root.condemned,
         };
         let mut logs = std::mem::take(&mut published.logs);
@@ -148,11 +148,12 @@ impl Home {
         }
         *published = Published {
             tried: number,
+            oldest: published.oldest,
             files: std::mem::take(&mut published.files),
             lists: root.lists,
             pinned,
             named,
-            sent: HashSet::new(),
+            unnamed: BTreeSet::new(),
             condemned,
             replay,
             log_bytes: self.upload.bytes.load(Ordering::Relaxed),
@@ -177,7 +178,7 @@ impl Home {
             let known = published.lists.get(&table).filter(|known| known.checksum == checksum).cloned();
             let entry = known.unwrap_or(ListEntry { epoch: self.epoch(), number, checksum });
             if entry.number == number && entry.epoch == self.epoch() {
-                published.sent.insert(names::list(entry.epoch, entry.number, table));
+                published.unnamed.insert(names::list(entry.epoch, entry.number, table));
                 root::write_list(self.objects(), table, &entry, list)?;
             }
             lists.insert(table, entry);
@@ -203,7 +204,7 @@ impl Home {
                 let log = KeptLog::read(self.objects(), root, root.replay, end)?;
                 let root = Root { manifest: state.clone(), lists: BTreeMap::new(), ..root.clone() };
                 let kept = Kept { root, log, sequence };
-                published.sent.insert(checkpoint.object_name());
+                published.unnamed.insert(checkpoint.object_name());
                 kept.write(self.objects(), &checkpoint)?;
                 pinned.push(Pinned { names: Some(kept.names(&checkpoint)), checkpoint });
             }
@@ -217,9 +218,16 @@ impl Home {
         Ok(pinned)
     }
 
-    /// Deletes what `root`, which is there, lets go: objects that were condemned long enough ago, the log before its replay, the
-    /// roots before it. What still waits, or could not be deleted now.
-    fn collect(&self, root: &Root, logs: &[u64], now: Micros, garbage_age: Duration) -> Vec<Condemned> {
+    /// Deletes what `root`, which is there, lets go: the roots before it, the log before its replay, objects that were condemned
+    /// long enough ago. What still waits, or could not be deleted now.
+    fn collect(
+        &self,
+        published: &mut Published,
+        root: &Root,
+        logs: &[u64],
+        now: Micros,
+        garbage_age: Duration,
+    ) -> Vec<Condemned> {
         let age = i64::try_from(garbage_age.as_micros()).unwrap_or(i64::MAX);
         let (old, young): (Vec<Condemned>, Vec<Condemned>) =
             root.condemned.iter().cloned().partition(|one| now.saturating_sub(one.at) >= age);
@@ -230,15 +238,15 @@ impl Home {
             }
             deleted.is_ok()
         };
-        let left = old.into_iter().filter(|one| ObjectName::new(&*one.name).is_ok_and(|name| !delete(&name)));
-        let left = young.into_iter().chain(left).collect();
-        if logs.iter().all(|log| delete(&names::log(self.epoch(), *log))) {
+        // While an older root is there a follower may go by it, and takes the log to end where it is deleted.
+        let mut roots = published.oldest..root.number;
+        published.oldest = roots.find(|before| !delete(&names::root(self.epoch(), *before))).unwrap_or(root.number);
+        let alone = published.oldest == root.number;
+        if alone && logs.iter().all(|log| delete(&names::log(self.epoch(), *log))) {
             self.forget_before(root.replay);
         }
-        for before in (1..root.number).rev().take(2) {
-            delete(&names::root(self.epoch(), before));
-        }
-        left
+        let left = old.into_iter().filter(|one| ObjectName::new(&*one.name).is_ok_and(|name| !delete(&name)));
+        young.into_iter().chain(left).collect()
     }
 
     /// Whether there is something to publish, and it is time.
@@ -276,11 +284,13 @@ impl Home {
     }
 }
 
-/// What the next root, which names `named`, condemns: all that waits already, what the last root named, and what was put since.
-fn condemned(published: &Published, named: &HashSet<ObjectName>, at: Micros) -> Vec<Condemned> {
+/// What the next root, which names `named`, condemns: all that waits already, what the last root named, and what may be there
+/// beside that.
+fn condemned(published: &Published, named: &BTreeSet<ObjectName>, at: Micros) -> Vec<Condemned> {
     let named: HashSet<&str> = named.iter().map(ObjectName::as_str).collect();
     let waiting: HashSet<&str> = published.condemned.iter().map(|one| one.name.as_str()).collect();
-    let left = published.named.union(&published.sent).map(ObjectName::as_str).filter(|name| !waiting.contains(name));
+    let left = published.named.union(&published.unnamed).map(ObjectName::as_str);
+    let left = left.filter(|name| !waiting.contains(name));
     let left = left.map(|name| Condemned { name: name.to_owned(), at });
     let all = published.condemned.iter().cloned().chain(left);
     all.filter(|one| !named.contains(one.name.as_str())).collect()

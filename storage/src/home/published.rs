@@ -1,6 +1,6 @@
 //! What the bucket has, as far as roots go.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::kept::Pinned;
@@ -17,15 +17,18 @@ pub(super) type Logs = BTreeMap<u32, firn_ice::delta::State>;
 pub(super) struct Published {
     /// The last number of a root that was tried.
     pub(super) tried: u64,
+    /// The first root of this epoch that may still be there.
+    pub(super) oldest: u64,
     /// The files that are there.
     pub(super) files: HashSet<NamedFile>,
     pub(super) lists: BTreeMap<u32, ListEntry>,
     /// The checkpoints, and what they need.
     pub(super) pinned: Vec<Pinned>,
     /// Everything that the last root names, itself and through its checkpoints.
-    pub(super) named: Arc<HashSet<ObjectName>>,
-    /// Everything that was put since: a root that failed may have named it, so it goes only after the next one.
-    pub(super) sent: HashSet<ObjectName>,
+    pub(super) named: Arc<BTreeSet<ObjectName>>,
+    /// What may be there beside that: put for a root that failed, or let go before any root named it. A root that failed may be there all
+    /// the same, so it goes only after the next one.
+    pub(super) unnamed: BTreeSet<ObjectName>,
     pub(super) condemned: Vec<Condemned>,
     /// The first object of the log that the last root needs.
     pub(super) replay: u64,

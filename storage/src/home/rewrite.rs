@@ -66,7 +66,7 @@ impl Home {
     /// Lets go with the next root what `pinned` consist of and that root does not name.
     pub(crate) fn abandon<'a>(&self, pinned: impl IntoIterator<Item = &'a Pinned>) {
         let names = pinned.into_iter().filter_map(|one| one.names.as_ref()).flatten().cloned();
-        self.published.lock().sent.extend(names);
+        self.published.lock().unnamed.extend(names);
     }
 }
 

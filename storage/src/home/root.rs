@@ -3,7 +3,7 @@
 //!
 //! A root is small. What it says of each table lies in a list of its own, which is written again only if the table changed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ pub(super) fn names(
     lineage: &Lineage,
     lists: &BTreeMap<u32, ListEntry>,
     manifest: &ManifestState,
-) -> HashSet<ObjectName> {
+) -> BTreeSet<ObjectName> {
     let files = manifest.files_in_bucket().into_iter().map(|file| names::data(lineage, file));
     let ice = manifest.ice().map(|(table, ice)| names::in_ice(table, &ice.file_name()));
     let lists = lists.iter().map(|(&table, entry)| names::list(entry.epoch, entry.number, table));
@@ -96,15 +96,25 @@ pub(super) fn encode(root: &Root) -> Bytes {
 
 /// The newest root of the epochs before `epoch`, if there is one.
 pub(super) fn newest_before(objects: &dyn Objects, epoch: u64) -> Result<Option<Root>> {
-    let roots = objects.list(names::ROOTS)?;
-    let numbers = roots.iter().filter_map(|listed| names::root_of(&listed.name));
-    let Some((epoch, number)) = numbers.filter(|(of, _)| *of < epoch).max() else { return Ok(None) };
-    let name = names::root(epoch, number);
-    let bytes = objects.get(&name)?.ok_or_else(|| gone(&name))?;
-    let (root, _): (Root, _) = frame::decode(&name, MAGIC, &bytes)?;
-    match (root.epoch, root.number) == (epoch, number) {
-        true => Ok(Some(root)),
-        false => Err(damaged(&name, "it is the root of another name")),
+    let mut missing = None;
+    loop {
+        let roots = objects.list(names::ROOTS)?;
+        let numbers = roots.iter().filter_map(|listed| names::root_of(&listed.name));
+        let Some((epoch, number)) = numbers.filter(|(of, _)| *of < epoch).max() else { return Ok(None) };
+        let name = names::root(epoch, number);
+        if missing.as_ref() == Some(&name) {
+            return Err(gone(&name));
+        }
+        let Some(bytes) = objects.get(&name)? else {
+            // A newer one may just have replaced it.
+            missing = Some(name);
+            continue;
+        };
+        let (root, _): (Root, _) = frame::decode(&name, MAGIC, &bytes)?;
+        return match (root.epoch, root.number) == (epoch, number) {
+            true => Ok(Some(root)),
+            false => Err(damaged(&name, "it is the root of another name")),
+        };
     }
 }
 

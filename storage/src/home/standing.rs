@@ -20,20 +20,9 @@ pub(super) enum Standing {
 
 /// Looks what stands in the bucket.
 pub(super) fn standing(objects: &dyn Objects) -> Result<Standing> {
-    let mut failed = None;
+    let none = || Error::precondition("the bucket has no database yet: start the one that writes it first");
     for _ in 0..ATTEMPTS {
-        let root = match root::newest_before(objects, u64::MAX) {
-            Ok(Some(root)) => root,
-            Ok(None) => {
-                return Err(Error::precondition("the bucket has no database yet: start the one that writes it first"));
-            }
-            // It may just have been replaced.
-            Err(error) if error.kind() == Kind::Corrupt => {
-                failed = Some(error);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        let root = root::newest_before(objects, u64::MAX)?.ok_or_else(none)?;
         let claim = claim::of_root(objects, root.epoch, &root.nonce)?;
         let Some(later) = claim::read(objects, root.epoch + 1)? else {
             return Ok(Standing::Root(Box::new(root), claim));
@@ -43,9 +32,7 @@ pub(super) fn standing(objects: &dyn Objects) -> Result<Standing> {
             return Ok(Standing::Claimed(later));
         }
     }
-    Err(failed.unwrap_or_else(|| {
-        Error::new(Kind::Unavailable, "roots of the bucket replace each other faster than they are read")
-    }))
+    Err(Error::new(Kind::Unavailable, "roots of the bucket replace each other faster than they are read"))
 }
 
 /// The error of a bucket that `claim` was made on, without a root so far.

@@ -27,6 +27,8 @@ pub(crate) struct Trail {
     by: Option<By>,
     /// The number of the next object of the log.
     next: u64,
+    /// Files of the log before this one are not needed. A later root may need fewer, but the stream stands in one of them yet.
+    first_file: u64,
     /// The checksum of the object before, if it was read.
     chain: Option<u64>,
     stream: Stream,
@@ -38,8 +40,6 @@ struct By {
     epoch: u64,
     number: u64,
     nonce: String,
-    /// Files of the log before this one are not needed.
-    wal_first: u64,
     /// The commits up to this one are in the files that it names.
     through: Sequence,
     writer: String,
@@ -63,7 +63,7 @@ pub(crate) enum Step {
 impl Trail {
     /// The trail of `database` in the bucket `objects`.
     pub(crate) fn new(objects: Arc<dyn Objects>, database: u64) -> Self {
-        Self { objects, database, by: None, next: 0, chain: None, stream: Stream::default() }
+        Self { objects, database, by: None, next: 0, first_file: 0, chain: None, stream: Stream::default() }
     }
 
     /// The number of the root that it goes by.
@@ -104,7 +104,7 @@ impl Trail {
         object.check_writer(self.database, &by.nonce)?;
         object.check_chain(self.chain)?;
         let (mut stream, mut records) = (self.stream.clone(), Vec::new());
-        for (piece, bytes) in object.pieces().filter(|(piece, _)| piece.file >= by.wal_first) {
+        for (piece, bytes) in object.pieces().filter(|(piece, _)| piece.file >= self.first_file) {
             stream.take(piece.file, piece.offset, bytes, |record| {
                 records.push(record);
                 Ok(())
@@ -151,7 +151,8 @@ impl Trail {
         }
         let same = self.by.as_ref().is_some_and(|by| by.epoch == root.epoch);
         if !same || root.replay > self.next {
-            (self.next, self.chain, self.stream) = (root.replay, None, Stream::default());
+            (self.next, self.first_file) = (root.replay, root.manifest.wal_first);
+            (self.chain, self.stream) = (None, Stream::default());
         }
         let turned = (root.epoch > epoch).then(|| root.lineage.clone());
         self.by = Some(By::new(*root, claim));
@@ -166,7 +167,6 @@ impl By {
             epoch: root.epoch,
             number: root.number,
             nonce: root.nonce,
-            wal_first: root.manifest.wal_first,
             through: root.manifest.sequence.max(versions),
             writer: claim.writer,
         }

@@ -9,10 +9,12 @@ use firn_storage::error::Kind;
 use firn_storage::io::simulated::Simulated;
 use firn_storage::objects::faulty::{Fault, Faulty};
 use firn_storage::objects::{ObjectName, Objects};
+use parking_lot::Mutex;
 
+use crate::types::Type;
 use crate::world::ask::Ask;
 use crate::world::plain::{number as row, of_numbers};
-use crate::world::{Setting, World};
+use crate::world::{Feature, Setting, Shape, World};
 
 /// A world with a bucket and a table of one integer.
 fn world() -> World {
@@ -75,6 +77,25 @@ fn an_old_copy_of_the_disk_is_refused() {
     assert!(error.message().contains("ahead of this disk"), "{error:?}");
     on_an_empty_disk(&mut world);
     check(&mut world);
+}
+
+/// Found by reading: a copy with all commits but an older manifest named files again that the bucket had let go, and whoever had
+/// condemned them could still delete them.
+#[test]
+fn a_copy_of_the_disk_whose_files_are_older_is_refused() {
+    let mut world = world();
+    for number in 0..2 {
+        world.apply(&row(0, number, number)).unwrap();
+        world.flush(None).unwrap();
+    }
+    let copy = world.files.crash(1);
+    world.freeze(None).unwrap();
+    world.close().unwrap();
+    let mut old = world.on(copy);
+    let error = old.try_open().expect_err("the bucket has other files");
+    assert!(error.message().contains("ahead of this disk"), "{error:?}");
+    on_an_empty_disk(&mut old);
+    check(&mut old);
 }
 
 #[test]
@@ -276,6 +297,49 @@ fn a_start_that_ended_before_its_first_root_begins_again() {
     panic!("a start does not ask its bucket for ever");
 }
 
+/// Found by schedules (seeds 4 and 79): what another opener had swept meanwhile was called damage, and one that missed the last root
+/// began a new database on its disk.
+#[test]
+fn an_opener_that_is_overtaken_while_it_reads_says_so() {
+    let mut world = world();
+    world.fill(20, row);
+    world.flush(None).unwrap();
+    world.apply(&row(1, 50, 50)).unwrap();
+    world.close().unwrap();
+    let mut overtaken = 0;
+    for call in 1..1000 {
+        let mut slow = world.on(Simulated::new());
+        let mut other = world.on(Simulated::new());
+        other.objects = slow.objects.clone();
+        let faulty = Faulty::new(Arc::new(slow.objects.clone()));
+        let (calls, other) = (faulty.clone(), Mutex::new(Some(other)));
+        faulty.watch(move |_, _| {
+            if calls.calls() + 1 == call
+                && let Some(mut other) = other.lock().take()
+            {
+                other.open().expect("the bucket is whole");
+            }
+        });
+        match slow.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(faulty.clone())) {
+            Ok(()) if faulty.calls() < call => {
+                assert!(overtaken > 10, "an opener asks its bucket often");
+                return;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                assert!(
+                    error.kind() == Kind::Poisoned && error.message().contains("taken over by a test"),
+                    "{error:?}"
+                );
+                overtaken += 1;
+                slow.open().expect("the same disk, as it was left");
+                check(&mut slow);
+            }
+        }
+    }
+    panic!("a start does not ask its bucket for ever");
+}
+
 /// Found by reading: a receipt was given while the log that the bucket had not yet taken, or the bucket, still had the rows.
 #[test]
 fn what_was_erased_is_in_no_object_and_no_file_when_the_receipt_is_there() {
@@ -298,4 +362,35 @@ fn what_was_erased_is_in_no_object_and_no_file_when_the_receipt_is_there() {
         assert!(!holds(&world.files.content(&name)), "file {name} has the value");
     }
     check(&mut world);
+}
+
+/// Found by reading: what an upload that led to no root had put stayed in the bucket, with what was erased later.
+#[test]
+fn what_was_erased_leaves_the_bucket_though_a_root_had_failed() {
+    let secret = 0x5EC2_E7C0_FFEE_1234_i64;
+    let mut world = world();
+    let features = vec![Feature::plain(0, "n", Type::Int64)];
+    world.create_table("u", false, Shape { features, ..Shape::default() }).unwrap();
+    world.close().unwrap();
+    let faulty = Faulty::new(Arc::new(world.objects.clone()));
+    world.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(faulty.clone())).unwrap();
+    world.apply(&row(0, 1, secret)).unwrap();
+    world.flush(None).unwrap();
+    let failing = faulty.clone();
+    faulty.watch(move |name, doing| {
+        if name.starts_with("manifest/") && doing == "create" {
+            failing.fail_call(1, Fault::Before);
+        }
+    });
+    world.freeze(Some(1)).expect_err("no root can be put");
+    faulty.heal();
+    let objects = world.objects.clone();
+    let holders = || {
+        let bytes = |name: &ObjectName| objects.get(name).unwrap().unwrap();
+        let holds = |name: &ObjectName| bytes(name).windows(8).any(|bytes| bytes == secret.to_le_bytes());
+        objects.names().into_iter().filter(holds).map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert!(holders().iter().any(|name| name.starts_with("data/")), "its segment went up: {:?}", holders());
+    world.erase(0, true).unwrap();
+    assert_eq!(holders(), Vec::<String>::new(), "they have the value");
 }

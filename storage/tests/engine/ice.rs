@@ -68,6 +68,26 @@ fn after_an_erase_its_ice_is_gone() {
     check(&mut world);
 }
 
+/// Found by reading: a segment that was frozen and merged before any root named its ice left that in the bucket.
+#[test]
+fn after_an_erase_ice_is_gone_that_no_root_named() {
+    let mut world = world();
+    world.close().unwrap();
+    world.open_with(|options| options.home.as_mut().unwrap().policy.ice.freeze_bytes_min = 0).unwrap();
+    world.fill(20, row);
+    world.compact(None).unwrap();
+    while world.database().compact_once().unwrap() {}
+    let ice = |world: &World| {
+        let names = world.objects.names().into_iter();
+        names.filter(|name| name.as_str().ends_with(".parquet")).collect::<Vec<_>>()
+    };
+    let before = ice(&world);
+    assert!(!before.is_empty());
+    world.erase(2, true).unwrap();
+    assert!(ice(&world).iter().all(|name| !before.contains(name)), "what held the entity was deleted");
+    check(&mut world);
+}
+
 #[test]
 fn a_flipped_byte_of_ice_is_an_error_or_the_right_answer() {
     let mut world = world();

@@ -17,6 +17,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use firn_storage::config::Options;
 use firn_storage::database::Database;
+use firn_storage::error::Error;
 use firn_storage::model::batch::{Producer, Verb, WriteRequest};
 use firn_storage::model::declare::Change;
 use firn_storage::read::ScanRequest;
@@ -26,7 +27,7 @@ use serde_json::json;
 
 use crate::world::times;
 
-const WRITERS: i64 = 6;
+pub(crate) const WRITERS: i64 = 6;
 const ROWS: i64 = 3;
 const DIRECTORY: &str = "FIRN_KILL_DIRECTORY";
 const FOUND: &str = "FIRN_KILL_FOUND";
@@ -50,7 +51,7 @@ fn batch(number: i64, writer: i64) -> RecordBatch {
 }
 
 /// Writes; whether the batch was a duplicate.
-fn write(database: &Database, writer: i64, number: i64, previous: Option<i64>) -> bool {
+pub(crate) fn write(database: &Database, writer: i64, number: i64) -> Result<bool, Error> {
     let request = WriteRequest {
         table: "t".to_owned(),
         verb: Verb::Write,
@@ -60,13 +61,9 @@ fn write(database: &Database, writer: i64, number: i64, previous: Option<i64>) -
     };
     let proven = database.prove(&database.catalog(), &request, &batch(number, writer)).expect("a good batch");
     let mut write = proven.batch;
-    let previous = previous.map(|previous| previous as u64);
+    let previous = (number > 1).then_some(number as u64 - 1);
     write.producer = Some(Producer { name: format!("writer {writer}"), seq: number as u64, previous });
-    database.write(write).expect("a healthy disk").duplicate
-}
-
-fn before(number: i64) -> Option<i64> {
-    (number > 1).then_some(number - 1)
+    database.write(write).map(|committed| committed.duplicate)
 }
 
 /// The child: not a test of its own, so it is left out unless the parent asks for it.
@@ -81,11 +78,12 @@ fn child() {
             let (writer, last) = (writer as i64, last.parse::<i64>().expect("a number"));
             let database = &database;
             scope.spawn(move || {
+                let write = |number| write(database, writer, number).expect("a healthy disk");
                 if last > 0 {
-                    assert!(write(database, writer, last, before(last)), "batch {last} of {writer} was applied twice");
+                    assert!(write(last), "batch {last} of {writer} was applied twice");
                 }
                 for number in last + 1.. {
-                    assert!(!write(database, writer, number, before(number)), "batch {number} of {writer} was not new");
+                    assert!(!write(number), "batch {number} of {writer} was not new");
                     let mut out = std::io::stdout().lock();
                     writeln!(out, "ack {writer} {number}").and_then(|()| out.flush()).expect("the parent listens");
                 }
@@ -126,6 +124,32 @@ fn one_round(directory: &Path, found: &[i64], random: &mut StdRng) -> Vec<i64> {
     reader.join().expect("the reader of acknowledgements")
 }
 
+/// The last batch of each writer, of which `acknowledged` were acknowledged: all of these are there, whole and once, and beyond
+/// them at most the one that was on its way.
+pub(crate) fn check_ledger(database: &Database, acknowledged: &[i64], context: &str) -> Vec<i64> {
+    let mut found = Vec::new();
+    for (writer, there) in survey(database).iter().enumerate() {
+        let last = there.keys().max().copied().unwrap_or(0);
+        let acked = acknowledged[writer];
+        let context = format!("{context} writer {writer}: {last} found, {acked} acknowledged");
+        assert!((acked..=acked + 1).contains(&last), "{context}");
+        assert_eq!(there.len() as i64, last, "{context}: batches are missing in between");
+        assert!(there.values().all(|rows| *rows == ROWS), "{context}: a batch is not whole, or there twice");
+        found.push(last);
+    }
+    found
+}
+
+/// Declares the table that the writers write to.
+pub(crate) fn declare(database: &Database) {
+    let entity = json!({"entity": "e", "key": [{"name": "k", "type": "int64"}], "buckets": 2});
+    let table = json!({"table": "t", "entity": "e", "event_time": "at", "features": [{"name": "n", "type": "int64"}]});
+    for (action, body) in [("create_entity", entity), ("create_table", table)] {
+        let change = Change::parse(action, &body).expect("a good declaration");
+        database.change(&database.catalog(), &change).expect("a healthy disk");
+    }
+}
+
 /// How many rows of each batch of each writer there are.
 fn survey(database: &Database) -> Vec<BTreeMap<i64, i64>> {
     let request = ScanRequest { table: "t".to_owned(), history: true, parts: 1, ..ScanRequest::default() };
@@ -146,12 +170,7 @@ fn acknowledged_writes_survive_sigkill() {
     let rounds: u64 = std::env::var("FIRN_KILL_ROUNDS").map_or(60, |text| text.parse().expect("a number of rounds"));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let database = open(directory.path(), false);
-    let entity = json!({"entity": "e", "key": [{"name": "k", "type": "int64"}], "buckets": 2});
-    let table = json!({"table": "t", "entity": "e", "event_time": "at", "features": [{"name": "n", "type": "int64"}]});
-    for (action, body) in [("create_entity", entity), ("create_table", table)] {
-        let change = Change::parse(action, &body).expect("a good declaration");
-        database.change(&database.catalog(), &change).expect("a healthy disk");
-    }
+    declare(&database);
     database.close().expect("a healthy disk");
     drop(database);
 
@@ -160,15 +179,7 @@ fn acknowledged_writes_survive_sigkill() {
     for round in 0..rounds {
         let acknowledged = one_round(directory.path(), &found, &mut random);
         let database = open(directory.path(), false);
-        for (writer, there) in survey(&database).iter().enumerate() {
-            let last = there.keys().max().copied().unwrap_or(0);
-            let acked = acknowledged[writer];
-            let context = format!("round {round} writer {writer}: {last} found, {acked} acknowledged");
-            assert!((acked..=acked + 1).contains(&last), "{context}");
-            assert_eq!(there.len() as i64, last, "{context}: batches are missing in between");
-            assert!(there.values().all(|rows| *rows == ROWS), "{context}: a batch is not whole, or there twice");
-            found[writer] = last;
-        }
+        found = check_ledger(&database, &acknowledged, &format!("round {round}"));
         if random.random_bool(0.5) {
             database.close().expect("a healthy disk");
         }

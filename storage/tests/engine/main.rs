@@ -17,6 +17,8 @@ mod kill;
 mod mending;
 mod oracle;
 mod promises;
+mod schedule;
 mod types;
 mod vectors;
+mod wiped;
 mod world;
