@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::checkpoints::purge_checkpoints;
 use crate::commit::{Queue, closed, spawn};
 use crate::compaction;
 use crate::engine::Engine;
@@ -134,7 +133,7 @@ fn purge_due(engine: &Arc<Engine>, queue: &Queue) -> Result<bool> {
         Some((entity, sequence))
     });
     let Some((entity, sequence)) = due else { return Ok(false) };
-    purge(engine, queue, &entity, sequence, purge_checkpoints)?;
+    purge(engine, queue, &entity, sequence)?;
     Ok(true)
 }
 

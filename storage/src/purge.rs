@@ -3,7 +3,6 @@
 //! Memtables are flushed without the erased entities, so the WAL before them can go; segments, packs and dictionaries
 //! that may hold them are rewritten; then the receipt says when the last byte went.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::commit::Queue;
@@ -12,25 +11,25 @@ use crate::dictionary::Maintained;
 use crate::edit::WrittenErasures;
 use crate::engine::Engine;
 use crate::erase::encode_bitmap;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::flush::flush;
-use crate::home::{Home, Pinned};
 use crate::manifest::NamedFile;
 use crate::time::{Micros, Sequence};
 use crate::view::{EntityState, TableState};
 
-/// Writes checkpoints without what was erased since each was created; they are to be named by the next root. It opens databases, and
-/// so it is given by whoever may: `checkpoints.rs` is the one.
-pub(crate) type PurgeCheckpoints = fn(&Arc<Engine>, &Home) -> Result<BTreeMap<String, Pinned>>;
-
-/// Removes the bytes of every erased entity of `entity` from all files. Returns when.
+/// Removes the bytes of every erased entity of `entity` from all files of a database that no bucket is the home of. Returns when.
 pub(crate) fn purge(
     engine: &Arc<Engine>,
     queue: &Queue,
     entity: &Arc<EntityState>,
     sequence: Sequence,
-    purge_checkpoints: PurgeCheckpoints,
 ) -> Result<Micros> {
+    purge_files(engine, queue, entity)?;
+    give_receipt(engine, entity, sequence)
+}
+
+/// Removes the bytes of every erased entity of `entity` from the files of the local disk.
+pub(crate) fn purge_files(engine: &Arc<Engine>, queue: &Queue, entity: &Arc<EntityState>) -> Result<()> {
     let tables: Vec<Arc<TableState>> =
         engine.tables().into_iter().filter(|table| table.entity.id == entity.id).collect();
     // All tables of the database are flushed: the erase's own record, with its keys, is in the same WAL.
@@ -46,35 +45,16 @@ pub(crate) fn purge(
         }
         purge_dictionaries(engine, entity)?;
     }
-    engine.retired.confirm()?;
-    purge_objects(engine, purge_checkpoints)?;
+    engine.retired.confirm()
+}
+
+/// Says in the receipts that the bytes of what was erased up to `sequence` are gone. Returns when.
+pub(crate) fn give_receipt(engine: &Arc<Engine>, entity: &Arc<EntityState>, sequence: Sequence) -> Result<Micros> {
     let now = engine.clock.now();
     entity.erasures.rcu(|erasures| erasures.purged(sequence, now));
     entity.merge_erasures();
     write_receipts(engine, entity)?;
-    publish_receipts(engine)?;
     Ok(now)
-}
-
-/// Lets the bucket know the receipts too: a node that is restored takes no checkpoint while one is missing.
-fn publish_receipts(engine: &Arc<Engine>) -> Result<()> {
-    let Some(home) = &engine.home else { return Ok(()) };
-    home.publish(&**engine).or_else(|error| match error.kind() {
-        Kind::Poisoned => Err(error),
-        _ => {
-            tracing::warn!(%error, "the bucket does not know a receipt of an erase yet; the next root has it");
-            Ok(())
-        }
-    })
-}
-
-/// Lets the objects go that hold what was erased, those of checkpoints too, and then the log files that stayed because the bucket lacked them.
-fn purge_objects(engine: &Arc<Engine>, purge_checkpoints: PurgeCheckpoints) -> Result<()> {
-    let Some(home) = &engine.home else { return Ok(()) };
-    let _rewriting = home.rewriting.lock();
-    let rewritten = purge_checkpoints(engine, home)?;
-    home.publish_and_purge(&**engine, &rewritten).inspect_err(|_| home.abandon(rewritten.values()))?;
-    engine.remove_log_files()
 }
 
 fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result<()> {

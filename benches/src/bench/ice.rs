@@ -3,18 +3,15 @@
 //! The bucket counts its requests, and can be told to hang. Everything is frozen and has left the disk but for packs and rows parts,
 //! so that every read of the past is one of ice. The same rows without a bucket are what it is compared with.
 
-use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use bytes::Bytes;
 use firn_objects::bucket::Bucket;
 use firn_storage::config::{HomeOptions, HomePolicy, IcePolicy, Level, Options};
-use firn_storage::error::Result as EngineResult;
-use firn_storage::objects::{Creation, Listed, ObjectName, Objects};
+use firn_storage::objects::Objects;
+use firn_storage::objects::faulty::Faulty;
 
 use crate::data::{Source, cut};
 use crate::engine::{self, Engine};
@@ -33,92 +30,37 @@ const JOIN_WARM: &str = "join, all in the bucket, again";
 const JOIN_THAWED: &str = "join, all in the bucket, thawed";
 const RESTORE: &str = "an empty disk until the first latest answer";
 
-/// A bucket that counts.
-#[derive(Debug)]
-struct Counted {
-    inside: Arc<dyn Objects>,
-    requests: AtomicU64,
-    bytes_read: AtomicU64,
+/// What all calls of the bucket wait for while it hangs.
+#[derive(Debug, Default)]
+struct Hanging {
     hangs: Mutex<bool>,
     goes_on: Condvar,
 }
 
-impl Counted {
-    fn new(inside: Arc<dyn Objects>) -> Self {
-        let (requests, bytes_read) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inside, requests, bytes_read, hangs: Mutex::default(), goes_on: Condvar::new() }
-    }
-
-    fn count(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut hangs = self.hangs.lock().expect("nobody panics here");
-        while *hangs {
-            hangs = self.goes_on.wait(hangs).expect("nobody panics here");
-        }
-    }
-
-    fn hang(&self, hangs: bool) {
+impl Hanging {
+    fn set(&self, hangs: bool) {
         *self.hangs.lock().expect("nobody panics here") = hangs;
         self.goes_on.notify_all();
     }
 
-    fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    fn came(&self, bytes: &Option<Bytes>) {
-        let length = bytes.as_ref().map_or(0, Bytes::len);
-        self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
-    }
-}
-
-impl Objects for Counted {
-    fn put_new(&self, name: &ObjectName, bytes: Bytes) -> EngineResult<Creation> {
-        self.count();
-        self.inside.put_new(name, bytes)
-    }
-
-    fn put(&self, name: &ObjectName, bytes: Bytes) -> EngineResult<()> {
-        self.count();
-        self.inside.put(name, bytes)
-    }
-
-    fn get(&self, name: &ObjectName) -> EngineResult<Option<Bytes>> {
-        self.count();
-        self.inside.get(name).inspect(|bytes| self.came(bytes))
-    }
-
-    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> EngineResult<Option<Bytes>> {
-        self.count();
-        self.inside.get_range(name, range).inspect(|bytes| self.came(bytes))
-    }
-
-    fn length(&self, name: &ObjectName) -> EngineResult<Option<u64>> {
-        self.count();
-        self.inside.length(name)
-    }
-
-    fn list(&self, folder: &str) -> EngineResult<Vec<Listed>> {
-        self.count();
-        self.inside.list(folder)
-    }
-
-    fn delete(&self, name: &ObjectName) -> EngineResult<()> {
-        self.count();
-        self.inside.delete(name)
+    fn wait(&self) {
+        let hangs = self.hangs.lock().expect("nobody panics here");
+        drop(self.goes_on.wait_while(hangs, |hangs| *hangs).expect("nobody panics here"));
     }
 }
 
 /// A database, and the bucket that it is in.
 struct Cold<'a> {
     harness: &'a mut Harness,
-    bucket: Arc<Counted>,
+    /// It counts its calls.
+    bucket: Faulty,
+    hanging: Arc<Hanging>,
     disk: tempfile::TempDir,
 }
 
 /// How the database keeps to `bucket`, with so many bytes of cells in memory.
-fn home(bucket: &Arc<Counted>, hot_bytes_max: u64, cache_bytes_max: u64) -> HomeOptions {
-    let objects: Arc<dyn Objects> = Arc::<Counted>::clone(bucket);
+fn home(bucket: &Faulty, hot_bytes_max: u64, cache_bytes_max: u64) -> HomeOptions {
+    let objects: Arc<dyn Objects> = Arc::new(bucket.clone());
     let ice = IcePolicy { hot_bytes_max, cache_bytes_max, ..IcePolicy::default() };
     let policy = HomePolicy {
         acknowledge: Level::Local,
@@ -146,7 +88,10 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     engine.close()?;
     let (directory, disk) = (harness.directory()?, harness.directory()?);
     let inside = Bucket::open(&format!("file://{}", directory.path().display()), &Default::default())?;
-    let mut cold = Cold { harness, bucket: Arc::new(Counted::new(inside)), disk };
+    let (bucket, hanging) = (Faulty::new(inside), Arc::<Hanging>::default());
+    let all = Arc::clone(&hanging);
+    bucket.watch(move |_, _| all.wait());
+    let mut cold = Cold { harness, bucket, hanging, disk };
     cold.write(rows, users)?;
     cold.freeze(rows, directory.path())?;
     cold.joins(&requests)?;
@@ -205,15 +150,15 @@ impl Cold<'_> {
     /// Writes at full speed with background work, and then rests.
     fn write(&mut self, rows: usize, users: usize) -> Result<()> {
         let engine = self.open(u64::MAX, 0, true)?;
-        let before = self.bucket.requests();
+        let before = self.bucket.calls();
         load(&engine, rows, users)?;
         engine.settle()?;
-        let per_million = (self.bucket.requests() - before) as f64 / rows as f64 * 1e6;
+        let per_million = (self.bucket.calls() - before) as f64 / rows as f64 * 1e6;
         self.record("requests per 1 M rows written", "requests", per_million);
         self.harness.target("requests per 1 M rows written", Some(per_million), Bound::AtMost(40.0));
-        let before = self.bucket.requests();
+        let before = self.bucket.calls();
         std::thread::sleep(self.harness.settings.quiet());
-        let idle = (self.bucket.requests() - before) as f64;
+        let idle = (self.bucket.calls() - before) as f64;
         self.record("requests while nothing is written", "requests", idle);
         self.harness.target("requests while nothing is written", Some(idle), Bound::AtMost(0.0));
         engine.close()
@@ -242,9 +187,9 @@ impl Cold<'_> {
         for _ in 0..=rounds {
             let engine = self.open(0, 16 << 30, false)?;
             first.push(seconds(JOIN_ICE, &engine, requests)?.value);
-            let before = self.bucket.requests();
+            let before = self.bucket.calls();
             again.push(seconds(JOIN_WARM, &engine, requests)?.value);
-            let asked = (self.bucket.requests() - before) as f64;
+            let asked = (self.bucket.calls() - before) as f64;
             assert_eq!(asked, 0.0, "what came is kept");
             engine.close()?;
             // Nothing may stay in memory, so that what was read comes back to the disk.
@@ -274,10 +219,10 @@ impl Cold<'_> {
         let probes = [Source::new(62).spine(PROBES, users)];
         let engine = self.open(0, 1 << 30, false)?;
         let counted = |cold: &Self| -> Result<(u64, u64, f64)> {
-            let before = (cold.bucket.requests(), cold.bucket.bytes_read.load(Ordering::Relaxed));
+            let bytes = || engine.database.statistics().ice_bytes.get();
+            let before = (cold.bucket.calls(), bytes());
             let (_, elapsed) = engine.read(&engine::as_of("t"), &probes)?;
-            let bytes = cold.bucket.bytes_read.load(Ordering::Relaxed) - before.1;
-            Ok((cold.bucket.requests() - before.0, bytes, elapsed.as_secs_f64()))
+            Ok((cold.bucket.calls() - before.0, bytes() - before.1, elapsed.as_secs_f64()))
         };
         let (requests, bytes, elapsed) = counted(self)?;
         let (again, ..) = counted(self)?;
@@ -299,11 +244,11 @@ impl Cold<'_> {
         let mut measured: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
         for round in 0..=2 * self.harness.settings.rounds {
             let hangs = round % 2;
-            self.bucket.hang(hangs == 1);
+            self.hanging.set(hangs == 1);
             let p99 = std::thread::scope(|scope| {
                 let waiting = (hangs == 1).then(|| scope.spawn(|| engine.read(&engine::as_of("t"), &past).is_ok()));
                 let p99 = p99(&engine, &batches);
-                self.bucket.hang(false);
+                self.hanging.set(false);
                 waiting
                     .into_iter()
                     .for_each(|waiting| assert!(waiting.join().expect("it ends"), "it was answered late"));

@@ -12,6 +12,7 @@ use firn_storage::io::disk::Disk;
 use firn_storage::time::{Clock, SystemClock};
 use indicatif::ProgressBar;
 
+use super::remote::{endpoint, endpoint_flag};
 use crate::print::{count, say};
 
 /// Files that may be mapped at once: they are copied one after another.
@@ -31,13 +32,13 @@ pub(super) fn command() -> Command {
         .arg(address("bucket", "The bucket to copy from").required(true).env("FIRN_BUCKET"))
         .arg(Arg::new("checkpoint").long("checkpoint").value_name("NAME").help("The checkpoint; without it what is newest"))
         .arg(address("to", "An empty bucket or prefix").required(true))
-        .arg(address("bucket-endpoint", "The server of both, if it is not the cloud's own").env("FIRN_BUCKET_ENDPOINT"))
+        .arg(endpoint_flag())
 }
 
 /// Copies.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), String> {
     let text = |name| matches.get_one::<String>(name);
-    let options = Options { endpoint: text("bucket-endpoint").cloned(), ..Options::default() };
+    let options = Options { endpoint: endpoint(matches).map(str::to_owned), ..Options::default() };
     let open = |name| Bucket::open(text(name).map_or("", String::as_str), &options).map_err(|error| error.to_string());
     let (from, to) = (open("bucket")?, open("to")?);
     let directory = tempfile::tempdir().map_err(|error| format!("a directory for files on the way: {error}"))?;

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use firn_objects::bucket::Bucket;
+use firn_storage::home::is_claimed;
 
 use super::result::Result;
 
@@ -110,10 +111,9 @@ impl Home {
     fn check(&self) -> Result<()> {
         let options = firn_objects::options::Options { endpoint: self.endpoint.clone(), ..Default::default() };
         let objects = Bucket::open(&self.address, &options).map_err(|error| error.to_string())?;
-        let claims = objects.list("epochs").map_err(|error| error.to_string())?;
-        match claims.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{} holds a database already; give the demo a prefix that holds none", self.address)),
+        match is_claimed(objects.as_ref()).map_err(|error| error.to_string())? {
+            false => Ok(()),
+            true => Err(format!("{} holds a database already; give the demo a prefix that holds none", self.address)),
         }
     }
 }

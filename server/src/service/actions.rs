@@ -100,7 +100,7 @@ async fn checkpoints(entry: &Entry, granted: &Granted, action: &str, body: Value
         TableName::decode(action, None, body).map_err(|error| from_command(&error))?;
         let list = |database: &Database| {
             let checkpoints = database.checkpoints()?;
-            let told: Vec<_> = checkpoints.iter().map(|checkpoint| told(database, checkpoint)).collect();
+            let told: Vec<_> = checkpoints.iter().map(told).collect();
             Ok(json!({ "checkpoints": told }))
         };
         return granted.engine(Pool::Waiters, list).await;
@@ -112,18 +112,18 @@ async fn checkpoints(entry: &Entry, granted: &Granted, action: &str, body: Value
     let creates = action == "create_checkpoint";
     tracing::info!(caller = %entry.caller, action, checkpoint = name, "changing the checkpoints");
     let change = move |database: &Database| match creates {
-        true => database.create_checkpoint(&catalog, &name).map(|checkpoint| told(database, &checkpoint)),
+        true => database.create_checkpoint(&catalog, &name).map(|checkpoint| told(&checkpoint)),
         false => database.drop_checkpoint(&name).map(|()| json!({ "checkpoint": name })),
     };
     granted.engine(Pool::Waiters, change).await
 }
 
 /// What is said of a checkpoint.
-fn told(database: &Database, checkpoint: &Checkpoint) -> Value {
+fn told(checkpoint: &Checkpoint) -> Value {
     json!({
         "checkpoint": checkpoint.name,
         "created_at": checkpoint.at,
-        "read_position": database.position_at(checkpoint).to_string(),
+        "read_position": checkpoint.position().to_string(),
     })
 }
 

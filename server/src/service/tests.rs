@@ -91,7 +91,8 @@ fn body(action: &str, table: &str) -> Value {
         "describe_entity" | "drop_entity" => json!({"entity":"airport"}),
         "blocked" | "unblock" => json!({"entity":"airport","entities":{"origin":["LGA"]}}),
         "erase" => json!({"entity":"airport","entities":{"origin":["LGA"]}}),
-        "list_entities" | "list_tables" | "status" => json!({}),
+        "create_checkpoint" | "drop_checkpoint" => json!({"checkpoint":"one"}),
+        "list_entities" | "list_tables" | "list_checkpoints" | "status" => json!({}),
         _ => json!({"table":table}),
     }
 }

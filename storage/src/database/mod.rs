@@ -14,7 +14,7 @@ use arrow_schema::Schema;
 use serde_json::{Value, json};
 
 use crate::budget::{Budget, Share};
-use crate::checkpoints::purge_checkpoints;
+use crate::checkpoints::purge_everywhere;
 use crate::commit::{Committed, Done, Job, Prepared, Reservation, Terms};
 use crate::config::Options;
 use crate::engine::Lasting;
@@ -30,7 +30,6 @@ use crate::model::key::{self, Keys};
 use crate::model::prove::{Proven, Unwanted, WriteRequest, prove, prove_without};
 use crate::opened::Opened;
 use crate::position::Position;
-use crate::purge::purge;
 use crate::read::plan::entity_of;
 use crate::read::scan::{self, ScanInputs};
 use crate::read::states::States;
@@ -211,7 +210,7 @@ impl Database {
         let erase = state.look_up(ErasePrefixes::new(entity.id, request.keys.len(), &prefixes, blocking))?;
         let sequence = self.opened().queue.ask(|done| Job::Erase(Box::new(erase), done))?;
         let purging = Arc::clone(&state);
-        let purged = self.aside(move |engine, queue| purge(engine, queue, &purging, sequence, purge_checkpoints))?;
+        let purged = self.aside(move |engine, queue| purge_everywhere(engine, queue, &purging, sequence))?;
         let erasures = state.erasures.load();
         let receipt = erasures.receipt(sequence);
         Ok(json!({

@@ -12,7 +12,6 @@ use crate::flush::{flush, named_tables};
 use crate::freeze;
 use crate::home::{self, Checkpoint, Home};
 use crate::model::catalog::Catalog;
-use crate::position::{Log, Position};
 
 impl Database {
     /// Writes the memtables of one table, or of all of `catalog`, to segments.
@@ -72,14 +71,8 @@ impl Database {
         let engine = Arc::clone(&self.opened().engine);
         match &engine.options.follow {
             Some(follow) => home::checkpoints(follow.objects.as_ref()),
-            None => Ok(home_of(&engine)?.checkpoints()),
+            None => Ok(home_of(&engine)?.pinned().iter().map(|pinned| pinned.checkpoint().clone()).collect()),
         }
-    }
-
-    /// The position at which `checkpoint` was created: the database that it is of answers there as the checkpoint does.
-    pub fn position_at(&self, checkpoint: &Checkpoint) -> Position {
-        let database = self.opened().engine.log.database();
-        Position::new(Log { database, epoch: checkpoint.epoch }, checkpoint.sequence)
     }
 
     /// One table, or all of `catalog`, if files are written here.

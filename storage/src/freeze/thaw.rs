@@ -23,7 +23,8 @@ const COLUMN_BYTES_MAX: u64 = i32::MAX as u64;
 /// Thaws the segment of which most cells are in memory, if there is too much of them and it is worth it; whether it did.
 pub(super) fn thaw_once(engine: &Arc<Engine>, fetch: &Arc<Fetch>) -> Result<bool> {
     let policy = fetch.policy();
-    if fetch.resident_bytes() <= policy.cache_bytes_max {
+    // Who follows has no say in what the bucket keeps, so what came back could not leave the disk again.
+    if engine.home.is_none() || fetch.resident_bytes() <= policy.cache_bytes_max {
         return Ok(false);
     }
     let Some(fullest) = tier::fullest(engine) else { return Ok(false) };

@@ -15,7 +15,7 @@ use super::kept::Kept;
 use super::lineage::Lineage;
 use super::restore::{FOLLOWER, LogFrom, clear, fetch};
 use super::root::Root;
-use super::standing::{Standing, not_begun, standing};
+use super::standing::{Standing, root_that_stands, standing};
 use crate::error::{Error, Kind, Result};
 use crate::io::{Files, SHORT_BYTES, publish_in};
 use crate::manifest::{Manifest, NamedFile};
@@ -47,18 +47,20 @@ pub(crate) fn adopt(
 ) -> Result<()> {
     let followed = read(files)?;
     let there = followed.as_ref().and_then(|followed| followed.checkpoint.as_ref());
+    if known.is_some() && followed.is_some() && there.map(|there| there.name.as_str()) != checkpoint {
+        return Err(Error::precondition(
+            "the data directory holds another copy of the database, at a checkpoint or not: give an empty directory for this one",
+        ));
+    }
+    let at = checkpoint.map(|name| named(objects, name)).transpose()?;
     match (known, &followed) {
-        (Some(_), Some(_)) if there.map(|there| there.name.as_str()) != checkpoint => {
-            return Err(Error::precondition(
-                "the data directory holds another copy of the database, at a checkpoint or not: give an empty directory for this one",
-            ));
+        (Some(known), Some(followed)) if followed.database == known => {
+            if followed.checkpoint == at {
+                return Ok(());
+            }
+            // An erase wrote it anew.
+            clear(files)?;
         }
-        (Some(known), Some(followed)) if followed.database == known => match checkpoint {
-            None => return Ok(()),
-            // An erase writes it anew.
-            Some(name) if there == Some(&named(objects, name)?) => return Ok(()),
-            Some(_) => clear(files)?,
-        },
         (None, Some(_)) => {}
         (None, None) if is_empty(files)? => {}
         _ => {
@@ -67,15 +69,12 @@ pub(crate) fn adopt(
             ));
         }
     }
-    if let Some(name) = checkpoint {
-        return stay_at(objects, files, &named(objects, name)?);
+    if let Some(at) = at {
+        return put_checkpoint(objects, files, &at.clone(), Some(at)).map(drop);
     }
     let mut failed = None;
     for _ in 0..ATTEMPTS {
-        let (root, _) = match standing(objects)? {
-            Standing::Root(root, claim) => (root, claim),
-            Standing::Claimed(claim) => return Err(not_begun(&claim)),
-        };
+        let root = root_that_stands(objects)?;
         match take(objects, files, &root) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
@@ -91,10 +90,7 @@ pub(crate) fn adopt(
 
 /// The checkpoints of the bucket's database, the oldest first.
 pub(crate) fn checkpoints(objects: &dyn Objects) -> Result<Vec<Checkpoint>> {
-    match standing(objects)? {
-        Standing::Root(root, _) => Ok(root.checkpoints),
-        Standing::Claimed(claim) => Err(not_begun(&claim)),
-    }
+    Ok(root_that_stands(objects)?.checkpoints)
 }
 
 /// The checkpoint `name` of the bucket's database.
@@ -103,34 +99,30 @@ pub(super) fn named(objects: &dyn Objects, name: &str) -> Result<Checkpoint> {
     known.iter().find(|one| one.name == name).cloned().ok_or_else(|| not_there(name, known.iter()))
 }
 
-/// The checkpoint that `files` stay at is no longer that of the bucket: what it is now; an error if it is gone.
+/// Whether the checkpoint `name` of the bucket is no longer what `files` hold; an error if it is gone.
 pub(crate) fn checkpoint_changed(objects: &dyn Objects, files: &Arc<dyn Files>, name: &str) -> Result<bool> {
     let there = read(files)?.and_then(|followed| followed.checkpoint);
     Ok(there.as_ref() != Some(&named(objects, name)?))
 }
 
-/// Puts the database as it is at `checkpoint` into `files`, which stay there.
-fn stay_at(objects: &dyn Objects, files: &Arc<dyn Files>, checkpoint: &Checkpoint) -> Result<()> {
-    put_checkpoint(objects, files, checkpoint, Some(checkpoint))
-}
-
-/// Puts the database as it is at `checkpoint` into `files`, which hold nothing: [`adopt`] takes it for what it has.
-pub(crate) fn copy_checkpoint(objects: &dyn Objects, files: &Arc<dyn Files>, checkpoint: &Checkpoint) -> Result<()> {
+/// Puts the database as it is at `checkpoint` into `files`, which hold nothing: [`adopt`] takes it for what it has. What it is.
+pub(crate) fn copy_checkpoint(objects: &dyn Objects, files: &Arc<dyn Files>, checkpoint: &Checkpoint) -> Result<Kept> {
     put_checkpoint(objects, files, checkpoint, None)
 }
 
+/// Puts the database as it is at `checkpoint` into `files`, which stay at that if they are to be `at` one.
 fn put_checkpoint(
     objects: &dyn Objects,
     files: &Arc<dyn Files>,
     checkpoint: &Checkpoint,
-    at: Option<&Checkpoint>,
-) -> Result<()> {
-    let Kept { root, log, .. } = Kept::read(objects, checkpoint)?;
-    let state = root.state(objects)?;
-    let followed = Followed { database: root.database, lineage: root.lineage.clone(), checkpoint: at.cloned() };
-    write(files, &followed)?;
-    let (state, _) = fetch(objects, files, &root, &state, LogFrom::Kept(&log))?;
-    Manifest::create(Arc::clone(files), state).map(drop)
+    at: Option<Checkpoint>,
+) -> Result<Kept> {
+    let kept = Kept::read(objects, checkpoint)?;
+    let root = &kept.root;
+    write(files, &Followed { database: root.database, lineage: root.lineage.clone(), checkpoint: at })?;
+    let (state, _) = fetch(objects, files, root, &root.manifest, LogFrom::Kept(&kept.log))?;
+    Manifest::create(Arc::clone(files), state)?;
+    Ok(kept)
 }
 
 /// Whether `root` is still the newest.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::names;
 use crate::error::{Error, Result};
 use crate::objects::ObjectName;
+use crate::position::{Log, Position};
 use crate::time::{Micros, Sequence};
 
 /// The longest name.
@@ -21,8 +22,8 @@ pub struct Checkpoint {
     pub at: Micros,
     /// The last commit that it has.
     pub sequence: Sequence,
-    /// The epoch that took it.
-    pub epoch: u64,
+    /// Whose commit that is: a database and the epoch that created it.
+    pub(super) log: (u64, u64),
     /// Nothing is in it that was erased up to this commit.
     pub(crate) erased: Sequence,
     /// Which object it is: the epoch of who wrote that, and its number. An erase writes it anew.
@@ -30,6 +31,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The position at which it was created: the database answers there as the checkpoint does.
+    pub fn position(&self) -> Position {
+        let (database, epoch) = self.log;
+        Position::new(Log { database, epoch }, self.sequence)
+    }
+
     /// The object that it is.
     pub(super) fn object_name(&self) -> ObjectName {
         names::checkpoint(self.object.0, self.object.1)

@@ -63,6 +63,11 @@ pub(super) fn claim(objects: &dyn Objects, claim: &Claim) -> Result<u64> {
     }
 }
 
+/// Whether anybody ever wrote a database into the bucket.
+pub fn is_claimed(objects: &dyn Objects) -> Result<bool> {
+    Ok(!objects.list(names::EPOCHS)?.is_empty())
+}
+
 /// Makes `claim` the one of `epoch`, if that has none.
 pub(super) fn put(objects: &dyn Objects, epoch: u64, claim: &Claim) -> Result<Creation> {
     objects.put_new(&names::epoch(epoch), frame::encode(MAGIC, claim, &[]))

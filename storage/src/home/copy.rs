@@ -15,7 +15,7 @@ use super::log_object::{self, LogHeader};
 use super::names;
 use super::restore::restore_file;
 use super::root::{self, Root};
-use super::standing::{Standing, not_begun, standing};
+use super::standing::root_that_stands;
 use crate::error::{Error, Kind, Result};
 use crate::io::{Access, Files};
 use crate::manifest::ManifestState;
@@ -89,11 +89,8 @@ fn source(from: &dyn Objects, checkpoint: Option<&str>) -> Result<Kept> {
     if let Some(name) = checkpoint {
         return Kept::read(from, &named(from, name)?);
     }
-    let root = match standing(from)? {
-        Standing::Root(root, _) => *root,
-        Standing::Claimed(claim) => return Err(not_begun(&claim)),
-    };
-    let (log, sequence) = KeptLog::read_on(from, &root).map_err(|error| went_on(error, None))?;
+    let root = root_that_stands(from)?;
+    let (log, sequence) = KeptLog::read(from, &root).map_err(|error| went_on(error, None))?;
     let root = Root { manifest: root.state(from)?, lists: BTreeMap::new(), ..root };
     Ok(Kept { root, log, sequence })
 }

@@ -217,7 +217,7 @@ impl Entered {
             }
             published.files = there.files_in_bucket().intersection(&state.files_in_bucket()).copied().collect();
             let mut named = root::names(&root.lineage, &root.lists, &there);
-            named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
+            named.extend(Pinned::names_of(&pinned));
             published.named = Arc::new(named);
             published.pinned = pinned;
             published.lists = root.lists;

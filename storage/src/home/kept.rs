@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Checkpoint, check_name, not_there};
 use super::frame::{self, Magic};
 use super::log_object::{self, Piece};
-use super::names;
 use super::root::{self, Root};
 use crate::error::{Error, Kind, Result};
 use crate::objects::{ObjectName, Objects, damaged};
@@ -27,6 +26,26 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
+    /// The checkpoint.
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The same, which holds nothing that was erased up to the commit `erased`.
+    pub(crate) fn without_erased(&self, erased: Sequence) -> Self {
+        Self { checkpoint: Checkpoint { erased, ..self.checkpoint.clone() }, names: self.names.clone() }
+    }
+
+    /// All objects that any of `pinned` is known to need.
+    pub(super) fn names_of<'a>(pinned: impl IntoIterator<Item = &'a Self>) -> impl Iterator<Item = ObjectName> {
+        pinned.into_iter().filter_map(|one| one.names.as_ref()).flatten().cloned()
+    }
+
+    /// Whether it is known of all `pinned` what they need.
+    pub(super) fn are_known(pinned: &[Self]) -> bool {
+        pinned.iter().all(|one| one.names.is_some())
+    }
+
     /// The checkpoints of `root`.
     pub(super) fn of_root(objects: &dyn Objects, root: &Root) -> Result<Vec<Self>> {
         root.checkpoints.iter().map(|checkpoint| Self::read(objects, checkpoint)).collect()
@@ -48,7 +67,7 @@ impl Pinned {
 
 /// What a checkpoint consists of.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// With the whole manifest, and no lists.
     pub(super) root: Root,
     /// The log after the files of the root.
@@ -73,25 +92,8 @@ struct Header {
 }
 
 impl KeptLog {
-    /// The log that the objects `first..end` of the epoch of `root` hold.
-    pub(super) fn read(objects: &dyn Objects, root: &Root, first: u64, end: u64) -> Result<Self> {
-        let (mut pieces, mut bytes) = (Vec::new(), Vec::new());
-        let mut chain = None;
-        for number in first..end {
-            let object = log_object::read(objects, root.epoch, number)?.ok_or_else(|| {
-                damaged(&names::log(root.epoch, number), "it is missing, and the newest root needs it")
-            })?;
-            object.check_writer(root.database, &root.nonce)?;
-            object.check_chain(chain)?;
-            chain = Some(object.chain);
-            pieces.extend_from_slice(&object.header.pieces);
-            bytes.extend_from_slice(&object.body);
-        }
-        Ok(Self { pieces, bytes: bytes.into() })
-    }
-
     /// The log after the files of `root`, to its end, and the last commit that it has.
-    pub(super) fn read_on(objects: &dyn Objects, root: &Root) -> Result<(Self, Sequence)> {
+    pub(super) fn read(objects: &dyn Objects, root: &Root) -> Result<(Self, Sequence)> {
         let (mut pieces, mut bytes, mut sequence) = (Vec::new(), Vec::new(), root.manifest.sequence);
         log_object::read_from(objects, root.epoch, root.replay, |object| {
             object.check_writer(root.database, &root.nonce)?;

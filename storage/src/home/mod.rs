@@ -45,7 +45,7 @@ pub(crate) use adopt::{
     adopt, checkpoint_changed, checkpoints, copy_checkpoint, followed_lineage, forget, note, refuse_followers,
 };
 pub use checkpoint::Checkpoint;
-pub use claim::Claim;
+pub use claim::{Claim, is_claimed};
 pub use copy::{Copied, copy};
 pub(crate) use enter::{Entered, enter, known_lineage, opened_alone};
 pub(crate) use ice::ice_name;

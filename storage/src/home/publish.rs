@@ -36,8 +36,8 @@ impl Home {
     }
 
     /// The checkpoints, the oldest first.
-    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
-        self.published.lock().pinned.iter().map(|one| one.checkpoint.clone()).collect()
+    pub(crate) fn pinned(&self) -> Vec<Pinned> {
+        self.published.lock().pinned.clone()
     }
 
     /// [`Home::publish`] without a checkpoint that was there. What only it needed goes as everything does that no root names.
@@ -127,18 +127,16 @@ impl Home {
         };
         let mut named = root::names(&root.lineage, &root.lists, &state);
         let pinned = self.change_checkpoints(published, &root, &state, (database.now(), change))?;
-        named.extend(pinned.iter().filter_map(|one| one.names.as_ref()).flatten().cloned());
+        named.extend(Pinned::names_of(&pinned));
         root.checkpoints = pinned.iter().map(|one| one.checkpoint.clone()).collect();
         root.condemned = condemned(published, &named, database.now());
-        // If this root fails it may be there all the same, and what it names too.
-        published.unnamed.extend(named.iter().cloned());
         self.put_once(&names::root(root.epoch, number), root::encode(&root))?;
         self.check()?;
         let named = Arc::new(named);
         self.named.store(Arc::clone(&named));
         let files = state.files_in_bucket();
         published.files.retain(|file| files.contains(file));
-        let condemned = match pinned.iter().all(|one| one.names.is_some()) {
+        let condemned = match Pinned::are_known(&pinned) {
             true => self.collect(published, &root, &logs, database.now(), garbage_age),
             false => root.condemned,
         };
@@ -198,10 +196,9 @@ impl Home {
         match change {
             Change::None => {}
             Change::Create(name, number) => {
-                let (end, sequence) = self.log_end();
-                let (name, epoch, object) = ((*name).to_owned(), root.epoch, (root.epoch, *number));
-                let checkpoint = Checkpoint { name, at: now, sequence, epoch, erased: sequence, object };
-                let log = KeptLog::read(self.objects(), root, root.replay, end)?;
+                let (log, sequence) = KeptLog::read(self.objects(), root)?;
+                let (name, of, object) = ((*name).to_owned(), (root.database, root.epoch), (root.epoch, *number));
+                let checkpoint = Checkpoint { name, at: now, sequence, log: of, erased: sequence, object };
                 let root = Root { manifest: state.clone(), lists: BTreeMap::new(), ..root.clone() };
                 let kept = Kept { root, log, sequence };
                 published.unnamed.insert(checkpoint.object_name());
@@ -304,7 +301,7 @@ const FAILED_REST_MAX: Duration = Duration::from_secs(60);
 /// Deletes what no root names of the epochs before `epoch`, whose first root is there: their log, roots, lists and files.
 pub(super) fn sweep(objects: &dyn Objects, epoch: u64, published: &Published) -> Result<()> {
     let Published { pinned, named, condemned, .. } = published;
-    if pinned.iter().any(|one| one.names.is_none()) {
+    if !Pinned::are_known(pinned) {
         return Ok(());
     }
     let waiting: HashSet<&str> = condemned.iter().map(|one| one.name.as_str()).collect();

@@ -16,6 +16,8 @@ use crate::wal;
 /// A checkpoint as it is to be, in a directory of its own, closed.
 #[derive(Debug)]
 pub(crate) struct Purged<'a> {
+    /// What it was.
+    pub(crate) before: Kept,
     pub(crate) state: &'a ManifestState,
     pub(crate) files: &'a dyn Files,
     /// Files from this number on are new.
@@ -27,22 +29,15 @@ pub(crate) struct Purged<'a> {
 }
 
 impl Home {
-    /// `checkpoint`, which holds nothing that was erased up to the commit `erased`.
-    pub(crate) fn keep_checkpoint(&self, checkpoint: &Checkpoint, erased: Sequence) -> Result<Pinned> {
-        let names = Kept::read(self.objects(), checkpoint)?.names(checkpoint);
-        Ok(Pinned { checkpoint: Checkpoint { erased, ..checkpoint.clone() }, names: Some(names) })
-    }
-
     /// Puts `purged` into the bucket as the object `number` of this epoch, for a root to name in the place of `checkpoint`: nothing that was
     /// erased up to the commit `erased` is in it. It is another database, since its last commits are no commits of this one.
     pub(crate) fn rewrite_checkpoint(
         &self,
         checkpoint: &Checkpoint,
         (erased, number): (Sequence, u64),
-        purged: &Purged<'_>,
+        purged: Purged<'_>,
     ) -> Result<Pinned> {
-        let before = Kept::read(self.objects(), checkpoint)?.root;
-        let Purged { state, files, first_number, begins_after, sequence } = *purged;
+        let Purged { before: Kept { root: before, .. }, state, files, first_number, begins_after, sequence } = purged;
         let next = Epoch { epoch: self.epoch(), first_number, begins_after, database: None };
         let lineage = before.lineage.copied(before.database, next);
         let database = random_database();
@@ -65,8 +60,7 @@ impl Home {
 
     /// Lets go with the next root what `pinned` consist of and that root does not name.
     pub(crate) fn abandon<'a>(&self, pinned: impl IntoIterator<Item = &'a Pinned>) {
-        let names = pinned.into_iter().filter_map(|one| one.names.as_ref()).flatten().cloned();
-        self.published.lock().unnamed.extend(names);
+        self.published.lock().unnamed.extend(Pinned::names_of(pinned));
     }
 }
 

@@ -35,6 +35,14 @@ pub(super) fn standing(objects: &dyn Objects) -> Result<Standing> {
     Err(Error::new(Kind::Unavailable, "roots of the bucket replace each other faster than they are read"))
 }
 
+/// The root that stands; an error while somebody has claimed the bucket and not begun.
+pub(super) fn root_that_stands(objects: &dyn Objects) -> Result<Root> {
+    match standing(objects)? {
+        Standing::Root(root, _) => Ok(*root),
+        Standing::Claimed(claim) => Err(not_begun(&claim)),
+    }
+}
+
 /// The error of a bucket that `claim` was made on, without a root so far.
 pub(crate) fn not_begun(claim: &Claim) -> Error {
     Error::new(

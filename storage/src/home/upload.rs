@@ -189,12 +189,6 @@ impl Home {
         (replay, done.objects.iter().take(needed).map(|(number, _)| *number).collect())
     }
 
-    /// The number of the next object of the log, and the last commit that those before it have.
-    pub(super) fn log_end(&self) -> (u64, Sequence) {
-        let done = self.upload.done.lock();
-        (done.next, done.tail.sequence)
-    }
-
     /// Whether an object of the log before `replay` may still be there.
     pub(super) fn holds_log_before(&self, replay: u64) -> bool {
         self.upload.done.lock().objects.front().is_some_and(|(number, _)| *number < replay)

@@ -4,7 +4,7 @@
 //! let a write land long after it was given up, say "conflict" without a cause, say "slow down" for a while, and answer
 //! with bytes that are not the ones asked for. It keeps the contract of the door: what a door must notice, such as a
 //! range that is cut, is an error here; what it cannot notice, such as a flipped bit, is an answer. With no faults it
-//! answers as the store inside. Clones share one state. Nothing but tests uses it.
+//! answers as the store inside. Clones share one state. Nothing but tests and benches uses it.
 
 use std::fmt;
 use std::ops::Range;

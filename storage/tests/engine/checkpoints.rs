@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firn_storage::config::{FollowOptions, IcePolicy};
+use firn_storage::database::Database;
 use firn_storage::error::{Error, Kind, Result};
-use firn_storage::home::copy;
+use firn_storage::home::{Checkpoint, copy};
 use firn_storage::io::Files;
 use firn_storage::io::simulated::Simulated;
 use firn_storage::objects::Objects;
-use firn_storage::objects::faulty::{Fault, Faulty};
+use firn_storage::objects::faulty::Fault;
 use firn_storage::objects::memory::Memory;
 
 use crate::histories::generator::{Size, Step, generate};
@@ -219,19 +220,6 @@ fn checkpoints_of_random_histories_answer_as_the_oracle_did() {
     (first..first + count).for_each(check_history);
 }
 
-/// Erased bytes are looked for in everything that the bucket and the disk have.
-fn check_gone(world: &World, secret: i64) {
-    let holds = |bytes: &[u8]| bytes.windows(8).any(|bytes| bytes == secret.to_le_bytes());
-    for name in world.objects.names() {
-        let bytes = world.objects.get(&name).unwrap().unwrap();
-        assert!(!holds(&bytes), "object {name} has the value");
-    }
-    for name in world.files.names() {
-        assert!(!holds(&world.files.content(&name)), "file {name} has the value");
-        assert!(!name.starts_with("purging/"), "{name} is left");
-    }
-}
-
 const SECRET: i64 = 0x5EC2_E7C0_FFEE_1234;
 
 #[test]
@@ -249,7 +237,7 @@ fn what_was_erased_is_in_no_checkpoint() {
     let (name, reader) = &mut readers[1];
     open(reader, &writer, name).unwrap();
     writer.erase(0, true).unwrap();
-    check_gone(&writer, SECRET);
+    writer.check_gone(SECRET);
     writer.apply(&row(0, 103, 5)).unwrap();
     take(&writer, "after").unwrap();
     let mut after = reader_of(&writer);
@@ -267,6 +255,11 @@ fn what_was_erased_is_in_no_checkpoint() {
         let database = reader.database();
         if *name == "later" {
             database.parse_position(&before.to_string()).expect("a commit that it has");
+            let listed = |database: &Database| {
+                database.checkpoints().unwrap().iter().map(Checkpoint::position).collect::<Vec<_>>()
+            };
+            assert_eq!(listed(database), listed(writer.database()), "they are the same wherever they are listed");
+            assert_eq!(listed(database)[1], before);
             assert!(writer.database().parse_position(&database.position().to_string()).is_err(), "an erase of its own");
         }
     }
@@ -284,16 +277,14 @@ fn an_erase_from_checkpoints_that_was_interrupted_is_ended_by_the_next() {
         take(&writer, "a").unwrap();
         let mut reader = reader_of(&writer);
         writer.close().unwrap();
-        let faulty = Faulty::new(Arc::new(writer.objects.clone()));
-        let bucket = faulty.clone();
-        writer.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(bucket)).unwrap();
+        let faulty = writer.open_on_faulty();
         let last = faulty.calls() + call;
         faulty.fail_call(call, Fault::Before);
         if writer.erase(0, true).is_err() {
             writer.erase(0, true).unwrap_or_else(|error| panic!("after call {call} failed: {error}"));
         }
         let reached = faulty.calls() >= last;
-        check_gone(&writer, SECRET);
+        writer.check_gone(SECRET);
         reader.know_erased(0);
         open(&mut reader, &writer, "a").unwrap();
         check(&mut reader, 4);
@@ -310,9 +301,7 @@ fn what_a_failed_root_left_goes_with_an_erase_too() {
     for call in 1.. {
         let mut writer = writer();
         writer.close().unwrap();
-        let faulty = Faulty::new(Arc::new(writer.objects.clone()));
-        let bucket = faulty.clone();
-        writer.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(bucket)).unwrap();
+        let faulty = writer.open_on_faulty();
         writer.apply(&row(0, 100, SECRET)).unwrap();
         let last = faulty.calls() + call;
         faulty.fail_call(call, Fault::Before);
@@ -322,7 +311,7 @@ fn what_a_failed_root_left_goes_with_an_erase_too() {
         writer.apply(&row(1, 100, 1)).unwrap();
         writer.compact(None).unwrap();
         writer.erase(0, true).unwrap();
-        check_gone(&writer, SECRET);
+        writer.check_gone(SECRET);
         if !reached {
             return;
         }

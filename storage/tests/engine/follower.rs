@@ -86,10 +86,15 @@ fn beside(writer: &World) -> World {
 
 /// Opens `follower` on the bucket `objects`. It flushes and merges at the least occasion.
 fn open(follower: &mut World, objects: impl Objects + 'static) -> Result<()> {
+    open_with(follower, objects, IcePolicy::default())
+}
+
+/// The same, where it reads ice as `ice` says.
+fn open_with(follower: &mut World, objects: impl Objects + 'static, ice: IcePolicy) -> Result<()> {
     let objects = Arc::new(objects);
     follower.open_with(|options| {
         options.home = None;
-        let (interval, ice) = (Duration::from_millis(1), IcePolicy::default());
+        let interval = Duration::from_millis(1);
         options.follow = Some(FollowOptions { objects, interval, ice, checkpoint: None });
         options.background = true;
         options.flush_bytes_max = 512;
@@ -316,8 +321,7 @@ fn a_follower_that_fell_behind_is_opened_anew_and_reads_go_on() {
 fn a_follower_goes_on_after_roots_that_could_not_be_put() {
     let mut writer = writer();
     writer.close().unwrap();
-    let faulty = Faulty::new(Arc::new(writer.objects.clone()));
-    writer.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(faulty.clone())).unwrap();
+    let faulty = writer.open_on_faulty();
     writer.apply(&row(0, 1, 1)).unwrap();
     let (mut follower, seen) = following(&writer);
     agree(&mut follower, &writer);
@@ -645,4 +649,20 @@ fn a_follower_that_could_not_be_opened_is_opened_the_next_time() {
         agree(&mut follower, &writer);
         follower.close().unwrap();
     }
+}
+
+/// Found by reading: what thawed on a follower could not leave its disk again, however much it was.
+#[test]
+fn a_follower_brings_no_ice_back_to_its_disk() {
+    let mut writer = writer();
+    writer.fill(40, row);
+    writer.freeze(None).unwrap();
+    let mut follower = beside(&writer);
+    let ice = IcePolicy { cache_bytes_max: 0, ..IcePolicy::default() };
+    open_with(&mut follower, Seen::of(&writer.objects), ice).unwrap();
+    agree(&mut follower, &writer);
+    while follower.database().compact_once().unwrap() {}
+    assert!(follower.database().statistics().ice_requests.get() > 0, "it read ice");
+    assert_eq!(follower.database().statistics().thawed.get(), 0);
+    agree(&mut follower, &writer);
 }

@@ -258,9 +258,8 @@ fn a_flipped_byte_of_an_object_is_an_error_or_nothing() {
 #[test]
 fn an_idle_database_asks_nothing_of_its_bucket() {
     let mut world = world();
-    let counted = Faulty::new(Arc::new(world.objects.clone()));
     world.close().unwrap();
-    world.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(counted.clone())).unwrap();
+    let counted = world.open_on_faulty();
     world.send(&row(0, 1, 1)).unwrap();
     let before = counted.calls();
     std::thread::sleep(Duration::from_millis(50));
@@ -355,12 +354,7 @@ fn what_was_erased_is_in_no_object_and_no_file_when_the_receipt_is_there() {
     };
     assert!(objects(&world).iter().any(|(bytes, _)| holds(bytes.as_ref().unwrap().as_ref().unwrap())), "it was there");
     world.erase(0, true).unwrap();
-    for (bytes, name) in objects(&world) {
-        assert!(!holds(&bytes.unwrap().unwrap()), "object {name} has the value");
-    }
-    for name in world.files.names() {
-        assert!(!holds(&world.files.content(&name)), "file {name} has the value");
-    }
+    world.check_gone(secret);
     check(&mut world);
 }
 

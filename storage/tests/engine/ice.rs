@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use firn_storage::io::simulated::Simulated;
-use firn_storage::objects::Objects;
 use firn_storage::objects::faulty::{Fault, Faulty};
+use firn_storage::objects::{ObjectName, Objects};
 
 use crate::world::ask::{Ask, Limit};
 use crate::world::plain::{UNIT, of_texts, text as row};
@@ -50,15 +50,16 @@ fn what_is_frozen_leaves_the_disk_and_answers_as_before() {
     check(&mut world);
 }
 
+/// The files of ice in the bucket.
+fn ice(world: &World) -> Vec<ObjectName> {
+    world.objects.names().into_iter().filter(|name| name.as_str().ends_with(".parquet")).collect()
+}
+
 #[test]
 fn after_an_erase_its_ice_is_gone() {
     let mut world = world();
     world.fill(20, row);
     world.freeze(None).unwrap();
-    let ice = |world: &World| {
-        let names = world.objects.names().into_iter();
-        names.filter(|name| name.as_str().ends_with(".parquet")).collect::<Vec<_>>()
-    };
     let before = ice(&world);
     assert!(!before.is_empty());
     world.erase(2, true).unwrap();
@@ -77,10 +78,6 @@ fn after_an_erase_ice_is_gone_that_no_root_named() {
     world.fill(20, row);
     world.compact(None).unwrap();
     while world.database().compact_once().unwrap() {}
-    let ice = |world: &World| {
-        let names = world.objects.names().into_iter();
-        names.filter(|name| name.as_str().ends_with(".parquet")).collect::<Vec<_>>()
-    };
     let before = ice(&world);
     assert!(!before.is_empty());
     world.erase(2, true).unwrap();
@@ -122,8 +119,7 @@ fn while_the_bucket_is_down_only_reads_of_ice_fail() {
     world.compact(None).unwrap();
     world.freeze(None).unwrap();
     world.close().unwrap();
-    let faulty = Faulty::new(Arc::new(world.objects.clone()));
-    world.open_with(|options| options.home.as_mut().unwrap().objects = Arc::new(faulty.clone())).unwrap();
+    let faulty = world.open_on_faulty();
     faulty.fail_calls(1, 1 << 40, Fault::SlowDown);
     let latest = Ask { entities: vec![0, 1, 2, 3], ..Ask::latest(&world, 0) };
     world.check(&latest).expect("latest needs no bucket");

@@ -20,6 +20,7 @@ use firn_storage::io::simulated::Simulated;
 use firn_storage::model::batch::{Producer, Verb, WriteRequest};
 use firn_storage::model::declare::Change;
 use firn_storage::model::prove::Proven;
+use firn_storage::objects::faulty::Faulty;
 use firn_storage::objects::memory::Memory;
 use firn_storage::time::{Clock, ManualClock, Micros};
 use serde_json::{Value as Json, json};
@@ -222,6 +223,15 @@ impl World {
         self.answered_clock = i64::MIN;
         self.database = Some(Database::open(options)?);
         Ok(())
+    }
+
+    /// Opens the database on its bucket through a door that can fail, and answers that.
+    pub fn open_on_faulty(&mut self) -> Faulty {
+        let faulty = Faulty::new(Arc::new(self.objects.clone()));
+        let bucket = Arc::new(faulty.clone());
+        self.open_with(|options| options.home.as_mut().expect("it has a bucket").objects = bucket)
+            .expect("a healthy bucket");
+        faulty
     }
 
     /// Opens the database, which must work.

@@ -1,5 +1,7 @@
 //! Plain worlds, for tests that write by hand: one table of few features, and its rows.
 
+use firn_storage::objects::Objects;
+
 use super::keys::KeyShape;
 use super::{Batch, Deed, Feature, Sent, Setting, Shape, World};
 use crate::oracle::Value;
@@ -51,5 +53,18 @@ impl World {
     /// Writes so many of `row`, one after another, to four entities in turn.
     pub fn fill(&mut self, count: i64, row: fn(usize, i64, i64) -> Batch) {
         (0..count).for_each(|number| self.apply(&row(number as usize % 4, number, number)).unwrap());
+    }
+
+    /// Looks for the value `secret`, which was erased, in everything that the bucket and the disk have.
+    pub fn check_gone(&self, secret: i64) {
+        let holds = |bytes: &[u8]| bytes.windows(8).any(|bytes| bytes == secret.to_le_bytes());
+        for name in self.objects.names() {
+            let bytes = self.objects.get(&name).unwrap().unwrap();
+            assert!(!holds(&bytes), "object {name} has the value");
+        }
+        for name in self.files.names() {
+            assert!(!holds(&self.files.content(&name)), "file {name} has the value");
+            assert!(!name.starts_with("purging/"), "{name} is left");
+        }
     }
 }
