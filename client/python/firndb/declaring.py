@@ -158,7 +158,8 @@ class Declaring:
 
     def list_checkpoints(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
         """The checkpoints, the oldest first: ``checkpoint``, ``created_at`` (µs), ``read_position``."""
-        checkpoints: list[dict[str, Any]] = run(self._connection.action("list_checkpoints", {}, timeout))["checkpoints"]
+        answer = run(self._connection.action("list_checkpoints", {}, timeout))
+        checkpoints: list[dict[str, Any]] = answer["checkpoints"]
         return checkpoints
 
     def drop_checkpoint(self, checkpoint: str, *, timeout: float | None = None) -> None:
