@@ -92,12 +92,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let specs: Vec<ColumnSpec> = columns.iter().enumerate().map(spec).collect();
     let begun = Instant::now();
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes, &specs, Options::default());
+    let mut writer = Writer::new(&mut bytes, &specs, Options::default())?;
     for start in (0..ROWS).step_by(BATCH_ROWS) {
         let count = BATCH_ROWS.min(ROWS - start);
         writer.write(&columns.iter().map(|(_, array)| array.slice(start, count)).collect::<Vec<_>>())?;
     }
-    let meta = Meta::new(writer.finish()?, &bytes)?;
+    let meta = Meta::new(writer.finish()?.footer, &bytes)?;
     let wrote = begun.elapsed().as_secs_f64();
     let described = meta.encode()?.len();
     println!(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Encoding;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
@@ -14,7 +14,7 @@ use crate::error::{Result, unwritable};
 
 /// How the values of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Choice {
+enum Choice {
     /// Each different value once, and numbers for it.
     Dictionary,
     /// As this encoding says.
@@ -23,7 +23,7 @@ pub(crate) enum Choice {
 
 impl Choice {
     /// `builder` with this choice for the column at `path`.
-    pub(crate) fn put(self, builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
+    fn put(self, builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
         match self {
             Self::Dictionary => builder.set_column_dictionary_enabled(path, true),
             Self::Plainly(encoding) => {
@@ -57,8 +57,62 @@ fn candidates(data_type: &DataType, compatible: bool) -> Vec<Choice> {
     }
 }
 
+/// How the columns of a file are written, as a trial of its first rows found, and good for other files of like rows.
+#[derive(Debug, Clone)]
+pub struct Encodings {
+    schema: SchemaRef,
+    compatible: bool,
+    /// Rows that were tried.
+    rows: usize,
+    /// Bytes of them.
+    bytes: usize,
+    /// Of each column.
+    choices: Vec<Choice>,
+}
+
+impl Encodings {
+    /// What is smallest for `batches`, the first rows of a file of `schema`.
+    pub(crate) fn by_trial(
+        schema: &SchemaRef,
+        batches: &[RecordBatch],
+        properties: &dyn Fn() -> WriterPropertiesBuilder,
+        compatible: bool,
+    ) -> Result<Self> {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        let mut encodings = Self { schema: Arc::clone(schema), compatible, rows, bytes: 0, choices: Vec::new() };
+        for (place, field) in schema.fields().iter().enumerate() {
+            let values: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(place))).collect();
+            let (choice, bytes) = smallest(field, &values, properties, compatible)?;
+            encodings.bytes += bytes;
+            encodings.choices.push(choice);
+        }
+        Ok(encodings)
+    }
+
+    /// How many rows they were tried with.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether they are for files of `schema`.
+    pub(crate) fn are_for(&self, schema: &SchemaRef, compatible: bool) -> bool {
+        self.schema == *schema && self.compatible == compatible
+    }
+
+    /// Bytes of a row, about; none if there were no rows.
+    pub(crate) fn row_bytes(&self) -> Option<usize> {
+        self.bytes.checked_div(self.rows)
+    }
+
+    /// `builder` with them.
+    pub(crate) fn put(&self, builder: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
+        let columns = self.schema.fields().iter().zip(&self.choices);
+        columns.fold(builder, |builder, (field, choice)| choice.put(builder, ColumnPath::from(field.name().as_str())))
+    }
+}
+
 /// What the column `field` of the rows `values` is smallest with, and its bytes then.
-pub(crate) fn smallest(
+fn smallest(
     field: &Field,
     values: &[ArrayRef],
     properties: &dyn Fn() -> WriterPropertiesBuilder,

@@ -15,11 +15,12 @@ mod reader;
 mod writer;
 
 pub use column::ColumnSpec;
+pub use encoding::Encodings;
 pub use error::{Error, Result};
 pub use meta::{Footer, Meta};
 pub use pages::merge_ranges;
 pub use reader::Reader;
-pub use writer::{Options, Writer};
+pub use writer::{Options, Writer, Written};
 
 /// Rows of a page, the least that is read.
 pub const PAGE_ROWS: usize = 2048;

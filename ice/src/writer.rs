@@ -13,7 +13,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 
 use crate::column::ColumnSpec;
-use crate::encoding::smallest;
+use crate::encoding::Encodings;
 use crate::error::{Result, unwritable};
 use crate::lake::to_lake;
 use crate::meta::Footer;
@@ -29,17 +29,29 @@ const ZSTD_LEVEL: i32 = 1;
 const DICTIONARY_BYTES_MAX: usize = 1 << 20;
 
 /// How a file is written.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Whether encodings are left out that some readers do not know: byte stream split.
     pub compatible: bool,
+    /// What a trial found for a file of the same columns and like rows, which saves one of this. Of other columns they count for
+    /// nothing.
+    pub encodings: Option<Arc<Encodings>>,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written {
+    /// The footer of the file.
+    pub footer: Footer,
+    /// How its columns were written.
+    pub encodings: Arc<Encodings>,
 }
 
 /// A file that is being written.
 pub struct Writer<W: Write + Send> {
     columns: Vec<ColumnSpec>,
     schema: SchemaRef,
-    options: Options,
+    compatible: bool,
     state: State<W>,
 }
 
@@ -56,17 +68,29 @@ enum State<W: Write + Send> {
         rows: usize,
         batches: Vec<RecordBatch>,
     },
-    Writing(Box<ArrowWriter<W>>),
+    Writing {
+        writer: Box<ArrowWriter<W>>,
+        encodings: Arc<Encodings>,
+    },
     /// An error ended it.
     Ended,
 }
 
 impl<W: Write + Send> Writer<W> {
     /// Writes rows of `columns` to `sink`.
-    pub fn new(sink: W, columns: &[ColumnSpec], options: Options) -> Self {
+    ///
+    /// # Errors
+    /// `Unwritable` if the sink fails.
+    pub fn new(sink: W, columns: &[ColumnSpec], options: Options) -> Result<Self> {
         let schema = Arc::new(Schema::new(columns.iter().map(ColumnSpec::field).collect::<Vec<_>>()));
-        let state = State::Trial { sink, rows: 0, batches: Vec::new() };
-        Self { columns: columns.to_vec(), schema, options, state }
+        let Options { compatible, encodings } = options;
+        let known = encodings.filter(|known| known.are_for(&schema, compatible));
+        let mut writer = Self { columns: columns.to_vec(), schema, compatible, state: State::Ended };
+        writer.state = match known {
+            Some(encodings) => writer.begin(sink, encodings)?,
+            None => State::Trial { sink, rows: 0, batches: Vec::new() },
+        };
+        Ok(writer)
     }
 
     /// Writes the next rows: an array for each column.
@@ -77,56 +101,58 @@ impl<W: Write + Send> Writer<W> {
         let lake = arrays.iter().zip(self.schema.fields()).map(|(array, field)| to_lake(array, field.data_type()));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), lake.collect::<Result<_>>()?).map_err(unwritable)?;
         match &mut self.state {
-            State::Writing(writer) => writer.write(&batch).map_err(unwritable),
+            State::Writing { writer, .. } => writer.write(&batch).map_err(unwritable),
             State::Trial { rows, batches, .. } => {
                 *rows += batch.num_rows();
                 batches.push(batch);
-                if *rows >= GROUP_ROWS_MAX { self.begin() } else { Ok(()) }
+                if *rows >= GROUP_ROWS_MAX { self.choose() } else { Ok(()) }
             }
             State::Ended => Err(unwritable("an earlier write failed")),
         }
     }
 
-    /// Ends the file; its footer.
+    /// Ends the file.
     ///
     /// # Errors
     /// `Unwritable` if the sink fails.
-    pub fn finish(mut self) -> Result<Footer> {
+    pub fn finish(mut self) -> Result<Written> {
         if matches!(self.state, State::Trial { .. }) {
-            self.begin()?;
+            self.choose()?;
         }
         match self.state {
-            State::Writing(mut writer) => writer.finish().map(Footer).map_err(unwritable),
+            State::Writing { mut writer, encodings } => {
+                let footer = Footer(writer.finish().map_err(unwritable)?);
+                Ok(Written { footer, encodings })
+            }
             _ => Err(unwritable("an earlier write failed")),
         }
     }
 
-    /// Chooses encodings by the rows that came, and writes them.
-    fn begin(&mut self) -> Result<()> {
-        let State::Trial { sink, rows, batches } = std::mem::replace(&mut self.state, State::Ended) else {
+    /// Chooses encodings by the rows that came, and writes these.
+    fn choose(&mut self) -> Result<()> {
+        let State::Trial { sink, batches, .. } = std::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
-        let mut bytes: usize = 0;
-        let mut choices = Vec::with_capacity(self.columns.len());
-        for (place, field) in self.schema.fields().iter().enumerate() {
-            let values: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(place))).collect();
-            let (choice, size) = smallest(field, &values, &|| common(GROUP_ROWS_MAX), self.options.compatible)?;
-            bytes += size;
-            choices.push(choice);
+        let whole = || common(GROUP_ROWS_MAX);
+        let encodings = Encodings::by_trial(&self.schema, &batches, &whole, self.compatible)?;
+        self.state = self.begin(sink, Arc::new(encodings))?;
+        if let State::Writing { writer, .. } = &mut self.state {
+            batches.iter().try_for_each(|batch| writer.write(batch)).map_err(unwritable)?;
         }
-        let mut properties = common(bytes.checked_div(rows).map_or(GROUP_ROWS_MAX, |bytes| group_rows(bytes.max(1))));
-        for (column, choice) in self.columns.iter().zip(choices) {
+        Ok(())
+    }
+
+    /// Begins the file.
+    fn begin(&self, sink: W, encodings: Arc<Encodings>) -> Result<State<W>> {
+        let group_rows = encodings.row_bytes().map_or(GROUP_ROWS_MAX, |bytes| group_rows(bytes.max(1)));
+        let mut properties = encodings.put(common(group_rows));
+        for column in self.columns.iter().filter(|column| column.statistics) {
             let path = ColumnPath::from(column.name.as_str());
-            properties = choice.put(properties, path.clone());
-            if column.statistics {
-                properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
-            }
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
         }
         let schema = Arc::clone(&self.schema);
-        let mut writer = ArrowWriter::try_new(sink, schema, Some(properties.build())).map_err(unwritable)?;
-        batches.iter().try_for_each(|batch| writer.write(batch)).map_err(unwritable)?;
-        self.state = State::Writing(Box::new(writer));
-        Ok(())
+        let writer = ArrowWriter::try_new(sink, schema, Some(properties.build())).map_err(unwritable)?;
+        Ok(State::Writing { writer: Box::new(writer), encodings })
     }
 }
 

@@ -12,7 +12,7 @@ use arrow_cast::cast;
 use arrow_schema::{DataType, TimeUnit};
 use arrow_select::concat::concat;
 use bytes::Bytes;
-use firn_ice::{ColumnSpec, Error, Meta, Options, Reader, Writer, merge_ranges};
+use firn_ice::{ColumnSpec, Encodings, Error, Meta, Options, Reader, Writer, Written, merge_ranges};
 use half::f16;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -74,6 +74,16 @@ struct File {
 
 /// A file of `rows` rows, and what was written.
 fn file(rows: usize, seed: u64, compatible: bool) -> File {
+    file_with(rows, seed, compatible, None).0
+}
+
+/// The same, with encodings that were found for another; and those that it has.
+fn file_with(
+    rows: usize,
+    seed: u64,
+    compatible: bool,
+    encodings: Option<&Arc<Encodings>>,
+) -> (File, Arc<Encodings>) {
     let mut random = StdRng::seed_from_u64(seed);
     let columns = columns(rows, &mut random);
     let spec = |(place, array): (usize, &ArrayRef)| ColumnSpec {
@@ -85,19 +95,19 @@ fn file(rows: usize, seed: u64, compatible: bool) -> File {
     };
     let specs: Vec<ColumnSpec> = columns.iter().enumerate().map(spec).collect();
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes, &specs, Options { compatible });
+    let mut writer = Writer::new(&mut bytes, &specs, Options { compatible, encodings: encodings.cloned() }).unwrap();
     let mut start = 0;
     while start < rows {
         let count = random.random_range(1..9000).min(rows - start);
         writer.write(&columns.iter().map(|array| array.slice(start, count)).collect::<Vec<_>>()).unwrap();
         start += count;
     }
-    let footer = writer.finish().unwrap();
+    let Written { footer, encodings } = writer.finish().unwrap();
     let meta = Meta::new(footer, &bytes).unwrap();
     let described = Bytes::from(meta.encode().unwrap());
     let reader = Reader::new(Meta::decode(&described).unwrap()).unwrap();
     assert_eq!(reader.rows(), rows as u64);
-    File { bytes: bytes.into(), reader, columns }
+    (File { bytes: bytes.into(), reader, columns }, encodings)
 }
 
 impl File {
@@ -169,6 +179,21 @@ fn every_type_comes_back_bit_for_bit_from_the_pages_that_were_asked_for() {
 }
 
 #[test]
+fn a_file_goes_by_the_trial_of_another_of_the_same_columns() {
+    let (first, found) = file_with(70_000, 11, false, None);
+    let (second, kept) = file_with(9000, 12, false, Some(&found));
+    assert!(Arc::ptr_eq(&found, &kept), "nothing is tried again");
+    assert!(found.rows() >= firn_ice::GROUP_ROWS_MAX, "a whole row group was tried");
+    let (_, other) = file_with(9000, 12, true, Some(&found));
+    assert!(!Arc::ptr_eq(&found, &other), "for other readers it is tried again");
+    for file in [first, second] {
+        let (all, rows) = ((0..file.columns.len()).collect::<Vec<_>>(), 0..file.reader.rows());
+        let read = file.read(&all, &[rows], &file.bytes).unwrap();
+        assert_eq!(read, file.columns, "encodings change no value");
+    }
+}
+
+#[test]
 fn columns_are_found_by_number() {
     let file = file(10, 1, false);
     assert_eq!(file.reader.column_of(103), Some(3));
@@ -200,9 +225,9 @@ fn a_description_that_is_cut_or_changed_is_damage_or_reads_the_same() {
         field_id: Some(1),
         statistics: false,
     }];
-    let mut writer = Writer::new(&mut bytes, &specs, Options::default());
+    let mut writer = Writer::new(&mut bytes, &specs, Options::default()).unwrap();
     writer.write(&[Arc::new(Int64Array::from_iter_values(0..5000)) as ArrayRef]).unwrap();
-    let footer = writer.finish().unwrap();
+    let footer = writer.finish().unwrap().footer;
     let described = Meta::new(footer, &bytes).unwrap().encode().unwrap();
     for length in 0..described.len() - 1 {
         let cut = Bytes::copy_from_slice(&described[..length]);

@@ -18,6 +18,7 @@ use crate::erase::{Blocking, Erase, ErasePrefixes, Erasures, Receipt};
 use crate::error::Result;
 use crate::horizon::Ages;
 pub use crate::horizon::Horizon;
+use crate::ice::Trial;
 use crate::manifest::ManifestState;
 use crate::model::catalog::Entity;
 use crate::pack::Pack;
@@ -169,6 +170,8 @@ pub struct TableState {
     pub producers: Mutex<BTreeMap<String, u64>>,
     /// The ages of its segments, by number, once compaction asked for them.
     pub ages: Mutex<HashMap<u64, Arc<Ages>>>,
+    /// How its files of ice are encoded.
+    pub(crate) trial: Mutex<Option<Trial>>,
 }
 
 /// What compaction saw of a table in which it found nothing to do.
@@ -219,6 +222,7 @@ impl TableState {
             looked: Mutex::default(),
             failed_until: AtomicI64::new(i64::MIN),
             ages: Mutex::default(),
+            trial: Mutex::default(),
             producers: Mutex::default(),
         }
     }

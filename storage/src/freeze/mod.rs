@@ -18,14 +18,14 @@ use std::io;
 use std::sync::Arc;
 
 use arrow_array::Array;
-use firn_ice::{Footer, Meta, Writer};
+use firn_ice::{Encodings, Meta, Writer, Written};
 
 use self::columns::Columns;
 use crate::compaction::{choice, entries_of, merge_segments};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::home::{Home, ice_name};
-use crate::ice::Fetch;
+use crate::ice::{Fetch, Trial};
 use crate::io::{Access, Append, HUGE_BYTES, publish_in};
 use crate::manifest::{IceEntry, NamedFile, SegmentEntry};
 use crate::model::catalog::{Catalog, Entity};
@@ -118,7 +118,7 @@ fn freeze_segment(
     match write(engine, home, table, entry, run)? {
         Some(frozen) => {
             let name = ice_name(table.id, &frozen.ice);
-            let whole = frozen.is_whole(engine, fetch, table, run);
+            let whole = frozen.is_whole(engine, fetch, table, (entry, run));
             // Nothing names it yet. Once an edit was tried something may, and it stays whatever came of that.
             if !matches!(whole, Ok(true)) || !frozen.list(engine, table, entry)? {
                 home.discard(&name);
@@ -156,12 +156,16 @@ fn write<'a>(
     let outputs = engine.outputs();
     let number = outputs.number(NamedFile::Ice);
     let local = NamedFile::Ice(number).name();
-    let mut footer = None;
+    let known = table.trial.lock().as_mut().and_then(|trial| trial.once_more(u64::from(entry.meta.rows)));
+    let mut written = None;
     publish_in(&engine.files, &local, HUGE_BYTES, |file| {
-        footer = write_file(&scan, entry.bucket, run, &columns, file)?;
+        written = write_file(&scan, (entry.bucket, run), &columns, known.clone(), file)?;
         Ok(())
     })?;
-    let Some(footer) = footer else { return Ok(None) };
+    let Some(Written { footer, encodings }) = written else { return Ok(None) };
+    if known.is_none() {
+        *table.trial.lock() = Some(Trial::new(encodings));
+    }
     let length = engine.files.length(&local)?;
     let file = engine.files.map(&local, length, Access::Ordered)?;
     let described = Meta::new(footer, &file).and_then(|meta| meta.encode()).map_err(failed)?;
@@ -184,15 +188,16 @@ fn scan_of(engine: &Arc<Engine>, catalog: &Catalog, entity: Arc<Entity>, columns
     Ok(Arc::new(scan::plan(&columns.request, inputs)?))
 }
 
-/// Writes all rows of `run` to `file`; its footer, or none if an entity was erased.
+/// Writes all rows of `run`, one of the bucket, to `file`, by the encodings that are known; none if an entity was erased.
 fn write_file(
     scan: &Arc<Scan>,
-    bucket: u32,
-    run: &Arc<Run>,
+    (bucket, run): (u32, &Arc<Run>),
     columns: &Columns,
+    encodings: Option<Arc<Encodings>>,
     file: &mut dyn Append,
-) -> Result<Option<Footer>> {
-    let mut writer = Writer::new(Sink(file), &columns.specs, firn_ice::Options::default());
+) -> Result<Option<Written>> {
+    let options = firn_ice::Options { encodings, ..Default::default() };
+    let mut writer = Writer::new(Sink(file), &columns.specs, options).map_err(failed)?;
     let whole = scan.freeze(bucket, run, BATCH_ROWS, |arrays| writer.write(&arrays).map_err(failed))?;
     if whole { writer.finish().map(Some).map_err(failed) } else { Ok(None) }
 }
@@ -223,9 +228,12 @@ impl Frozen<'_> {
         engine: &Arc<Engine>,
         fetch: &Arc<Fetch>,
         table: &Arc<TableState>,
-        run: &Arc<Run>,
+        (entry, run): (&SegmentEntry, &Arc<Run>),
     ) -> Result<bool> {
+        let bytes = entry.meta.length;
+        let _memory = engine.resources.budget.take(bytes, bytes);
         let away = segment::open_away(&engine.files, &self.ice.rows, ice_name(table.id, &self.ice), fetch)?;
+        thaw::bring(&away)?;
         let Some(feature) = differs(run, &away)? else { return Ok(true) };
         engine.unfrozen.lock().extend(run.segment);
         tracing::error!(segment = run.segment, feature, "cells came back from the bucket as others: it is not frozen");

@@ -42,8 +42,8 @@ pub(super) fn thaw_once(engine: &Arc<Engine>, fetch: &Arc<Fetch>) -> Result<bool
     put(engine, &fullest)
 }
 
-/// Brings all cells of `run` that are away.
-fn bring(run: &Run) -> Result<()> {
+/// Brings all cells of `run` that are away, at once.
+pub(super) fn bring(run: &Run) -> Result<()> {
     let columns = run.chunks.iter().flat_map(|chunk| &chunk.columns);
     let lacks = columns.map(|column| column.lack(0..column.len())).collect::<Result<Vec<_>>>()?;
     away::bring(lacks.into_iter().flatten().collect())

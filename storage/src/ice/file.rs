@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::Buffer;
 use arrow_schema::DataType;
-use arrow_select::concat::concat;
 use bytes::Bytes;
 
 use super::fetch::Fetch;
@@ -77,9 +76,13 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rows: Vec<Range<u64>>,
 }
 
-/// The cells of all of `wanted`, by feature, of their rows one after another. Everything that is needed is asked for at once.
-pub(crate) fn ask(wanted: &[Wanted<'_>]) -> Result<Vec<Vec<ArrayRef>>> {
-    let Some(first) = wanted.first() else { return Ok(Vec::new()) };
+/// Brings the cells of all of `wanted`: everything that is needed is asked for at once. Of each row group they go to `arrive` as
+/// they are decoded, on several threads, with the place of what wanted them among `wanted` and their rows.
+pub(crate) fn ask(
+    wanted: &[Wanted<'_>],
+    arrive: impl Fn(usize, &[Range<u64>], &[ArrayRef]) -> Result<()> + Sync,
+) -> Result<()> {
+    let Some(first) = wanted.first() else { return Ok(()) };
     let fetch = &first.file.fetch;
     let policy = fetch.policy();
     let mut needed = Vec::with_capacity(wanted.len());
@@ -102,20 +105,17 @@ pub(crate) fn ask(wanted: &[Wanted<'_>]) -> Result<Vec<Vec<ArrayRef>>> {
         work.extend(reader.by_group(&of.rows).into_iter().map(|(group, rows)| (place, group, rows)));
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let decoded = parallel::map(work, threads, |(place, group, rows)| {
+    parallel::map(work, threads, |(place, group, rows)| {
         let (of, (reader, columns, _), pieces) = (&wanted[place], &needed[place], &pieces[place]);
-        let arrays = reader.decode(group, (columns, &of.types), &rows, &|range| pieces.get(range));
-        Ok((place, arrays.map_err(|error| of.file.damaged(&error.to_string()))?))
-    })?;
-    let mut parts: Vec<Vec<Vec<ArrayRef>>> = wanted.iter().map(|of| vec![Vec::new(); of.features.len()]).collect();
-    for (place, arrays) in decoded {
-        parts[place].iter_mut().zip(arrays).for_each(|(parts, array)| parts.push(array));
-    }
-    let whole = |parts: Vec<ArrayRef>| {
-        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-        Ok(concat(&parts)?)
-    };
-    parts.into_iter().map(|columns| columns.into_iter().map(whole).collect()).collect()
+        let cells = reader.decode(group, (columns, &of.types), &rows, &|range| pieces.get(range));
+        let cells = cells.map_err(|error| of.file.damaged(&error.to_string()))?;
+        let count: u64 = rows.iter().map(|range| range.end - range.start).sum();
+        if cells.iter().any(|column| column.len() as u64 != count) {
+            return Err(of.file.damaged("it has fewer rows than its segment"));
+        }
+        arrive(place, &rows, &cells)
+    })
+    .map(drop)
 }
 
 impl IceFile {

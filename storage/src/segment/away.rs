@@ -15,7 +15,9 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_buffer::{BooleanBuffer, Buffer};
 use arrow_schema::DataType;
+use arrow_select::concat::concat;
 use arrow_select::filter::filter;
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::ice::{IceFile, Wanted, ask};
@@ -137,7 +139,7 @@ fn rank_of(packed: &Packed, position: u32) -> Result<u32> {
 }
 
 /// Where values belong that come.
-pub(super) trait Place: fmt::Debug {
+pub(super) trait Place: fmt::Debug + Sync {
     /// The type of the values.
     fn data_type(&self) -> &DataType;
     /// Puts the values of `piece`, those at `positions`, where they belong.
@@ -155,42 +157,107 @@ pub(crate) struct Lack<'a> {
 
 /// Brings all that is lacking, and waits for the bucket once.
 pub(crate) fn bring(lacks: Vec<Lack<'_>>) -> Result<()> {
-    let mut groups: HashMap<(usize, Vec<Range<u64>>), Vec<(Lack<'_>, Vec<RowsFrom>)>> = HashMap::new();
+    let mut waves: HashMap<(usize, Vec<Range<u64>>), Wave<'_>> = HashMap::new();
     for lack in lacks {
         let rows = lack.pieces.iter().map(|(_, positions)| lack.away.rows_of(positions)).collect::<Result<Vec<_>>>()?;
         let key = (Arc::as_ptr(&lack.away.file).addr(), union(rows.iter().map(|(rows, _)| rows)));
-        groups.entry(key).or_default().push((lack, rows));
+        waves.entry(key).or_default().add(lack, rows);
     }
-    let groups: Vec<_> = groups.into_iter().collect();
-    let wanted = groups.iter().map(|((_, rows), lacks)| Wanted {
-        file: &lacks[0].0.away.file,
-        features: lacks.iter().map(|(lack, _)| lack.away.feature).collect(),
-        types: lacks.iter().map(|(lack, _)| lack.column.data_type().clone()).collect(),
-        rows: rows.clone(),
-    });
-    let answers = ask(&wanted.collect::<Vec<_>>())?;
-    for (((_, union), lacks), columns) in groups.iter().zip(answers) {
-        for ((lack, rows), cells) in lacks.iter().zip(columns) {
-            put(lack, rows, union, &cells)?;
-        }
-    }
-    Ok(())
+    let waves: Vec<_> = waves.into_iter().collect();
+    let wanted = waves.iter().map(|((_, rows), wave)| wave.wanted(rows.clone()));
+    ask(&wanted.collect::<Vec<_>>(), |place, rows, cells| waves[place].1.arrive(rows, cells))?;
+    waves.into_iter().try_for_each(|(_, wave)| wave.join())
 }
 
-/// Puts the pieces of `lack` where they belong; `cells` are those of the rows `union`.
-fn put(lack: &Lack<'_>, rows: &[RowsFrom], union: &[Range<u64>], cells: &ArrayRef) -> Result<()> {
-    let (mut range, mut before) = (0, 0);
-    for ((piece, positions), from) in lack.pieces.iter().zip(rows) {
-        let (start, end) = (u64::from(from.0.start), u64::from(from.0.end));
-        while union[range].end < end {
-            before += union[range].end - union[range].start;
-            range += 1;
+/// What columns of one file lack that need the same rows of it, so that they are decoded together.
+#[derive(Debug, Default)]
+struct Wave<'a> {
+    lacks: Vec<Lack<'a>>,
+    /// The pieces of all of them, by their rows: columns of a strip lie between each other, so what is near in rows is near in
+    /// memory.
+    pieces: Vec<Needed>,
+    /// Rows of a piece, at most.
+    piece_rows_max: u64,
+    /// Cells of pieces that lie in several row groups.
+    parts: Mutex<Vec<Part>>,
+}
+
+/// A piece that a column lacks.
+#[derive(Debug)]
+struct Needed {
+    /// Its rows.
+    rows: Range<u64>,
+    from: RowsFrom,
+    /// The column, and the piece among those that it lacks.
+    lack: usize,
+    piece: usize,
+}
+
+/// Some of the cells of a piece: which of the pieces, the first row, the cells.
+type Part = (usize, u64, ArrayRef);
+
+impl<'a> Wave<'a> {
+    fn add(&mut self, lack: Lack<'a>, rows: Vec<RowsFrom>) {
+        let of = self.lacks.len();
+        for (piece, from) in rows.into_iter().enumerate() {
+            let rows = u64::from(from.0.start)..u64::from(from.0.end);
+            self.piece_rows_max = self.piece_rows_max.max(rows.end - rows.start);
+            self.pieces.push(Needed { rows, from, lack: of, piece });
         }
-        assert!(union[range].start <= start, "a piece lies within what was asked for");
-        let cells = cells.slice((before + start - union[range].start) as usize, from.0.len());
-        lack.column.arrive(*piece, positions, &lack.away.values(positions, from, &cells)?)?;
+        self.pieces.sort_by_key(|piece| piece.rows.start);
+        self.lacks.push(lack);
     }
-    Ok(())
+
+    fn wanted(&self, rows: Vec<Range<u64>>) -> Wanted<'a> {
+        Wanted {
+            file: &self.lacks[0].away.file,
+            features: self.lacks.iter().map(|lack| lack.away.feature).collect(),
+            types: self.lacks.iter().map(|lack| lack.column.data_type().clone()).collect(),
+            rows,
+        }
+    }
+
+    /// Puts the cells of a row group where they belong: of each column those of `rows`, one after another.
+    fn arrive(&self, rows: &[Range<u64>], cells: &[ArrayRef]) -> Result<()> {
+        let mut before = 0;
+        for range in rows {
+            // No piece that begins before ends in the range, and none that begins after.
+            let first = self.pieces.partition_point(|piece| piece.rows.start + self.piece_rows_max <= range.start);
+            let end = self.pieces.partition_point(|piece| piece.rows.start < range.end);
+            for (number, piece) in (first..end).map(|number| (number, &self.pieces[number])) {
+                let (start, end) = (piece.rows.start.max(range.start), piece.rows.end.min(range.end));
+                if start >= end {
+                    continue;
+                }
+                let part = cells[piece.lack].slice((before + start - range.start) as usize, (end - start) as usize);
+                if (start..end) == piece.rows {
+                    self.put(piece, &part)?;
+                } else {
+                    self.parts.lock().push((number, start, part));
+                }
+            }
+            before += range.end - range.start;
+        }
+        Ok(())
+    }
+
+    /// Puts the pieces that came in parts.
+    fn join(&self) -> Result<()> {
+        let mut parts = std::mem::take(&mut *self.parts.lock());
+        parts.sort_by_key(|(number, start, _)| (*number, *start));
+        for of in parts.chunk_by(|one, other| one.0 == other.0) {
+            let cells: Vec<&dyn Array> = of.iter().map(|(.., cells)| cells.as_ref()).collect();
+            self.put(&self.pieces[of[0].0], &concat(&cells)?)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a piece where it belongs: `cells` are those of its rows.
+    fn put(&self, needed: &Needed, cells: &ArrayRef) -> Result<()> {
+        let lack = &self.lacks[needed.lack];
+        let (piece, positions) = &lack.pieces[needed.piece];
+        lack.column.arrive(*piece, positions, &lack.away.values(positions, &needed.from, cells)?)
+    }
 }
 
 /// The rows of ascending `ranges`, which may meet and overlap.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use arrow_array::{Array, ArrayRef, UInt32Array, make_array};
 use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
@@ -366,8 +366,11 @@ impl Place for Mapped {
         }
         match (&self.storage, &away.arrivals) {
             (Storage::Stretches(of), _) => {
-                if of.arrays[piece as usize].set(Arc::clone(values)).is_ok() {
-                    away.came(values.get_array_memory_size());
+                // A slice would keep all that came with it in memory.
+                let own = take(values, &UInt32Array::from_iter_values(0..values.len() as u32), None)?;
+                let bytes = own.get_array_memory_size();
+                if of.arrays[piece as usize].set(own).is_ok() {
+                    away.came(bytes);
                 }
             }
             (Storage::Fixed(_), Some(arrivals)) => {
