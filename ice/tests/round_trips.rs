@@ -78,12 +78,7 @@ fn file(rows: usize, seed: u64, compatible: bool) -> File {
 }
 
 /// The same, with encodings that were found for another; and those that it has.
-fn file_with(
-    rows: usize,
-    seed: u64,
-    compatible: bool,
-    encodings: Option<&Arc<Encodings>>,
-) -> (File, Arc<Encodings>) {
+fn file_with(rows: usize, seed: u64, compatible: bool, encodings: Option<&Arc<Encodings>>) -> (File, Arc<Encodings>) {
     let mut random = StdRng::seed_from_u64(seed);
     let columns = columns(rows, &mut random);
     let spec = |(place, array): (usize, &ArrayRef)| ColumnSpec {

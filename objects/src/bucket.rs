@@ -112,7 +112,9 @@ impl Objects for Bucket {
         assert!(range.start < range.end, "an empty range of {name} is read");
         let wanted = range.end - range.start;
         let tries = self.tries(name.as_str(), "read", wanted);
-        let Some(body) = tries.until(|limit| self.wire.get(name, Some(range.clone()), limit))? else { return Ok(None) };
+        let read_max = self.options.read_max.min(self.options.deadline_max);
+        let tries = tries.ending_in(read_max + self.options.body_max(wanted));
+        let Some(body) = tries.until(|limit| self.wire.get_soon(name, range.clone(), limit))? else { return Ok(None) };
         if body.len() as u64 != wanted {
             return Err(ends_early(name, &range, range.start + body.len() as u64));
         }

@@ -12,6 +12,7 @@ pub mod bucket;
 mod cloud;
 mod failure;
 pub mod file;
+mod hedge;
 pub mod local;
 pub mod options;
 pub mod probe;

@@ -12,6 +12,11 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// How long a call may take with all its attempts, beside the time for its bytes. Default 60 s.
     pub deadline_max: Duration,
+    /// How long it may take to read a range of an object, with all attempts, beside the time for its bytes: somebody waits for
+    /// that. Default 15 s.
+    pub read_max: Duration,
+    /// Of a hundred reads of ranges about so many are asked a second time, because the first answer is late; 0 for none. Default 5.
+    pub hedge_percent: u32,
     /// How long one attempt, or one page of a list, may take, beside the time for its bytes. Default 15 s.
     pub attempt_max: Duration,
     /// How long a list may take with all its pages. Default 10 minutes.
@@ -28,6 +33,8 @@ impl Default for Options {
             endpoint: None,
             settings: Vec::new(),
             deadline_max: Duration::from_secs(60),
+            read_max: Duration::from_secs(15),
+            hedge_percent: 5,
             attempt_max: Duration::from_secs(15),
             list_max: Duration::from_secs(600),
             mebibyte_max: Duration::from_secs(1),
@@ -46,11 +53,22 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, settings, deadline_max, attempt_max, list_max, mebibyte_max, threads } = self;
+        let Self {
+            endpoint,
+            settings,
+            deadline_max,
+            read_max,
+            hedge_percent,
+            attempt_max,
+            list_max,
+            mebibyte_max,
+            threads,
+        } = self;
         let mut shown = f.debug_struct("Options");
         // A setting may be a secret.
         let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
         shown.field("endpoint", endpoint).field("settings", &names).field("deadline_max", deadline_max);
+        shown.field("read_max", read_max).field("hedge_percent", hedge_percent);
         shown.field("attempt_max", attempt_max).field("list_max", list_max);
         shown.field("mebibyte_max", mebibyte_max).field("threads", threads).finish()
     }

@@ -16,12 +16,15 @@ use firn_storage::objects::{Listed, ObjectName};
 use futures::StreamExt;
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, MultipartId, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{
+    GetOptions, GetRange, GetResult, MultipartId, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::cloud::Store;
 use crate::failure::Failure;
+use crate::hedge::Hedge;
 use crate::options::Options;
 
 /// Threads for what blocks, which is to look up the address of a host.
@@ -33,6 +36,7 @@ pub(crate) struct Wire {
     store: Arc<dyn Store>,
     prefix: String,
     options: Options,
+    hedge: Arc<Hedge>,
     /// Taken when this is dropped.
     runtime: Option<Runtime>,
 }
@@ -49,7 +53,8 @@ impl Wire {
             Error::new(Kind::Exhausted, format!("could not start the threads for the bucket: {error}"))
         })?;
         let prefix = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
-        Ok(Self { store, prefix, options, runtime: Some(runtime) })
+        let hedge = Arc::new(Hedge::new(options.hedge_percent));
+        Ok(Self { store, prefix, options, hedge, runtime: Some(runtime) })
     }
 
     /// Creates `name`.
@@ -75,18 +80,30 @@ impl Wire {
         self.read(self.path(name), asked, limit).map(|(body, _)| body)
     }
 
+    /// The same for a `range` that somebody waits for: asked for once more if the answer is late.
+    pub(crate) fn get_soon(&self, name: &ObjectName, range: Range<u64>, limit: Duration) -> Attempt<Bytes> {
+        let (store, path, hedge) = (Arc::clone(&self.store), self.path(name), Arc::clone(&self.hedge));
+        let limit_body = self.options.body_max(range.end - range.start);
+        self.run(async move {
+            let call = || {
+                let asked = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+                within(limit, store.get_opts(&path, asked))
+            };
+            let (answer, again) = hedge.ask(call).await;
+            if again {
+                tracing::debug!(%path, "a range was asked for twice, because the first answer was late");
+            }
+            body_of(answer?, limit + limit_body).await.map(|(body, _)| body)
+        })
+    }
+
     /// What is `asked` of what is at `path`, and what the store says of it. The body has [`Options::body_max`] more time.
     pub(crate) fn read(&self, path: Path, asked: GetOptions, limit: Duration) -> Attempt<(Bytes, ObjectMeta)> {
         let (store, options) = (Arc::clone(&self.store), self.options.clone());
         self.run(async move {
             let answer = within(limit, store.get_opts(&path, asked)).await?;
-            let (length, meta) = (answer.range.end - answer.range.start, answer.meta.clone());
-            let body = within(limit + options.body_max(length), answer.bytes()).await?;
-            if body.len() as u64 != length {
-                let words = format!("{} bytes came of the {length} that the store announced", body.len());
-                return Err(Failure::Later(Kind::Corrupt, words));
-            }
-            Ok((body, meta))
+            let length = answer.range.end - answer.range.start;
+            body_of(answer, limit + options.body_max(length)).await
         })
     }
 
@@ -184,6 +201,17 @@ impl Drop for Wire {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The body of `answer`, which comes within `limit`, and what the store says of the object.
+async fn body_of(answer: GetResult, limit: Duration) -> Attempt<(Bytes, ObjectMeta)> {
+    let (length, meta) = (answer.range.end - answer.range.start, answer.meta.clone());
+    let body = within(limit, answer.bytes()).await?;
+    if body.len() as u64 != length {
+        let words = format!("{} bytes came of the {length} that the store announced", body.len());
+        return Err(Failure::Later(Kind::Corrupt, words));
+    }
+    Ok((body, meta))
 }
 
 /// The answer of `call` if it comes in time.

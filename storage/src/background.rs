@@ -34,6 +34,9 @@ pub(crate) fn start(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<Vec<Join
             work(engine, || freeze::step(engine));
         })?);
     }
+    if engine.home.is_some() {
+        threads.push(spawn("firn-restore", engine, queue, |engine, _| work(engine, || engine.restore_once()))?);
+    }
     if engine.options.scrub_bytes_per_second > 0 {
         threads.push(spawn("firn-scrub", engine, queue, |engine, _| {
             give_way(SCRUB_NICENESS);

@@ -13,6 +13,7 @@
 //! it to every byte. Opening reads head, description, checksums and foot; any other block is checked when it is first
 //! touched, once per open. This module knows the frame, not what is in it.
 
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -20,7 +21,7 @@ use bytes::Bytes;
 
 use crate::checksum::{checksum, checksum64};
 use crate::error::{Error, Result};
-use crate::io::{Access, Append, Files};
+use crate::io::{Access, Append, Comes, Files};
 
 /// Bytes that one checksum covers.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
@@ -147,22 +148,30 @@ pub(crate) struct Blocks {
     checked: Vec<AtomicU64>,
     /// How many blocks have not been checked: once 0, a touch costs one load.
     unchecked: AtomicUsize,
+    /// Brings blocks that are not here yet.
+    coming: Option<Arc<dyn Comes>>,
 }
 
 impl Blocks {
     /// Opens the file that `frame` describes.
     pub(crate) fn open(files: &Arc<dyn Files>, name: String, kind: FileKind, frame: Frame) -> Result<Self> {
+        let coming = files.coming(&name);
         let bytes = files.map(&name, frame.length, Access::Random)?;
+        let wait = |range: Range<usize>| {
+            coming.iter().try_for_each(|coming| coming.wait(range.start as u64..range.end as u64))
+        };
         let damaged = |offset: usize, what: &str| Error::corrupt(&name, offset as u64, what);
         let foot_at = (bytes.len().checked_sub(FOOT_BYTES))
             .filter(|&at| at >= HEAD_BYTES)
             .ok_or_else(|| damaged(0, "the file is shorter than its head and foot"))?;
+        wait(foot_at..bytes.len())?;
         let foot = &bytes[foot_at..];
         let body_bytes = usize::try_from(number_at(foot, 8))
             .ok()
             .filter(|&body| body >= HEAD_BYTES && body <= foot_at)
             .filter(|&body| body.div_ceil(BLOCK_BYTES) * 4 == foot_at - body)
             .ok_or_else(|| damaged(foot_at + 8, "the foot's length does not fit the file"))?;
+        wait(body_bytes..foot_at)?;
         let crc = number_at(foot, 32);
         if crc != frame.crc || crc != checksum64(&bytes[body_bytes..foot_at + 32]) {
             return Err(damaged(body_bytes, "checksums and foot do not match their CRC-64"));
@@ -182,7 +191,7 @@ impl Blocks {
         let checksums: Vec<u32> = list.map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
         let checked = (0..checksums.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let unchecked = AtomicUsize::new(checksums.len());
-        let blocks = Self { name, bytes, body_bytes, description_offset, checksums, checked, unchecked };
+        let blocks = Self { name, bytes, body_bytes, description_offset, checksums, checked, unchecked, coming };
         if blocks.range(0, HEAD_BYTES)? != head(kind, frame.number) {
             return Err(blocks.damaged(0, "the head names another file, kind or format"));
         }
@@ -217,10 +226,11 @@ impl Blocks {
             Some(end) if end <= self.body_bytes => end,
             _ => return Err(self.damaged(offset, "a range lies outside the file")),
         };
-        if self.unchecked.load(Ordering::Relaxed) != 0 {
+        if self.unchecked.load(Ordering::Acquire) != 0 {
             let last = end.saturating_sub(1).max(offset) / BLOCK_BYTES;
             for block in offset / BLOCK_BYTES..=last {
                 if !self.is_checked(block) {
+                    self.wait(block..=last)?;
                     self.check(block)?;
                 }
             }
@@ -237,6 +247,7 @@ impl Blocks {
     /// Checks every block that has not been touched yet.
     pub(crate) fn check_all(&self) -> Result<()> {
         for block in 0..self.checksums.len() {
+            self.wait(block..=block)?;
             self.check(block)?;
         }
         Ok(())
@@ -249,8 +260,16 @@ impl Blocks {
 
     #[inline]
     fn is_checked(&self, block: usize) -> bool {
-        // Relaxed: the bit says that immutable bytes were found whole; nothing else is published by it.
-        self.checked.get(block / 64).is_some_and(|bits| bits.load(Ordering::Relaxed) >> (block % 64) & 1 == 1)
+        // Pairs with the release in `check`: bytes of a file that is on its way may have come just before.
+        self.checked.get(block / 64).is_some_and(|bits| bits.load(Ordering::Acquire) >> (block % 64) & 1 == 1)
+    }
+
+    /// Returns once the bytes of `blocks` are here.
+    #[cold]
+    fn wait(&self, blocks: RangeInclusive<usize>) -> Result<()> {
+        let Some(coming) = &self.coming else { return Ok(()) };
+        let end = ((blocks.end() + 1) * BLOCK_BYTES).min(self.body_bytes);
+        coming.wait((blocks.start() * BLOCK_BYTES) as u64..end as u64)
     }
 
     #[cold]
@@ -266,9 +285,9 @@ impl Blocks {
         if checksum(&self.bytes[start..end]) != expected {
             return Err(self.damaged(start, format!("the block of {} bytes does not match its CRC", end - start)));
         }
-        let before = self.checked[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
+        let before = self.checked[block / 64].fetch_or(1 << (block % 64), Ordering::Release);
         if before >> (block % 64) & 1 == 0 {
-            self.unchecked.fetch_sub(1, Ordering::Relaxed);
+            self.unchecked.fetch_sub(1, Ordering::Release);
         }
         Ok(())
     }

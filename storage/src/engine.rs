@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use crate::config::{Level, Options};
 use crate::erase::Secret;
 use crate::error::{Error, Result};
-use crate::home::{Home, Inhabitant, Lineage};
+use crate::home::{Home, Inhabitant, Lineage, coming};
 use crate::ice::Fetch;
 use crate::ingest_clock::IngestClock;
 use crate::io::Files;
+use crate::io::coming::Coming;
 use crate::lake::{self, Lake};
 use crate::leaving::Leaving;
 use crate::manifest::{LogFiles, Manifest, ManifestState, Subject};
@@ -61,6 +62,8 @@ pub struct Engine {
     pub options: Options,
     /// The door to files.
     pub files: Arc<dyn Files>,
+    /// The same, as what knows which of them are still on their way from the bucket.
+    pub(crate) coming: Arc<Coming>,
     /// Why nothing is written any more, if a sync failed.
     pub poison: Arc<Poison>,
     /// Files that nothing needs any more and that are still there.
@@ -131,6 +134,12 @@ impl Engine {
     /// The next number for a file.
     pub fn take_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Brings one of the files that are still in the bucket; whether there was one.
+    pub(crate) fn restore_once(&self) -> Result<bool> {
+        let Some(fetch) = &self.fetch else { return Ok(false) };
+        coming::bring_once(&self.coming, fetch.policy().requests_max)
     }
 
     /// Whether the database is being closed.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::error::{Error, Kind, Result};
-use crate::io::{Access, Append, Files};
+use crate::io::{Access, Append, Files, Sparse};
 use crate::published::Published;
 
 /// Whether the database is poisoned, and why.
@@ -113,6 +113,32 @@ impl Files for Watched {
 
     fn maps_open(&self) -> u64 {
         self.files.maps_open()
+    }
+
+    fn create_sparse(&self, name: &str, length: u64) -> Result<Box<dyn Sparse>> {
+        let file = self.poison.note(self.files.create_sparse(name, length))?;
+        Ok(Box::new(WatchedSparse { file, poison: Arc::clone(&self.poison) }))
+    }
+}
+
+/// A file of [`Watched`] that comes piece by piece.
+#[derive(Debug)]
+struct WatchedSparse {
+    file: Box<dyn Sparse>,
+    poison: Arc<Poison>,
+}
+
+impl Sparse for WatchedSparse {
+    fn view(&self) -> Bytes {
+        self.file.view()
+    }
+
+    fn put(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.poison.note(self.file.put(offset, bytes))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.poison.note(self.file.sync())
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) fn purge(
 
 /// Removes the bytes of every erased entity of `entity` from the files of the local disk.
 pub(crate) fn purge_files(engine: &Arc<Engine>, queue: &Queue, entity: &Arc<EntityState>) -> Result<()> {
+    // What is let go is deleted from the bucket too, so nothing may still have to come from there.
+    while engine.restore_once()? {}
     let tables: Vec<Arc<TableState>> =
         engine.tables().into_iter().filter(|table| table.entity.id == entity.id).collect();
     // All tables of the database are flushed: the erase's own record, with its keys, is in the same WAL.

@@ -19,6 +19,7 @@ use crate::freeze::tier::away_run;
 use crate::home;
 use crate::ice::Fetch;
 use crate::ingest_clock::IngestClock;
+use crate::io::coming::Coming;
 use crate::io::disk::Disk;
 use crate::io::{Files, TEMPORARY};
 use crate::leaving::Leaving;
@@ -46,13 +47,13 @@ use crate::wal::{Record, Wal};
 /// Opens the database of `options`: the shared state and the log's writer. It is the `opening`-th time that this process does.
 pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<(Arc<Engine>, Committer)> {
     options.check()?;
-    let files = files_of(&options)?;
     let published = Arc::new(Published::default());
     let poison = Arc::new(Poison::new(Arc::clone(&published)));
-    let files: Arc<dyn Files> = Arc::new(Watched::new(files, Arc::clone(&poison)));
+    let coming = Arc::new(Coming::new(Arc::new(Watched::new(files_of(&options)?, Arc::clone(&poison)))));
+    let files: Arc<dyn Files> = Arc::clone(&coming) as _;
     let Lasting { statistics, resources } = lasting.clone();
     let clock = Arc::clone(&resources.clock);
-    let (manifest, entered) = found(&options, &files, clock.now())?;
+    let (manifest, entered) = found(&options, &coming, clock.now())?;
     manifest.sweep()?;
     let state = manifest.state.clone();
     sweep(&files, &state)?;
@@ -66,8 +67,8 @@ pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<
     })?;
     let skew = options.clock_skew_max;
     let next_number = next_number(&files, &state)?;
-    let home = |entered: home::Entered| entered.home(&state, Arc::clone(&files), Arc::clone(&poison), next_number);
-    let home = entered.map(home).transpose()?.map(Arc::new);
+    let home = entered.map(|entered| entered.home(&state, Arc::clone(&files), Arc::clone(&poison), next_number));
+    let home = home.transpose()?.map(Arc::new);
     let before = lineage_before(&options, &files)?;
     let epoch = home.as_ref().map_or(before.current(), |home| home.epoch());
     let engine = Arc::new(Engine {
@@ -104,14 +105,14 @@ pub(crate) fn open(options: Options, lasting: &Lasting, opening: u64) -> Result<
         flushing: Mutex::new(()),
         resources,
         files,
+        coming,
         options,
     });
     let committer = replay(&engine, &state)?;
     committer.show_producers();
     // The log may have dropped what the manifest still names.
     engine.forget_dropped()?;
-    let lineage = settle(&engine, &committer, before)?;
-    engine.lineage.store(Arc::new(lineage));
+    engine.lineage.store(Arc::new(settle(&engine, &committer, before)?));
     Ok((engine, committer))
 }
 
@@ -140,14 +141,18 @@ fn lineage_before(options: &Options, files: &Arc<dyn Files>) -> Result<home::Lin
 }
 
 /// The manifest of the database of `options`, new or restored if there is none, and the claim of its bucket.
-fn found(options: &Options, files: &Arc<dyn Files>, now: Micros) -> Result<(Manifest, Option<home::Entered>)> {
+fn found(options: &Options, coming: &Arc<Coming>, now: Micros) -> Result<(Manifest, Option<home::Entered>)> {
+    let files: &Arc<dyn Files> = &(Arc::clone(coming) as _);
     let mut known = Manifest::open(Arc::clone(files))?;
     let mut entered = None;
     if let Some(home) = &options.home {
         let database = known.as_ref().map(|manifest| manifest.state.database);
-        entered = Some(home::enter(home.clone(), files, database, now)?);
-        // What was restored is there now.
+        entered = Some(home::enter(home.clone(), coming, database, now)?);
+        // What was restored is there now, or on its way.
         known = Manifest::open(Arc::clone(files))?;
+        if let Some(manifest) = &known {
+            home::coming::go_on(&home.objects, coming, &manifest.state, home.policy.ice.requests_max)?;
+        }
     } else if let Some(follow) = &options.follow {
         let database = known.as_ref().map(|manifest| manifest.state.database);
         home::adopt(follow.objects.as_ref(), files, database, follow.checkpoint.as_deref())?;

@@ -53,6 +53,7 @@ pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
             "epoch": home.epoch(),
             "durable_position": engine.log.position(home.durable().sequence()).to_string(),
             "backlog_bytes": home.backlog_bytes(),
+            "restore_bytes_left": engine.coming.bytes_left(),
         })),
         "ice": engine.fetch.as_ref().map(|_| ice_status(engine)),
         "follower": follower,

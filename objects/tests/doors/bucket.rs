@@ -5,7 +5,7 @@ use std::time::Duration;
 use firn_objects::bucket::Bucket;
 use firn_objects::options::Options;
 use firn_storage::error::{Error, Kind};
-use firn_storage::objects::Creation;
+use firn_storage::objects::{Creation, Objects};
 
 use crate::server::{Reaction, Server};
 use crate::{bucket, impatient, name, options};
@@ -259,4 +259,23 @@ fn an_error_says_what_was_last_heard() {
     says(&error, Kind::Unavailable, "there was no answer within");
     says(&error, Kind::Unavailable, "; before that: ");
     says(&error, Kind::Unavailable, "SlowDown");
+}
+
+#[test]
+fn a_range_whose_answer_is_late_is_asked_for_again() {
+    let server = Server::start();
+    server.plant("prod/a/b", b"0123456789");
+    let read = |objects: &dyn Objects| objects.get_range(&name("a/b"), 2..5).unwrap().unwrap();
+    let late = || [Reaction::Late(Duration::from_secs(3))];
+    for (percent, asked) in [(5, 2), (0, 1)] {
+        let options = Options { hedge_percent: percent, ..options(server.endpoint()) };
+        let objects = Bucket::open("s3://tests/prod", &options).unwrap();
+        for _ in 0..60 {
+            assert_eq!(read(objects.as_ref()), "234");
+        }
+        server.requests();
+        server.plan("GET", late());
+        assert_eq!(read(objects.as_ref()), "234");
+        assert_eq!(server.requests(), vec!["GET"; asked], "{percent} of a hundred are asked again");
+    }
 }

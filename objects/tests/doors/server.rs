@@ -29,6 +29,8 @@ pub(crate) enum Reaction {
     Close,
     /// Does not answer before the client gives up, and does it then.
     LandLater(Duration),
+    /// Does it, and answers late.
+    Late(Duration),
     /// Announces the body and sends half of it.
     Cut,
     /// Sends a byte more than the range that was asked for.
@@ -158,6 +160,11 @@ impl State {
                 std::thread::sleep(after);
                 self.act(&request);
                 return;
+            }
+            Some(Reaction::Late(after)) => {
+                let answer = self.act(&request);
+                std::thread::sleep(after);
+                answer
             }
             Some(Reaction::Cut) => {
                 let mut answer = self.act(&request);

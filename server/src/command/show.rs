@@ -87,6 +87,9 @@ pub(super) fn status(answer: &Value) -> String {
         let (epoch, durable) = (cell(&bucket["epoch"]), cell(&bucket["durable_position"]));
         let lacks = size(&bucket["backlog_bytes"]);
         facts.push(("bucket", format!("has all up to {durable}, lacks {lacks} of the log; epoch {epoch}")));
+        if bucket["restore_bytes_left"].as_u64().is_some_and(|left| left > 0) {
+            facts.push(("restore", format!("{} are still to come to the disk", size(&bucket["restore_bytes_left"]))));
+        }
     }
     facts.extend(following(&answer["follower"]));
     let row = |of: &Value| {

@@ -90,11 +90,12 @@ impl Database {
         background::aside(&opened.engine, &opened.queue, work)
     }
 
-    /// Does the most urgent piece of what compaction does by itself; whether there was one. For those who opened the
+    /// Does the most urgent piece of what is done in the background; whether there was one. For those who opened the
     /// database without background work.
     pub fn compact_once(&self) -> Result<bool> {
         let opened = self.opened();
-        Ok(compaction::compact_once(&opened.engine)? || freeze::step(&opened.engine)?)
+        let engine = &opened.engine;
+        Ok(engine.restore_once()? || compaction::compact_once(engine)? || freeze::step(engine)?)
     }
 }
 

@@ -120,7 +120,7 @@ fn put_checkpoint(
     let kept = Kept::read(objects, checkpoint)?;
     let root = &kept.root;
     write(files, &Followed { database: root.database, lineage: root.lineage.clone(), checkpoint: at })?;
-    let (state, _) = fetch(objects, files, root, &root.manifest, LogFrom::Kept(&kept.log))?;
+    let state = fetch(objects, files, root, &root.manifest, LogFrom::Kept(&kept.log))?;
     Manifest::create(Arc::clone(files), state)?;
     Ok(kept)
 }
@@ -138,7 +138,7 @@ fn take(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root) -> Result<bo
     let state = root.state(objects)?;
     note(files, root.database, &root.lineage)?;
     // Whoever follows gives no ingest times.
-    let (state, _) = fetch(objects, files, root, &state, LogFrom::Objects)?;
+    let state = fetch(objects, files, root, &state, LogFrom::Objects)?;
     if claim::read(objects, root.epoch + 1)?.is_some() {
         return Ok(false);
     }

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim};
+use super::coming;
 use super::frame::{self, Magic};
 use super::kept::Pinned;
 use super::lineage::{Epoch, Lineage};
@@ -20,6 +21,7 @@ use super::tail::Upload;
 use super::{Home, Inhabitant, log_object, names, old_copy};
 use crate::config::HomeOptions;
 use crate::error::{Error, Kind, Result};
+use crate::io::coming::Coming;
 use crate::io::{Files, SHORT_BYTES, publish_in};
 use crate::manifest::ManifestState;
 use crate::objects::Objects;
@@ -74,14 +76,9 @@ pub(crate) struct Entered {
 
 /// Claims the next epoch of the bucket, and restores the database into `files` if it is not there. `database` is the number of
 /// the one that is.
-pub(crate) fn enter(
-    options: HomeOptions,
-    files: &Arc<dyn Files>,
-    database: Option<u64>,
-    now: Micros,
-) -> Result<Entered> {
+pub(crate) fn enter(options: HomeOptions, files: &Arc<Coming>, database: Option<u64>, now: Micros) -> Result<Entered> {
     let objects = Arc::clone(&options.objects);
-    let marker = read_marker(files)?;
+    let marker = read_marker(files.as_ref())?;
     let database = database.filter(|_| !marker.restored);
     check_format(objects.as_ref(), database.filter(|_| !options.policy.discard_local))?;
     // A start that will be refused must not stop the one that serves.
@@ -102,7 +99,7 @@ pub(crate) fn enter(
 /// Reads what the epoch of `claim` takes over, and restores it into `files` if it is not there.
 fn take_over(
     options: HomeOptions,
-    files: &Arc<dyn Files>,
+    files: &Arc<Coming>,
     database: Option<u64>,
     (claim, epoch): (Claim, u64),
     mut marker: Marker,
@@ -122,8 +119,8 @@ fn take_over(
             (Some(_), _, true) | (None, ..) => {
                 marker = Marker { database: before.database, restored: true, ..Marker::default() };
                 // Before anything is here: a start that ends before its first root is followed by one that begins again.
-                write_marker(files, &marker)?;
-                restore(objects.as_ref(), files, before, state)?;
+                write_marker(&(Arc::clone(files) as _), &marker)?;
+                restore(&objects, files, (before, state), options.policy.ice.requests_max)?;
             }
         }
     } else if options.policy.discard_local && database.is_some() {
@@ -146,13 +143,14 @@ fn overtaken(before: &Root, marker: &Marker) -> Error {
 
 /// Notes that the database of this disk is opened without its bucket: from now on it may have commits of its own.
 pub(crate) fn opened_alone(files: &Arc<dyn Files>) -> Result<()> {
-    let marker = read_marker(files)?;
+    coming::refuse_incomplete(files.as_ref())?;
+    let marker = read_marker(files.as_ref())?;
     if marker.restored { write_marker(files, &Marker { restored: false, ..marker }) } else { Ok(()) }
 }
 
 /// Who wrote the database of this disk, also where it is opened without its bucket.
 pub(crate) fn known_lineage(files: &Arc<dyn Files>) -> Result<Lineage> {
-    read_marker(files).map(|marker| marker.lineage)
+    read_marker(files.as_ref()).map(|marker| marker.lineage)
 }
 
 fn write_marker(files: &Arc<dyn Files>, marker: &Marker) -> Result<()> {
@@ -160,7 +158,7 @@ fn write_marker(files: &Arc<dyn Files>, marker: &Marker) -> Result<()> {
     publish_in(files, MARKER, SHORT_BYTES, |file| file.append(&bytes))
 }
 
-fn read_marker(files: &Arc<dyn Files>) -> Result<Marker> {
+fn read_marker(files: &dyn Files) -> Result<Marker> {
     if !files.list("")?.iter().any(|name| name == MARKER) {
         return Ok(Marker::default());
     }
@@ -257,7 +255,7 @@ impl Home {
     pub(crate) fn settle(&self, database: &impl Inhabitant) -> Result<()> {
         self.put_once(&names::format(), format_of(self.database))?;
         self.publish(database)?;
-        let marker = Marker { lineage: self.lineage().clone(), restored: false, ..read_marker(&self.files)? };
+        let marker = Marker { lineage: self.lineage().clone(), restored: false, ..read_marker(self.files.as_ref())? };
         write_marker(&self.files, &marker)?;
         let published = self.published.lock();
         publish::sweep(self.objects(), self.epoch(), &published)

@@ -3,32 +3,62 @@
 
 use std::sync::Arc;
 
+use super::coming;
+use super::fetched::restore_file;
 use super::kept::KeptLog;
 use super::log_object::{self, Piece};
 use super::names;
-use super::root::{self, Root};
+use super::root::Root;
 use crate::error::{Error, Kind, Result};
 use crate::ingest_clock::write_ceiling;
+use crate::io::coming::Coming;
 use crate::io::under::Under;
-use crate::io::{Append, Files, HUGE_BYTES, publish_in};
+use crate::io::{Append, Files};
 use crate::manifest::{Manifest, ManifestState, NamedFile};
-use crate::objects::{ObjectName, Objects};
+use crate::objects::Objects;
 use crate::time::Micros;
 use crate::wal;
 
 /// The local file that says that a directory follows.
 pub(super) const FOLLOWER: &str = "follower";
 
-/// Puts the database of `root`, whose manifest is `state`, into `files`, in which there is none.
-pub(super) fn restore(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, state: &ManifestState) -> Result<()> {
+/// Puts the database of `root`, whose manifest is `state`, into `files`, in which there is none. Most of its files come later.
+pub(super) fn restore(
+    objects: &Arc<dyn Objects>,
+    files: &Arc<Coming>,
+    (root, state): (&Root, &ManifestState),
+    threads: usize,
+) -> Result<()> {
+    let door: Arc<dyn Files> = Arc::clone(files) as _;
     // Whoever writes here does not follow.
-    if files.list("")?.iter().any(|name| name == FOLLOWER) {
-        files.remove(FOLLOWER)?;
+    if door.list("")?.iter().any(|name| name == FOLLOWER) {
+        door.remove(FOLLOWER)?;
     }
-    let (state, ceiling) = fetch(objects, files, root, state, LogFrom::Objects)?;
+    let state = prepare(&door, state)?;
+    coming::begin(objects, files, root, &state, threads)?;
+    let ceiling = restore_log(objects.as_ref(), &door, root, state.wal_first)?;
     // No ingest time at or below one that was given, or promised, is given again.
-    write_ceiling(files, ceiling)?;
-    Manifest::create(Arc::clone(files), state).map(drop)
+    write_ceiling(&door, ceiling)?;
+    tracing::info!(
+        epoch = root.epoch,
+        root = root.number,
+        bytes_left = files.bytes_left(),
+        "the database comes from its bucket"
+    );
+    Manifest::create(door, state).map(drop)
+}
+
+/// Makes room for the database of `state`; what it is without the ice that was on another disk.
+fn prepare(files: &Arc<dyn Files>, state: &ManifestState) -> Result<ManifestState> {
+    clear(files)?;
+    for (folder, _) in NamedFile::FOLDERS {
+        files.create_directory(folder)?;
+    }
+    let mut state = state.clone();
+    for ice in state.tables.values_mut().flat_map(|table| &mut table.segments).filter_map(|entry| entry.ice.as_mut()) {
+        (ice.hot, ice.thawed) = (false, false);
+    }
+    Ok(state)
 }
 
 /// Where the log after the files of a root is.
@@ -40,62 +70,30 @@ pub(super) enum LogFrom<'a> {
     Kept(&'a KeptLog),
 }
 
-/// Puts all of it there but the manifest, which it answers with the ceiling: the cells of what is frozen stay where they are.
+/// Puts all of it there but the manifest, which it answers: the cells of what is frozen stay where they are.
 pub(super) fn fetch(
     objects: &dyn Objects,
     files: &Arc<dyn Files>,
     root: &Root,
     state: &ManifestState,
     log: LogFrom<'_>,
-) -> Result<(ManifestState, Micros)> {
-    clear(files)?;
-    for (folder, _) in NamedFile::FOLDERS {
-        files.create_directory(folder)?;
-    }
+) -> Result<ManifestState> {
+    let state = prepare(files, state)?;
     let mut bytes_restored = 0_u64;
-    let mut state = state.clone();
-    for ice in state.tables.values_mut().flat_map(|table| &mut table.segments).filter_map(|entry| entry.ice.as_mut()) {
-        (ice.hot, ice.thawed) = (false, false);
-    }
     for file in state.files() {
         bytes_restored += restore_file(objects, files, &names::data(&root.lineage, file), &file.name())?;
     }
-    let ceiling = match log {
-        LogFrom::Objects => restore_log(objects, files, root, state.wal_first)?,
+    match log {
+        LogFrom::Objects => drop(restore_log(objects, files, root, state.wal_first)?),
         LogFrom::Kept(log) => {
             let mut restored = RestoredLog::new(files, state.wal_first)?;
             log.pieces().try_for_each(|(piece, bytes)| restored.append(piece, bytes))?;
             restored.finish(root)?;
-            root.ceiling
         }
-    };
-    tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was restored from its bucket");
-    Ok((state, ceiling))
+    }
+    tracing::info!(epoch = root.epoch, root = root.number, bytes_restored, "the database was fetched from its bucket");
+    Ok(state)
 }
-
-/// Puts the `object` under `name` into `files`, piece by piece; how many bytes it has.
-pub(super) fn restore_file(
-    objects: &dyn Objects,
-    files: &Arc<dyn Files>,
-    object: &ObjectName,
-    name: &str,
-) -> Result<u64> {
-    let gone = || root::gone(object);
-    let length = objects.length(object)?.ok_or_else(gone)?;
-    publish_in(files, name, HUGE_BYTES, |into| {
-        let mut next = 0;
-        while next < length {
-            let end = length.min(next + PIECE_BYTES_MAX);
-            into.append(&objects.get_range(object, next..end)?.ok_or_else(gone)?)?;
-            next = end;
-        }
-        Ok(())
-    })?;
-    Ok(length)
-}
-
-/// So much of a file is in memory at once.
-const PIECE_BYTES_MAX: u64 = 8 << 20;
 
 /// Puts the files of the log from `first` on into `files`; the last ceiling that the log says.
 fn restore_log(objects: &dyn Objects, files: &Arc<dyn Files>, root: &Root, first: u64) -> Result<Micros> {
@@ -197,6 +195,7 @@ const BESIDE: &str = "purging";
 
 /// Removes what is left of a database: its manifest first, so that it is none any more.
 pub(super) fn clear(files: &Arc<dyn Files>) -> Result<()> {
+    coming::forget(files.as_ref())?;
     let folders = ["manifest", wal::DIRECTORY].into_iter().chain(NamedFile::FOLDERS.map(|(folder, _)| folder));
     for folder in folders {
         let names = files.list(folder)?;

@@ -18,7 +18,9 @@ use bytes::Bytes;
 
 use super::failure::failed;
 use super::map::{Maps, check_length, heap_buffer};
-use super::{Access, Append, Files};
+use super::region::Region;
+use super::sparse::{SparseFile, View};
+use super::{Access, Append, Files, Sparse};
 use crate::error::{Error, Kind, Result};
 
 #[cfg(test)]
@@ -163,6 +165,18 @@ impl Files for Disk {
 
     fn maps_open(&self) -> u64 {
         self.maps.open()
+    }
+
+    fn create_sparse(&self, name: &str, length: u64) -> Result<Box<dyn Sparse>> {
+        let mut options = OpenOptions::new();
+        let created = options.read(true).write(true).create_new(true).mode(FILE_MODE).open(self.path(name));
+        let file = created.map_err(|error| failed(name, "create", &error))?;
+        file.set_len(length).map_err(|error| failed(name, "lengthen", &error))?;
+        let view = match self.map {
+            true => View::Mapped(self.maps.map(&file, name, length, Access::Ordered)?),
+            false => View::Copied(Region::new(length)?),
+        };
+        Ok(Box::new(SparseFile { file, name: name.to_owned(), view }))
     }
 }
 

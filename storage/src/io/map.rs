@@ -1,7 +1,8 @@
 //! Views of whole published files: memory-mapped, or on the heap where maps are not wanted.
 //!
 //! A map is sound because the files under it never change: they are written once, synced and renamed into place, and
-//! afterwards only ever unlinked, which leaves the pages of an open map alive. Before mapping, the length is checked against the one that the caller recorded, since touching a map
+//! afterwards only ever unlinked, which leaves the pages of an open map alive. The one exception are files that come piece by piece
+//! ([`Sparse`](super::Sparse)): their bytes change before they are first read, and never again. Before mapping, the length is checked against the one that the caller recorded, since touching a map
 //! beyond the end of its file kills the process. Views are counted, and their number is bounded: the kernel's own
 //! bound, met in the middle of something, fails allocations that nobody expects to fail.
 
@@ -92,7 +93,8 @@ pub(super) fn heap_buffer(name: &str, length: u64) -> Result<MutableBuffer> {
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; this is the one place that does it")]
 fn map_read_only(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the bytes of a map must not change while they are borrowed, and must stay backed by the file. The file
-    // is a published one: nothing in the engine writes to or shortens a file after it was renamed into place, the
+    // is a published one, or has its whole length and is read only where something has come, which is written once
+    // (`coming.rs`): nothing in the engine writes to or shortens a file after it was renamed into place, the
     // data directory is locked against a second process and closed to other users (mode 0700), and an unlinked file
     // keeps its pages until the last map is gone. The caller has checked the length of this very file handle.
     unsafe { Mmap::map(file) }

@@ -6,17 +6,20 @@
 //! would keep and fails the calls that a test names.
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::Result;
 
+pub(crate) mod coming;
 pub mod disk;
 mod failure;
 mod map;
 pub(crate) mod region;
 pub mod simulated;
+mod sparse;
 pub(crate) mod under;
 
 /// How the content of a mapped file will be read.
@@ -55,6 +58,28 @@ pub trait Files: Send + Sync + Debug {
     fn sync_directory(&self, directory: &str) -> Result<()>;
     /// How many maps are open now.
     fn maps_open(&self) -> u64;
+    /// Creates `name`, which must not exist, of `length` bytes that come in any order.
+    fn create_sparse(&self, name: &str, length: u64) -> Result<Box<dyn Sparse>>;
+    /// The file `name`, if not all of its bytes are here yet: who maps it waits for those that it reads.
+    fn coming(&self, _name: &str) -> Option<Arc<dyn Comes>> {
+        None
+    }
+}
+
+/// A file whose bytes come in any order, and are read meanwhile where they have come.
+pub trait Sparse: Send + Sync + Debug {
+    /// All of it, to be read where something is known to have come.
+    fn view(&self) -> Bytes;
+    /// Puts `bytes` at `offset`, where nothing has come yet.
+    fn put(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+    /// Makes the content durable. After an error the content on disk is unknown: [`Kind::Poisoned`](crate::error::Kind).
+    fn sync(&self) -> Result<()>;
+}
+
+/// A file that comes piece by piece.
+pub trait Comes: Send + Sync + Debug {
+    /// Returns once the bytes `range` are here; brings them if nobody does.
+    fn wait(&self, range: Range<u64>) -> Result<()>;
 }
 
 /// A file that is being written.

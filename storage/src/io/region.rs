@@ -43,6 +43,13 @@ impl Region {
         Bytes::from_owner(View(Arc::clone(&self.map)))
     }
 
+    /// Copies `bytes` to `start`, where nothing has arrived.
+    pub(super) fn put_piece(&self, start: usize, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.put(start, bytes.len(), bytes.len(), bytes);
+        }
+    }
+
     /// Copies `values` of `width` bytes to `start` and every `stride` bytes from there on.
     #[expect(unsafe_code, reason = "values arrive in memory that others hold a view of")]
     fn put(&self, start: usize, width: usize, stride: usize, values: &[u8]) {

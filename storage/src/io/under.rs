@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Access, Append, Files};
+use super::{Access, Append, Comes, Files, Sparse};
 use crate::error::Result;
 
 /// What lies under a directory of other files. It has no directories that those do not have.
@@ -69,5 +69,13 @@ impl Files for Under {
 
     fn maps_open(&self) -> u64 {
         self.files.maps_open()
+    }
+
+    fn create_sparse(&self, name: &str, length: u64) -> Result<Box<dyn Sparse>> {
+        self.files.create_sparse(&self.path(name), length)
+    }
+
+    fn coming(&self, name: &str) -> Option<Arc<dyn Comes>> {
+        self.files.coming(&self.path(name))
     }
 }

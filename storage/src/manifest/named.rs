@@ -1,6 +1,6 @@
 //! The files that a manifest names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{IceEntry, ManifestState, SegmentEntry};
 use crate::{dictionary, erase, pack, segment, versions};
@@ -82,6 +82,20 @@ impl ManifestState {
         }
         named.extend(self.version_files.iter().map(|file| NamedFile::Versions(file.file.number)));
         named
+    }
+
+    /// Those of [`ManifestState::files`] that are read by blocks, each when it is first needed, and their lengths.
+    pub fn files_of_blocks(&self) -> HashMap<NamedFile, u64> {
+        let mut lengths = HashMap::new();
+        for table in self.tables.values() {
+            let rows = table.segments.iter().filter_map(|entry| entry.ice.as_ref()).map(|ice| &ice.rows);
+            let whole = table.segments.iter().filter(|entry| !entry.is_away()).map(|entry| &entry.meta);
+            lengths.extend(rows.chain(whole).map(|meta| (NamedFile::Segment(meta.number), meta.length)));
+            lengths.extend(table.packs.iter().map(|entry| (NamedFile::Pack(entry.meta.number), entry.meta.length)));
+        }
+        let metas = self.entities.values().flat_map(|entity| entity.dictionaries.iter().flatten());
+        lengths.extend(metas.map(|meta| (NamedFile::Dictionary(meta.number), meta.length)));
+        lengths
     }
 
     /// The ice of all tables, with the table that each is of.

@@ -7,7 +7,7 @@
 //!
 //! The bits say nothing about later damage: [`Checks::all`] reads every block again, which is what a scrub wants.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,6 +15,7 @@ use arrow_buffer::{Buffer, ScalarBuffer};
 
 use crate::checksum::checksum;
 use crate::error::{Error, Result};
+use crate::io::Comes;
 use crate::places::Places;
 use crate::row_kind::RowKind;
 
@@ -73,7 +74,8 @@ impl Checks {
 
     /// Reads every block of the file again and checks it, whatever was checked before.
     pub fn all(&self) -> Result<()> {
-        (0..self.blocks.count()).try_for_each(|block| self.blocks.check(block))
+        (0..self.blocks.count())
+            .try_for_each(|block| self.blocks.wait(block..=block).and_then(|()| self.blocks.check(block)))
     }
 
     /// The error for bytes at `offset` of this file that do not make sense.
@@ -97,19 +99,27 @@ pub(crate) struct BlockChecks {
     whole: Box<[AtomicU64]>,
     /// How many blocks have not been checked: once 0, a touch costs one load.
     unchecked: AtomicUsize,
+    /// Brings blocks that are not here yet.
+    coming: Option<Arc<dyn Comes>>,
 }
 
 impl BlockChecks {
     /// The blocks of `bytes`, which start the file; `None` if there are not as many `checksums` as blocks.
-    pub(crate) fn new(file: String, bytes: Buffer, checksums: Vec<u32>) -> Option<Self> {
+    pub(crate) fn new(
+        file: String,
+        bytes: Buffer,
+        checksums: Vec<u32>,
+        coming: Option<Arc<dyn Comes>>,
+    ) -> Option<Self> {
         let count = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
         let unchecked = AtomicUsize::new(checksums.len());
-        (checksums.len() as u64 == count).then(|| Self { file, bytes, checksums, whole: bits(count), unchecked })
+        let is_whole = checksums.len() as u64 == count;
+        is_whole.then(|| Self { file, bytes, checksums, whole: bits(count), unchecked, coming })
     }
 
     #[inline]
     fn is_whole(&self) -> bool {
-        self.unchecked.load(Ordering::Relaxed) == 0
+        self.unchecked.load(Ordering::Acquire) == 0
     }
 
     /// Checks the blocks that hold the bytes `range`.
@@ -118,12 +128,22 @@ impl BlockChecks {
         if range.is_empty() || self.is_whole() {
             return Ok(());
         }
-        for block in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
+        let last = (range.end - 1) / BLOCK_BYTES;
+        for block in range.start / BLOCK_BYTES..=last {
             if !is_set(&self.whole, block) {
+                self.wait(block..=last)?;
                 self.check(block)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns once the bytes of `blocks` are here.
+    #[cold]
+    fn wait(&self, blocks: RangeInclusive<u64>) -> Result<()> {
+        let Some(coming) = &self.coming else { return Ok(()) };
+        let end = (blocks.end() + 1) * BLOCK_BYTES;
+        coming.wait(blocks.start() * BLOCK_BYTES..end.min(self.bytes.len() as u64))
     }
 
     /// The error for bytes at `offset` that do not make sense.
@@ -144,7 +164,7 @@ impl BlockChecks {
             return Err(self.damaged(start as u64, "the checksum of its block does not match"));
         }
         if set(&self.whole, block) {
-            self.unchecked.fetch_sub(1, Ordering::Relaxed);
+            self.unchecked.fetch_sub(1, Ordering::Release);
         }
         Ok(())
     }
@@ -266,14 +286,14 @@ fn bits(count: u64) -> Box<[AtomicU64]> {
     (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// The bytes behind a bit never change, so nothing needs to be ordered with it.
+/// Pairs with the release in [`set`]: bytes of a file that is on its way may have come just before.
 #[inline]
 fn is_set(words: &[AtomicU64], bit: u64) -> bool {
-    words.get((bit / 64) as usize).is_some_and(|word| word.load(Ordering::Relaxed) >> (bit % 64) & 1 == 1)
+    words.get((bit / 64) as usize).is_some_and(|word| word.load(Ordering::Acquire) >> (bit % 64) & 1 == 1)
 }
 
 /// Sets a bit; whether it was not set before.
 fn set(words: &[AtomicU64], bit: u64) -> bool {
-    let before = words[(bit / 64) as usize].fetch_or(1 << (bit % 64), Ordering::Relaxed);
+    let before = words[(bit / 64) as usize].fetch_or(1 << (bit % 64), Ordering::Release);
     before >> (bit % 64) & 1 == 0
 }

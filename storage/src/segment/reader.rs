@@ -15,7 +15,7 @@ use crate::column::{Column, Fixed, Packed, Presence, fixed_width};
 use crate::error::{Error, Kind, Result};
 use crate::ice::{Fetch, IceFile};
 use crate::io::region::{Arrivals, Region};
-use crate::io::{Access, Files};
+use crate::io::{Access, Comes, Files};
 use crate::objects::ObjectName;
 use crate::rows::{RowIds, Rows, STEP_ZONE_ROWS, Steps};
 use crate::run::{Chunk, Run};
@@ -55,19 +55,25 @@ pub(crate) fn open_rows(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Ru
 /// The segment that `meta` describes, of which nothing but the footer was looked at.
 pub(super) fn opening(files: &Arc<dyn Files>, meta: &SegmentMeta) -> Result<Opening> {
     let name = file_name(meta.number);
+    let coming = files.coming(&name);
     let bytes = Buffer::from(files.map(&name, meta.length, Access::Ordered)?);
-    let (footer, covered) = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?;
+    let read = |offset: u64, count: u64| {
+        coming.iter().try_for_each(|coming| coming.wait(offset..offset + count))?;
+        Ok(Cow::Borrowed(&bytes[offset as usize..(offset + count) as usize]))
+    };
+    let (footer, covered) = read_footer(&name, bytes.len() as u64, &read)?;
     if footer.meta != *meta {
         return Err(Error::corrupt(&name, 0, "it is another segment than the manifest says"));
     }
-    Opening::new(name, bytes.slice_with_length(0, covered as usize), footer)
+    Opening::new(name, bytes.slice_with_length(0, covered as usize), footer, coming)
 }
 
 /// What the file of segment `number` says of itself; for mending a database whose manifest is lost.
 pub fn describe(files: &Arc<dyn Files>, number: u64) -> Result<SegmentMeta> {
     let name = file_name(number);
     let bytes = Buffer::from(files.map(&name, files.length(&name)?, Access::Ordered)?);
-    let meta = read_footer(&name, bytes.len() as u64, &mapped(&bytes))?.0.meta;
+    let read = |offset: u64, count: u64| Ok(Cow::Borrowed(&bytes[offset as usize..(offset + count) as usize]));
+    let meta = read_footer(&name, bytes.len() as u64, &read)?.0.meta;
     if meta.number != number {
         return Err(Error::corrupt(&name, 0, "it is another segment than its name says"));
     }
@@ -94,11 +100,6 @@ pub(crate) fn block_list(files: &dyn Files, meta: &SegmentMeta) -> Result<BlockL
 
 /// Gives `count` bytes at an offset that the file has.
 type Read<'a> = dyn Fn(u64, u64) -> Result<Cow<'a, [u8]>> + 'a;
-
-/// The bytes of a mapped file.
-fn mapped<'a>(bytes: &'a Buffer) -> impl Fn(u64, u64) -> Result<Cow<'a, [u8]>> {
-    move |offset, count| Ok(Cow::Borrowed(&bytes[offset as usize..(offset + count) as usize]))
-}
 
 /// The footer, with the length of the file and the checksum in its `meta`, and where it starts.
 fn read_footer(name: &str, length: u64, read: &Read<'_>) -> Result<(Footer, u64)> {
@@ -141,9 +142,9 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    fn new(name: String, bytes: Buffer, footer: Footer) -> Result<Self> {
+    fn new(name: String, bytes: Buffer, footer: Footer, coming: Option<Arc<dyn Comes>>) -> Result<Self> {
         let checksums = footer.checksums.clone();
-        let blocks = BlockChecks::new(name.clone(), bytes.clone(), checksums);
+        let blocks = BlockChecks::new(name.clone(), bytes.clone(), checksums, coming);
         let unlisted = || Error::corrupt(&name, bytes.len() as u64, "the footer does not list one checksum per block");
         let blocks = Arc::new(blocks.ok_or_else(unlisted)?);
         Ok(Self { footer, bytes, blocks, ice: None })

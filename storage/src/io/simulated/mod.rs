@@ -14,10 +14,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::failure::{failed, missing};
 use super::map::{Maps, check_length, heap_buffer};
-use super::{Access, Append, Files, directory_of};
+use super::{Access, Append, Files, Sparse, directory_of};
 use crate::error::{Error, Kind, Result};
 
 mod crash;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -260,8 +261,8 @@ impl Change {
     }
 }
 
-impl Files for Simulated {
-    fn create(&self, name: &str) -> Result<Box<dyn Append>> {
+impl Simulated {
+    fn create_writer(&self, name: &str) -> Result<Writer> {
         let mut disk = self.call(name, "create")?;
         let directory = directory_of(name).to_owned();
         if !directory.is_empty() && !disk.directories.contains(&directory) {
@@ -276,7 +277,13 @@ impl Files for Simulated {
         let file = Arc::new(Mutex::new(Content { appending: true, ..Content::default() }));
         let linked = Some((name.to_owned(), Arc::clone(&file)));
         disk.change(Change { directory, unlinked: None, linked });
-        Ok(Box::new(Writer { disk: self.clone(), name: name.to_owned(), file, poisoned: false }))
+        Ok(Writer { disk: self.clone(), name: name.to_owned(), file, poisoned: false })
+    }
+}
+
+impl Files for Simulated {
+    fn create(&self, name: &str) -> Result<Box<dyn Append>> {
+        Ok(Box::new(self.create_writer(name)?))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -370,6 +377,10 @@ impl Files for Simulated {
 
     fn maps_open(&self) -> u64 {
         self.maps.open()
+    }
+
+    fn create_sparse(&self, name: &str, length: u64) -> Result<Box<dyn Sparse>> {
+        self.create_sparse_file(name, length)
     }
 }
 

@@ -256,6 +256,8 @@ impl Schedule {
             // It sends when it is rung for, and else never.
             home.policy.upload_interval = Duration::from_secs(1 << 20);
             (home.policy.garbage_age, home.policy.discard_local) = (garbage_age, discard_local);
+            // One call after the other, so that there is one order.
+            home.policy.ice.requests_max = 1;
         }
         (slot.process, slot.level, slot.stopped, slot.writes) = (Some(process), level, false, 0);
         self.start(at, Command::Open(Box::new(options)));

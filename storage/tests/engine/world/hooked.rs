@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use firn_storage::error::{Error, Result};
-use firn_storage::io::{Access, Append, Files};
+use firn_storage::io::{Access, Append, Files, Sparse};
 
 /// What is about to be done to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,5 +81,10 @@ impl Files for Hooked {
 
     fn maps_open(&self) -> u64 {
         self.files.maps_open()
+    }
+
+    fn create_sparse(&self, name: &str, length: u64) -> Result<Box<dyn Sparse>> {
+        (self.hook)(Doing::Create, name)?;
+        self.files.create_sparse(name, length)
     }
 }
