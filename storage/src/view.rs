@@ -337,7 +337,7 @@ impl EntityState {
         erase.look_again(&self.declared, &self.dictionaries, self.erasures.load().secret())?;
         let erases = erase.prefixes.blocking != Blocking::Unblocks;
         let (entities, erased) = erase.apply(&self.dictionaries, sequence);
-        let receipt = erases.then_some(Receipt { sequence, ingest_time, entities, purged: None });
+        let receipt = erases.then_some(Receipt { sequence, ingest_time, entities, purged: None, tiers: None });
         let erased = erased.into();
         self.erasures.rcu(|erasures| erasures.with(receipt.as_ref(), &erased));
         Ok(())

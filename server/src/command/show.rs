@@ -123,16 +123,36 @@ fn following(follower: &Value) -> Option<(&'static str, String)> {
     })
 }
 
-/// The receipt of an erase.
+/// The receipt of an erase that was just done.
 pub(super) fn receipt(answer: &Value) -> String {
     let entities = answer["entities"].as_u64().map_or_else(String::new, count);
     let blocked = if answer["block"] == true { "; later rows are refused" } else { "" };
     format!(
-        "erased {entities} of {} at {}; the last byte went at {}{blocked}",
+        "erased {entities} of {} at {}; the last byte went at {}{blocked}\n\n{}",
         cell(&answer["entity"]),
         time(&answer["erased_at"]),
-        time(&answer["purged_at"])
+        time(&answer["purged_at"]),
+        table(&["from", "removed", "gone at"], &[1], tiers(answer).map(Vec::from).collect())
     )
+}
+
+/// From where the bytes of an erase went: each tier, how many files or objects, and when.
+fn tiers(receipt: &Value) -> impl Iterator<Item = [String; 3]> {
+    let of_tier = |name: &'static str| {
+        let tier = &receipt["tiers"][name];
+        tier.is_object().then(|| [name.to_owned(), cell(&tier["removed"]), time(&tier["gone_at"])])
+    };
+    ["disk", "bucket", "ice", "checkpoints"].into_iter().filter_map(of_tier)
+}
+
+/// The receipts of erases.
+pub(super) fn receipts(answer: &Value) -> String {
+    let row = |of: &Value| {
+        let from: Vec<String> = tiers(of).map(|[name, removed, _]| format!("{name} {removed}")).collect();
+        vec![time(&of["erased_at"]), cell(&of["entities"]), time(&of["purged_at"]), from.join(", ")]
+    };
+    let rows = items(&answer["receipts"]).map(row).collect();
+    table(&["erased", "entities", "last byte gone", "removed from"], &[1], rows)
 }
 
 /// The checkpoints.

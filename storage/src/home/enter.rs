@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim};
+use super::deleting::Deletions;
 use super::frame::{self, Magic};
 use super::kept::Pinned;
 use super::lineage::{Epoch, Lineage};
@@ -245,6 +246,7 @@ impl Entered {
             published: Mutex::new(published),
             newest: AtomicU64::new(0),
             litter: Mutex::default(),
+            deletions: Deletions::default(),
             erasing: RwLock::default(),
             rewriting: Mutex::default(),
             let_go: Mutex::default(),

@@ -15,6 +15,7 @@ mod ceiling;
 mod checkpoint;
 mod claim;
 mod copy;
+mod deleting;
 mod delta;
 mod enter;
 mod frame;
@@ -47,6 +48,7 @@ pub(crate) use adopt::{
 pub use checkpoint::Checkpoint;
 pub use claim::{Claim, is_claimed};
 pub use copy::{Copied, copy};
+pub(crate) use deleting::Deleted;
 pub(crate) use enter::{Entered, enter, known_lineage, opened_alone};
 pub(crate) use ice::ice_name;
 pub(crate) use kept::Pinned;
@@ -65,6 +67,7 @@ use crate::manifest::ManifestState;
 use crate::objects::{Creation, ObjectName, Objects};
 use crate::poison::Poison;
 use crate::time::{Micros, Sequence};
+use deleting::Deletions;
 use published::Published;
 use tail::Upload;
 
@@ -91,6 +94,7 @@ pub struct Home {
     newest: AtomicU64,
     /// Objects that were put and that nothing names.
     litter: Mutex<Vec<ObjectName>>,
+    deletions: Deletions,
     /// Held by erases from their commit until their bytes are gone, and alone while a checkpoint is taken: else it would hold them.
     pub(crate) erasing: RwLock<()>,
     /// Held by who writes checkpoints anew.
