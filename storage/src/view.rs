@@ -191,12 +191,15 @@ pub(crate) struct SeenIce {
     pub(crate) listed: Weak<ManifestState>,
     /// The number of the newest root.
     pub(crate) root: u64,
+    /// How the tables are declared.
+    pub(crate) schema_version: u64,
 }
 
 impl SeenIce {
     /// Whether nothing changed since.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        self.root == other.root && Weak::ptr_eq(&self.listed, &other.listed)
+        let version = |seen: &Self| (seen.root, seen.schema_version);
+        version(self) == version(other) && Weak::ptr_eq(&self.listed, &other.listed)
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn declaration(answer: &Value) -> String {
         ("max future skew", cell(&answer["max_future_skew"])),
         ("keeps events", cell(&retention["keep_events"])),
         ("keeps knowledge", cell(&retention["keep_knowledge"])),
+        ("hot window", cell(&answer["hot_window"])),
         ("owner", cell(&answer["owner"])),
         ("tags", cell(&answer["tags"])),
         ("sealed", cell(&answer["sealed"])),

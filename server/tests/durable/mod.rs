@@ -199,6 +199,26 @@ async fn a_receipt_says_from_which_tiers_bytes_went_and_is_answered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_hot_window_leaves_the_disk() {
+    let (harness, _) = with_bucket().await;
+    let hot_bytes = async || harness.act("status", json!({})).await.unwrap()["ice"]["hot_bytes"].as_u64().unwrap();
+    write(&harness, 1.0, None).await.unwrap();
+    harness.act("freeze", json!({})).await.unwrap();
+    assert!(hot_bytes().await > 0, "there is room");
+    let set = |window: Value| json!({"table":"weather","set":{"hot_window":window}});
+    assert_eq!(harness.act("alter_table", set(json!("1d"))).await.unwrap()["hot_window"], "1d");
+    harness.act("freeze", json!({})).await.unwrap();
+    assert_eq!(hot_bytes().await, 0, "its event is of 1970");
+    assert_eq!(scan(&harness, &json!({"history":true})).await.unwrap().0, [Some(1.0)]);
+    assert_eq!(harness.act("alter_table", set(Value::Null)).await.unwrap()["hot_window"], "none");
+    write(&harness, 2.0, None).await.unwrap();
+    harness.act("freeze", json!({})).await.unwrap();
+    assert!(hot_bytes().await > 0, "it stays again");
+    refused(harness.act("alter_table", set(json!(1))).await, Code::InvalidArgument, "hot_window");
+    harness.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_bucket_what_needs_one_is_refused_by_its_name() {
     let harness = Harness::start().await;
     harness.weather().await;

@@ -12,6 +12,7 @@ mod faults;
 mod follower;
 mod histories;
 mod home;
+mod hot_window;
 mod ice;
 mod kill;
 mod mending;
