@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim};
-use super::deleting::Deletions;
+use super::deletions::Deletions;
 use super::frame::{self, Magic};
 use super::kept::Pinned;
 use super::lineage::{Epoch, Lineage};

@@ -16,6 +16,7 @@ mod checkpoint;
 mod claim;
 mod copy;
 mod deleting;
+mod deletions;
 mod delta;
 mod enter;
 mod frame;
@@ -48,7 +49,7 @@ pub(crate) use adopt::{
 pub use checkpoint::Checkpoint;
 pub use claim::{Claim, is_claimed};
 pub use copy::{Copied, copy};
-pub(crate) use deleting::Deleted;
+pub(crate) use deletions::Deleted;
 pub(crate) use enter::{Entered, enter, known_lineage, opened_alone};
 pub(crate) use ice::ice_name;
 pub(crate) use kept::Pinned;
@@ -67,7 +68,7 @@ use crate::manifest::ManifestState;
 use crate::objects::{Creation, ObjectName, Objects};
 use crate::poison::Poison;
 use crate::time::{Micros, Sequence};
-use deleting::Deletions;
+use deletions::Deletions;
 use published::Published;
 use tail::Upload;
 
