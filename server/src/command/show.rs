@@ -89,6 +89,7 @@ pub(super) fn status(answer: &Value) -> String {
         let lacks = size(&bucket["backlog_bytes"]);
         facts.push(("bucket", format!("has all up to {durable}, lacks {lacks} of the log; epoch {epoch}")));
     }
+    facts.extend(requests(&answer["bucket_requests"]));
     facts.extend(following(&answer["follower"]));
     let row = |of: &Value| {
         let number = |field: &str| cell(&of[field]);
@@ -108,6 +109,16 @@ pub(super) fn status(answer: &Value) -> String {
     let header = ["table", "rows", "entities", "segments", "on disk", "packs", "in memory", "sealed"];
     let rows = items(&answer["tables"]).map(row).collect();
     format!("{}\n\n{}", aligned(&facts), table(&header, &[1, 2, 3, 4, 5, 6], rows))
+}
+
+/// What the bucket was asked for, if there is one.
+fn requests(asked: &Value) -> Option<(&'static str, String)> {
+    let [put, get, list, delete] = ["put", "get", "list", "delete"].map(|kind| cell(&asked[kind]));
+    let [sent, received] =
+        ["sent_bytes", "received_bytes"].map(|field| asked[field].as_u64().map_or_else(String::new, bytes));
+    let told =
+        format!("{put} put, {get} get, {list} list, {delete} delete since the start; sent {sent}, received {received}");
+    asked.is_object().then_some(("requests", told))
 }
 
 /// How far a follower is, if it is one's status.

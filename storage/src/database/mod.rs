@@ -70,6 +70,7 @@ impl Database {
     pub fn open(options: Options) -> Result<Self> {
         options.check()?;
         let lasting = recovery::lasting(&options);
+        let options = options.counted(&lasting.statistics.bucket);
         let (current, follower) = if options.follow.is_some() {
             let (current, follower) = follow::start(options, &lasting)?;
             (current, Some(follower))
