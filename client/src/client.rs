@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::exchange::{self, Answered, Answers, Requests};
 use crate::retry::Retry;
 use crate::scan::{self, Parts};
-use crate::wire::{Blocked, Command, Erase, Join, Lookup, ProducerStep, Producers, ProducersOf, Put, Scan, TableName};
+use crate::wire::{
+    Blocked, Command, Erase, Join, Lookup, ProducerStep, Producers, ProducersOf, Put, Receipts, Scan, TableName,
+};
 use crate::write::{Writer, Written};
 
 /// A connection to FirnDB. Clones share it.
@@ -155,6 +157,12 @@ impl Client {
     /// Removes every row of entities for good and answers the receipt.
     pub async fn erase(&self, erase: &Erase) -> Result<Value> {
         self.action("erase", &erase.encode()).await
+    }
+
+    /// The receipts of erases: what each found, when its last byte went, and from where.
+    pub async fn receipts(&self, receipts: &Receipts) -> Result<Value> {
+        let body = receipts.encode();
+        self.retry.run(|| self.action("receipts", &body)).await
     }
 
     /// How many entities an erase has blocked, and which of those named.

@@ -254,6 +254,7 @@ fn renamed() -> Value {
     declaration["features"] =
         features.map(|(place, of)| json!({"name": format!("f{place}"), "type": of, "default": null})).collect();
     declaration["row_id"] = json!([{"name": "id", "type": "date32"}]);
+    declaration["hot_window"] = json!("7d");
     declaration["retention"] = json!({"keep_events": "30d", "keep_knowledge": "none"});
     declaration
 }

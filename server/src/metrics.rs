@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use firn_storage::database::{Database, Lag};
 use firn_storage::statistics::{Counter as EngineCounter, Statistics};
+use firn_storage::traffic::Tally;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -203,6 +205,7 @@ impl Collector for EngineMetrics {
         stands(&mut encoder, "request_bytes", held, self.database.budget().held())?;
         let poisoned = "1 once a failed sync stopped all writes";
         stands(&mut encoder, "engine_poisoned", poisoned, u64::from(holdings.poisoned))?;
+        bucket(&mut encoder, statistics)?;
         let Some(Lag { lag, failing, reopened }) = self.database.lag() else { return Ok(()) };
         let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
         let behind = "How long ago a follower was sure to have everything that the bucket had";
@@ -214,6 +217,26 @@ impl Collector for EngineMetrics {
         metric.encode(encoder.encode_descriptor("follower_reopened", help, None, metric.metric_type())?)?;
         Ok(())
     }
+}
+
+/// What the bucket was asked for; nothing of a database without one.
+fn bucket(encoder: &mut DescriptorEncoder<'_>, statistics: &Statistics) -> Result<(), fmt::Error> {
+    let all = statistics.bucket.all();
+    let columns: [(&str, &str, fn(&Tally) -> u64); 3] = [
+        ("bucket_requests", "Requests to the bucket, by what they do and the folder of the object", |tally| {
+            tally.requests
+        }),
+        ("bucket_sent_bytes", "Bytes that requests took to the bucket", |tally| tally.sent_bytes),
+        ("bucket_received_bytes", "Bytes that requests brought from the bucket", |tally| tally.received_bytes),
+    ];
+    for (name, help, value) in columns.into_iter().filter(|_| !all.is_empty()) {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ((folder, request), tally) in &all {
+            let labels = [("request", request.name()), ("folder", folder.as_str())];
+            ConstCounter::new(value(tally)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn stands(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {

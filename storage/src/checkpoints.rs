@@ -14,13 +14,13 @@ use arrow_array::BinaryArray;
 use crate::commit::{Job, Queue};
 use crate::config::{FollowOptions, Options};
 use crate::engine::{Engine, Lasting};
-use crate::erase::{Blocking, ErasePrefixes, Erasures};
+use crate::erase::{Blocking, ErasePrefixes, Erasures, Gone, HomeTiers, Tiers};
 use crate::error::{Kind, Result};
-use crate::home::{self, Home, Pinned, Purged};
+use crate::home::{self, Deleted, Home, Pinned, Purged};
 use crate::io::Files;
 use crate::model::key::Keys;
 use crate::opened::Opened;
-use crate::purge::{give_receipt, purge, purge_files};
+use crate::purge::{Held, give_receipt, purge, purge_files};
 use crate::read::Resources;
 use crate::statistics::Statistics;
 use crate::time::{ManualClock, Micros, Sequence};
@@ -29,17 +29,22 @@ use crate::view::EntityState;
 /// So many numbers for files are set aside for what one checkpoint is written to.
 const NUMBERS: u64 = 1 << 20;
 
-/// Removes the bytes of every erased entity of `entity` from all files, and from the bucket if there is one. Returns when.
+/// Removes the bytes of every erased entity of `entity` from all files, and from the bucket if there is one.
 pub(crate) fn purge_everywhere(
     engine: &Arc<Engine>,
     queue: &Queue,
     entity: &Arc<EntityState>,
     sequence: Sequence,
-) -> Result<Micros> {
+) -> Result<()> {
     let Some(home) = &engine.home else { return purge(engine, queue, entity, sequence) };
+    let (held, before) = (Held::now(engine, entity)?, home.deleted());
     purge_files(engine, queue, entity)?;
     purge_objects(engine, home)?;
-    let now = give_receipt(engine, entity, sequence)?;
+    let of_home = home_tiers(home.deleted().since(before), engine.clock.now());
+    // The log files that the bucket lacked go last.
+    engine.remove_log_files()?;
+    let tiers = Tiers { disk: held.gone(engine)?, home: Some(of_home) };
+    give_receipt(engine, entity, sequence, &tiers)?;
     // A node that is restored creates no checkpoint while a receipt is missing.
     match home.publish(&**engine) {
         Err(error) if error.kind() == Kind::Poisoned => return Err(error),
@@ -48,16 +53,21 @@ pub(crate) fn purge_everywhere(
         }
         Ok(()) => {}
     }
-    Ok(now)
+    Ok(())
 }
 
-/// Lets the objects go that hold what was erased, those of checkpoints too, and then the log files that stayed because the bucket
-/// lacked them.
+/// Lets the objects go that hold what was erased, those of checkpoints too.
 fn purge_objects(engine: &Arc<Engine>, home: &Home) -> Result<()> {
     let _rewriting = home.rewriting.lock();
     let rewritten = rewrite_all(engine, home)?;
-    home.publish_and_purge(&**engine, &rewritten).inspect_err(|_| home.abandon(rewritten.values()))?;
-    engine.remove_log_files()
+    home.publish_and_purge(&**engine, &rewritten).inspect_err(|_| home.abandon(rewritten.values()))
+}
+
+/// What `deleted` says of the tiers of a bucket from which all of it was gone at `gone_at`.
+fn home_tiers(deleted: Deleted, gone_at: Micros) -> HomeTiers {
+    let Deleted { bucket, ice, checkpoints } = deleted;
+    let [bucket, ice, checkpoints] = [bucket, ice, checkpoints].map(|removed| Gone { gone_at, removed });
+    HomeTiers { bucket, ice, checkpoints }
 }
 
 /// The checkpoints without what was erased since each was created, written, and to be named by the next root.

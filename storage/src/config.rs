@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::io::Files;
 use crate::objects::Objects;
+use crate::objects::counted::Counted;
 use crate::time::Clock;
+use crate::traffic::Traffic;
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -166,6 +168,15 @@ pub const QUEUE_BYTES_MIN: u64 = 64 << 10;
 pub const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 impl Options {
+    /// The same, with every request to the bucket counted in `traffic`.
+    pub(crate) fn counted(mut self, traffic: &Arc<Traffic>) -> Self {
+        let home = self.home.iter_mut().map(|home| &mut home.objects);
+        for objects in home.chain(self.follow.iter_mut().map(|follow| &mut follow.objects)) {
+            *objects = Arc::new(Counted::new(Arc::clone(objects), Arc::clone(traffic)));
+        }
+        self
+    }
+
     /// The defaults for the data directory `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {

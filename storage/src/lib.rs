@@ -57,6 +57,7 @@ mod signal;
 pub mod statistics;
 pub mod status;
 pub mod time;
+pub mod traffic;
 mod transpose;
 pub mod verify;
 pub mod versions;

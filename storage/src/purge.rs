@@ -3,6 +3,7 @@
 //! Memtables are flushed without the erased entities, so the WAL before them can go; segments, packs and dictionaries
 //! that may hold them are rewritten; then the receipt says when the last byte went.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::commit::Queue;
@@ -10,22 +11,45 @@ use crate::compaction::{self, merge_segments};
 use crate::dictionary::Maintained;
 use crate::edit::WrittenErasures;
 use crate::engine::Engine;
-use crate::erase::encode_bitmap;
+use crate::erase::{Gone, Tiers, encode_bitmap};
 use crate::error::Result;
 use crate::flush::flush;
 use crate::manifest::NamedFile;
-use crate::time::{Micros, Sequence};
+use crate::time::Sequence;
 use crate::view::{EntityState, TableState};
+use crate::wal;
 
-/// Removes the bytes of every erased entity of `entity` from all files of a database that no bucket is the home of. Returns when.
-pub(crate) fn purge(
-    engine: &Arc<Engine>,
-    queue: &Queue,
-    entity: &Arc<EntityState>,
-    sequence: Sequence,
-) -> Result<Micros> {
+/// Removes the bytes of every erased entity of `entity` from all files of a database that no bucket is the home of.
+pub(crate) fn purge(engine: &Arc<Engine>, queue: &Queue, entity: &Arc<EntityState>, sequence: Sequence) -> Result<()> {
+    let held = Held::now(engine, entity)?;
     purge_files(engine, queue, entity)?;
-    give_receipt(engine, entity, sequence)
+    give_receipt(engine, entity, sequence, &Tiers { disk: held.gone(engine)?, home: None })
+}
+
+/// The files of the local disk that may hold what was erased.
+#[derive(Debug)]
+pub(crate) struct Held {
+    files: HashSet<NamedFile>,
+    log: Vec<u64>,
+}
+
+impl Held {
+    /// Those of now: the log, and what belongs to `entity` and its tables.
+    pub(crate) fn now(engine: &Engine, entity: &EntityState) -> Result<Self> {
+        let listed = engine.listed.load_full();
+        let of_it: Vec<u32> =
+            engine.tables().iter().filter(|table| table.entity.id == entity.id).map(|table| table.id).collect();
+        let files = listed.files_of(entity.id, &of_it).into_iter().filter(|file| file.holds_rows()).collect();
+        Ok(Self { files, log: wal::file_numbers(engine.files.as_ref())? })
+    }
+
+    /// How many of them are gone by now.
+    pub(crate) fn gone(&self, engine: &Engine) -> Result<Gone> {
+        let (files, log) = (engine.listed.load().files(), wal::file_numbers(engine.files.as_ref())?);
+        let log = self.log.iter().filter(|file| !log.contains(file)).count();
+        let removed = (self.files.difference(&files).count() + log) as u64;
+        Ok(Gone { gone_at: engine.clock.now(), removed })
+    }
 }
 
 /// Removes the bytes of every erased entity of `entity` from the files of the local disk.
@@ -50,13 +74,17 @@ pub(crate) fn purge_files(engine: &Arc<Engine>, queue: &Queue, entity: &Arc<Enti
     engine.retired.confirm()
 }
 
-/// Says in the receipts that the bytes of what was erased up to `sequence` are gone. Returns when.
-pub(crate) fn give_receipt(engine: &Arc<Engine>, entity: &Arc<EntityState>, sequence: Sequence) -> Result<Micros> {
+/// Says in the receipts that the bytes of what was erased up to `sequence` are gone, from these `tiers`.
+pub(crate) fn give_receipt(
+    engine: &Arc<Engine>,
+    entity: &Arc<EntityState>,
+    sequence: Sequence,
+    tiers: &Tiers,
+) -> Result<()> {
     let now = engine.clock.now();
-    entity.erasures.rcu(|erasures| erasures.purged(sequence, now));
+    entity.erasures.rcu(|erasures| erasures.purged(sequence, now, tiers));
     entity.merge_erasures();
-    write_receipts(engine, entity)?;
-    Ok(now)
+    write_receipts(engine, entity)
 }
 
 fn purge_bucket(engine: &Arc<Engine>, table: &TableState, bucket: u32) -> Result<()> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::traffic::Traffic;
+
 /// A number that is counted up or set.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -52,6 +54,8 @@ pub struct Statistics {
     pub frozen: Counter,
     /// Segments that came back to the local disk.
     pub thawed: Counter,
+    /// What the bucket was asked for.
+    pub bucket: Arc<Traffic>,
     /// Requests for cells of ice.
     pub ice_requests: Counter,
     /// Bytes that they brought.

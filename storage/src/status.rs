@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
+use crate::traffic::{Request, Traffic};
 use crate::view::TableState;
 
 /// What a database holds now, for metrics.
@@ -56,6 +57,7 @@ pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
             "restore_bytes_left": engine.coming.bytes_left(),
         })),
         "ice": engine.fetch.as_ref().map(|_| ice_status(engine)),
+        "bucket_requests": engine.fetch.as_ref().map(|_| requests_status(&statistics.bucket)),
         "follower": follower,
         "totals": {
             "rows": statistics.rows.get(),
@@ -76,6 +78,19 @@ pub(crate) fn status(engine: &Engine, follower: Option<Value>) -> Value {
             "background_errors": statistics.background_errors.get(),
         },
     })
+}
+
+/// What the bucket was asked for since the start.
+fn requests_status(traffic: &Traffic) -> Value {
+    let mut told = json!({});
+    let (mut sent_bytes, mut received_bytes) = (0, 0);
+    for request in Request::ALL {
+        let tally = traffic.of(request);
+        told[request.name()] = json!(tally.requests);
+        (sent_bytes, received_bytes) = (sent_bytes + tally.sent_bytes, received_bytes + tally.received_bytes);
+    }
+    (told["sent_bytes"], told["received_bytes"]) = (json!(sent_bytes), json!(received_bytes));
+    told
 }
 
 /// What is frozen, how much of it the local disk has too, and what was fetched.

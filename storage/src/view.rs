@@ -194,12 +194,15 @@ pub(crate) struct SeenIce {
     pub(crate) listed: Weak<ManifestState>,
     /// The number of the newest root.
     pub(crate) root: u64,
+    /// How the tables are declared.
+    pub(crate) schema_version: u64,
 }
 
 impl SeenIce {
     /// Whether nothing changed since.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        self.root == other.root && Weak::ptr_eq(&self.listed, &other.listed)
+        let version = |seen: &Self| (seen.root, seen.schema_version);
+        version(self) == version(other) && Weak::ptr_eq(&self.listed, &other.listed)
     }
 }
 
@@ -341,7 +344,7 @@ impl EntityState {
         erase.look_again(&self.declared, &self.dictionaries, self.erasures.load().secret())?;
         let erases = erase.prefixes.blocking != Blocking::Unblocks;
         let (entities, erased) = erase.apply(&self.dictionaries, sequence);
-        let receipt = erases.then_some(Receipt { sequence, ingest_time, entities, purged: None });
+        let receipt = erases.then_some(Receipt { sequence, ingest_time, entities, purged: None, tiers: None });
         let erased = erased.into();
         self.erasures.rcu(|erasures| erasures.with(receipt.as_ref(), &erased));
         Ok(())

@@ -12,7 +12,7 @@ from .connection import Connection
 from .frames import Data, Stream, take
 from .values import value_json
 
-__all__ = ["erase", "of_blocked"]
+__all__ = ["erase", "of_blocked", "receipts"]
 
 # A command may have 1 MiB. Each erase writes anew what lies around its entities, so the fewer the better.
 _COMMAND_BYTES = 900_000
@@ -24,9 +24,25 @@ def erase(connection: Connection, entity: str, entities: Data, block: bool, time
     for some in _commands(_keys(entities)):
         body = {"entity": entity, "entities": some, "block": block}
         one = yield from connection.action("erase", body, timeout)
-        first = receipt.get("erased_at", one["erased_at"])
-        receipt = {**one, "erased_at": first, "entities": receipt.get("entities", 0) + one["entities"]}
+        receipt = _together(receipt, one) if receipt else one
     return receipt
+
+
+def _together(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """The receipt of two erases, one after the other, as of one."""
+    tiers = {
+        name: {**tier, "removed": first["tiers"][name]["removed"] + tier["removed"]} for name, tier in then["tiers"].items()
+    }
+    entities = first["entities"] + then["entities"]
+    return {**then, "erased_at": first["erased_at"], "entities": entities, "tiers": tiers}
+
+
+def receipts(connection: Connection, entity: str, last: int | None, timeout: float | None) -> Steps[list[dict[str, Any]]]:
+    """The receipts of erases, the oldest first."""
+    body: dict[str, Any] = {"entity": entity} if last is None else {"entity": entity, "last": last}
+    answer = yield from connection.action("receipts", body, timeout)
+    found: list[dict[str, Any]] = answer["receipts"]
+    return found
 
 
 def of_blocked(

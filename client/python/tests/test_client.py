@@ -204,11 +204,14 @@ def test_a_bar_that_cannot_be_shown_is_an_error_only_if_it_was_asked_for(
 
 
 def test_retention_is_declared_and_changed_in_words_of_time(client: firndb.Client, name: str) -> None:
-    create(client, name, keep_events=datetime.timedelta(days=30), keep_knowledge="7d", max_future_skew="none")
+    ninety = datetime.timedelta(days=90)
+    create(client, name, keep_events=datetime.timedelta(days=30), keep_knowledge="7d", max_future_skew="none", hot_window=ninety)
     declared = client.describe_table(name)
     assert declared["retention"] == {"keep_events": "30d", "keep_knowledge": "7d"}
     assert declared["max_future_skew"] == "none"
-    changed = client.alter_table(name, set={"retention": {"keep_events": datetime.timedelta(days=60)}})
+    assert declared["hot_window"] == "90d"
+    changed = client.alter_table(name, set={"retention": {"keep_events": datetime.timedelta(days=60)}, "hot_window": "none"})
+    assert changed["hot_window"] == "none"
     assert changed["retention"]["keep_events"] == "60d"
     assert client.describe_entity(name)["key"] == [{"name": "k", "type": "int64"}]
 

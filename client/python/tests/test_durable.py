@@ -70,6 +70,24 @@ def test_deletes_and_retracts_say_it_too(lagging: Server) -> None:
         assert client.lookup("t.x", {"k": [1]}, durable=True) == {"x": [None]}
 
 
+def test_a_receipt_says_from_where_bytes_went_and_is_asked_for_again(lagging: Server) -> None:
+    with firndb.connect(lagging.url) as client:
+        client.write("t", row(1), acknowledge="object")
+        receipt = client.erase("thing", {"k": [1]})
+        assert set(receipt["tiers"]) == {"disk", "bucket", "ice", "checkpoints"}
+        assert receipt["tiers"]["disk"]["removed"] > 0 and receipt["tiers"]["ice"]["removed"] == 0
+        assert all(receipt["erased_at"] <= tier["gone_at"] <= receipt["purged_at"] for tier in receipt["tiers"].values())
+        kept = client.receipts("thing", 1)
+        assert kept == [{field: receipt[field] for field in ("entities", "erased_at", "purged_at", "tiers")}]
+    lagging.kill()
+    shutil.rmtree(lagging.directory / "data")
+    lagging.start()
+    with firndb.connect(lagging.url) as client:
+        assert client.receipts("thing") == kept
+        with pytest.raises(firndb.Invalid, match="1 to 10000"):
+            client.receipts("thing", 0)
+
+
 def test_what_needs_a_bucket_names_it(client: firndb.Client, name: str) -> None:
     client.create_entity(name, {"k": "int64"})
     client.create_table(name, entity=name, event_time="at", features={"x": "int64"})

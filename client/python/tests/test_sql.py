@@ -141,10 +141,11 @@ def test_the_statement_that_is_shown_declares_the_same_again(cursor: Any, name: 
         "temp DOUBLE DEFAULT 0.5 COMMENT 'it''s °F' OPTIONS (max_age = '3h', tags = 'a,b'), price DECIMAL(12, 3), "
         "parts REAL[4], sky STRUCT<a INT, b VARCHAR[]>, cold BOOLEAN DEFAULT true, PRIMARY KEY (origin, hour)) "
         f"WITH (event_time = 'observed', entity = '{name}_key', row_id = 'sensor', bucket_by = 'origin', buckets = 8, "
-        "max_age = '6h', max_future_skew = '5m', keep_events = '400d', owner = 'ops', comment = 'what it was', tags = 'x,y')"
+        "max_age = '6h', max_future_skew = '5m', keep_events = '400d', hot_window = '90d', owner = 'ops', comment = 'what it was', tags = 'x,y')"
     )
     [(shown,)] = answer(cursor, f"SHOW CREATE TABLE {name}")
     assert "DEFAULT 0.5 COMMENT 'it''s °F' OPTIONS (max_age = '3h', tags = 'a,b')" in shown
+    assert "hot_window = '90d'" in shown
     described = answer(cursor, f"DESCRIBE {name}")
     cursor.execute(f"DROP TABLE {name}")
     cursor.execute(f"CALL drop_entity('{name}_key')")

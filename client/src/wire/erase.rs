@@ -1,7 +1,8 @@
-//! The bodies of the actions `erase` (every row of some entities, at all bounds, in every tier), `blocked` and `unblock`.
+//! The bodies of the actions `erase` (every row of some entities, at all bounds, in every tier), `receipts`, `blocked` and `unblock`.
 //!
 //! ```text
 //! {"entity":"airport","entities":{"origin":["EWR"]},"block":false}
+//! {"entity":"airport","last":10}
 //! {"entity":"airport","entities":{"origin":["EWR"]}}
 //! ```
 
@@ -20,6 +21,40 @@ pub struct Erase {
     pub entities: KeyValues,
     /// Whether later rows of them are refused.
     pub block: bool,
+}
+
+/// So many receipts are answered if nothing is said of how many.
+pub const RECEIPTS_ASKED: u64 = 100;
+/// The most receipts that one answer has.
+pub const RECEIPTS_MAX: u64 = 10_000;
+
+/// The receipts of erases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipts {
+    /// The entity, as declared.
+    pub entity: String,
+    /// Those of so many erases, the last of all; 1 to [`RECEIPTS_MAX`].
+    pub last: u64,
+}
+
+impl Receipts {
+    /// Reads the body of the action.
+    pub fn decode(body: Value) -> Result<Self> {
+        let mut fields = Object::new("receipts", body)?;
+        let entity = fields.required_text("entity")?;
+        let last = fields.count("last")?.unwrap_or(RECEIPTS_ASKED);
+        fields.finish()?;
+        if !(1..=RECEIPTS_MAX).contains(&last) {
+            let wrong = format!("the field `last` is {last}: ask for 1 to {RECEIPTS_MAX} receipts");
+            return Err(CommandError::invalid("receipts", wrong));
+        }
+        Ok(Self { entity, last })
+    }
+
+    /// The body of the action.
+    pub fn encode(&self) -> Value {
+        object([("entity", Some(Value::from(self.entity.as_str()))), ("last", Some(Value::from(self.last)))])
+    }
 }
 
 /// Entities that an erase may have blocked.

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 pub use answer::{Answer, AnswerError};
 pub use bound::{Bound, Time};
-pub use erase::{Blocked, Erase};
+pub use erase::{Blocked, Erase, RECEIPTS_ASKED, RECEIPTS_MAX, Receipts};
 pub use feature::FeatureReference;
 pub use join::{Join, SPINE_COLUMNS};
 pub use lookup::{Lookup, ReadOptions};

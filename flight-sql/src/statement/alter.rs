@@ -69,7 +69,16 @@ fn change(body: &mut Map<String, Value>, operation: &AlterTableOperation) -> Res
             }
             let mut set = json!({});
             create::settings(&mut set, given.clone(), None)?;
-            let known = ["max_age", "max_future_skew", "keep_events", "keep_knowledge", "owner", "comment", "tags"];
+            let known = [
+                "max_age",
+                "max_future_skew",
+                "keep_events",
+                "keep_knowledge",
+                "hot_window",
+                "owner",
+                "comment",
+                "tags",
+            ];
             if let Some(unknown) = given.keys().find(|name| !known.contains(&name.as_str())) {
                 return Err(invalid(format!(
                     "`{unknown}` is no option that ALTER TABLE sets; those are {}, and purge",

@@ -19,9 +19,9 @@ use crate::error::{invalid, unsupported};
 use crate::types::data_type;
 
 /// What options of a table become in its declaration.
-const SETTINGS: [&str; 4] = ["max_age", "max_future_skew", "owner", "event_time_rounding"];
+const SETTINGS: [&str; 5] = ["max_age", "max_future_skew", "hot_window", "owner", "event_time_rounding"];
 /// Every option of a table.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 15] = [
     "event_time",
     "entity",
     "row_id",
@@ -31,6 +31,7 @@ const OPTIONS: [&str; 14] = [
     "max_future_skew",
     "keep_events",
     "keep_knowledge",
+    "hot_window",
     "owner",
     "comment",
     "tags",

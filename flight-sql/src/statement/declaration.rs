@@ -34,6 +34,7 @@ pub(super) fn of(catalog: &Catalog, name: &str) -> Result<String> {
         ("max_future_skew", &described["max_future_skew"]),
         ("keep_events", &retention["keep_events"]),
         ("keep_knowledge", &retention["keep_knowledge"]),
+        ("hot_window", &described["hot_window"]),
         ("event_time_rounding", &described["event_time_rounding"]),
         ("float_rounding", &described["float_rounding"]),
         ("owner", &described["owner"]),

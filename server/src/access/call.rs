@@ -97,6 +97,7 @@ pub static CALLS: &[Call] = &[
     call(DoAction, "status", Operate, "What the database holds and does: {}"),
     call(DoAction, "producers", Write, "The last number of each producer, or of one: {\"table\",\"producer\"}"),
     call(DoAction, "erase", Erase, "Removes entities at all bounds, physically: {\"entity\",\"entities\":{…},\"block\"}"),
+    call(DoAction, "receipts", Erase, "What erases found, and when the bytes went from where: {\"entity\",\"last\"}"),
     call(DoAction, "blocked", Erase, "How many entities an erase has blocked, and which of some: {\"entity\",\"entities\":{…}}"),
     call(DoAction, "unblock", Erase, "Takes rows again of entities that an erase has blocked: {\"entity\",\"entities\":{…}}"),
 ];

@@ -1,7 +1,8 @@
 //! Commands that speak to a running server: what there is, and upkeep.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use firn_client::Client;
+use firn_client::wire::{RECEIPTS_ASKED, Receipts};
 use serde_json::{Value, json};
 
 use super::show;
@@ -47,6 +48,8 @@ pub(super) fn commands() -> Vec<Command> {
     let entity = Arg::new("entity").value_name("ENTITY").required(true).help("The entity");
     let keys = Arg::new("keys").value_name("COLUMN=VALUE").required(true).num_args(1..).help("Leading key columns");
     let block = Arg::new("block").long("block").action(ArgAction::SetTrue).help("Refuse later rows of it");
+    let last = Arg::new("last").long("last").value_name("COUNT").value_parser(value_parser!(u64));
+    let last = last.help(format!("Of so many erases, the last of all [default: {RECEIPTS_ASKED}]"));
     let command =
         |name: &'static str, about: &'static str| Command::new(name).about(about).arg(server_flag()).arg(json_flag());
     vec![
@@ -64,9 +67,10 @@ pub(super) fn commands() -> Vec<Command> {
                  It cannot be taken back.",
             )
             .after_help("Example:\n  firn erase user user_id=4711 --block")
-            .arg(entity)
+            .arg(entity.clone())
             .arg(keys)
             .arg(block),
+        command("receipts", "Show what erases found, and when the bytes went from where").arg(entity).arg(last),
     ]
 }
 
@@ -114,6 +118,7 @@ pub(super) async fn run(name: &str, matches: &ArgMatches) -> Result<(), String> 
         "describe" => show::declaration(&answer),
         "status" => show::status(&answer),
         "erase" => show::receipt(&answer),
+        "receipts" => show::receipts(&answer),
         _ => "done".to_owned(),
     });
     Ok(())
@@ -144,6 +149,11 @@ fn body(name: &str, matches: &ArgMatches) -> Result<Value, String> {
             }
             let entity = matches.get_one::<String>("entity");
             Ok(json!({ "entity": entity, "entities": entities, "block": matches.get_flag("block") }))
+        }
+        "receipts" => {
+            let entity = matches.get_one::<String>("entity").cloned().unwrap_or_default();
+            let last = matches.get_one::<u64>("last").copied().unwrap_or(RECEIPTS_ASKED);
+            Ok(Receipts { entity, last }.encode())
         }
         _ => Ok(json!({})),
     }

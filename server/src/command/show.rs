@@ -40,6 +40,7 @@ pub(super) fn declaration(answer: &Value) -> String {
         ("max future skew", cell(&answer["max_future_skew"])),
         ("keeps events", cell(&retention["keep_events"])),
         ("keeps knowledge", cell(&retention["keep_knowledge"])),
+        ("hot window", cell(&answer["hot_window"])),
         ("owner", cell(&answer["owner"])),
         ("tags", cell(&answer["tags"])),
         ("sealed", cell(&answer["sealed"])),
@@ -91,6 +92,7 @@ pub(super) fn status(answer: &Value) -> String {
             facts.push(("restore", format!("{} are still to come to the disk", size(&bucket["restore_bytes_left"]))));
         }
     }
+    facts.extend(requests(&answer["bucket_requests"]));
     facts.extend(following(&answer["follower"]));
     let row = |of: &Value| {
         let number = |field: &str| cell(&of[field]);
@@ -112,6 +114,16 @@ pub(super) fn status(answer: &Value) -> String {
     format!("{}\n\n{}", aligned(&facts), table(&header, &[1, 2, 3, 4, 5, 6], rows))
 }
 
+/// What the bucket was asked for, if there is one.
+fn requests(asked: &Value) -> Option<(&'static str, String)> {
+    let [put, get, list, delete] = ["put", "get", "list", "delete"].map(|kind| cell(&asked[kind]));
+    let [sent, received] =
+        ["sent_bytes", "received_bytes"].map(|field| asked[field].as_u64().map_or_else(String::new, bytes));
+    let told =
+        format!("{put} put, {get} get, {list} list, {delete} delete since the start; sent {sent}, received {received}");
+    asked.is_object().then_some(("requests", told))
+}
+
 /// How far a follower is, if it is one's status.
 fn following(follower: &Value) -> Option<(&'static str, String)> {
     follower.is_object().then(|| {
@@ -126,16 +138,36 @@ fn following(follower: &Value) -> Option<(&'static str, String)> {
     })
 }
 
-/// The receipt of an erase.
+/// The receipt of an erase that was just done.
 pub(super) fn receipt(answer: &Value) -> String {
     let entities = answer["entities"].as_u64().map_or_else(String::new, count);
     let blocked = if answer["block"] == true { "; later rows are refused" } else { "" };
     format!(
-        "erased {entities} of {} at {}; the last byte went at {}{blocked}",
+        "erased {entities} of {} at {}; the last byte went at {}{blocked}\n\n{}",
         cell(&answer["entity"]),
         time(&answer["erased_at"]),
-        time(&answer["purged_at"])
+        time(&answer["purged_at"]),
+        table(&["from", "removed", "gone at"], &[1], tiers(answer).map(Vec::from).collect())
     )
+}
+
+/// From where the bytes of an erase went: each tier, how many files or objects, and when.
+fn tiers(receipt: &Value) -> impl Iterator<Item = [String; 3]> {
+    let of_tier = |name: &'static str| {
+        let tier = &receipt["tiers"][name];
+        tier.is_object().then(|| [name.to_owned(), cell(&tier["removed"]), time(&tier["gone_at"])])
+    };
+    ["disk", "bucket", "ice", "checkpoints"].into_iter().filter_map(of_tier)
+}
+
+/// The receipts of erases.
+pub(super) fn receipts(answer: &Value) -> String {
+    let row = |of: &Value| {
+        let from: Vec<String> = tiers(of).map(|[name, removed, _]| format!("{name} {removed}")).collect();
+        vec![time(&of["erased_at"]), cell(&of["entities"]), time(&of["purged_at"]), from.join(", ")]
+    };
+    let rows = items(&answer["receipts"]).map(row).collect();
+    table(&["erased", "entities", "last byte gone", "removed from"], &[1], rows)
 }
 
 /// The checkpoints.

@@ -1,7 +1,7 @@
 //! DoAction: JSON in, JSON out. Which there are says the table of calls, which ListActions answers and errors name.
 
 use arrow_flight::{Action, ActionType};
-use firn_client::wire::{Blocked, Erase, Producers, ProducersOf, TableName};
+use firn_client::wire::{Blocked, Erase, Producers, ProducersOf, Receipts, TableName};
 use firn_flight_sql::service::FlightSql;
 use firn_storage::database::{Database, EraseRequest};
 use firn_storage::home::Checkpoint;
@@ -89,6 +89,7 @@ async fn dispatch(entry: &Entry, granted: &Granted, name: &str, body: Value) -> 
         }
         "producers" => producers(granted, body),
         "erase" => erase(entry, granted, body).await,
+        "receipts" => receipts(granted, body).await,
         "blocked" => blocked(granted, body).await,
         "unblock" => unblock(entry, granted, body).await,
         _ => unreachable!("`{name}` is in the table of calls"),
@@ -134,6 +135,12 @@ async fn erase(entry: &Entry, granted: &Granted, body: Value) -> Result<Value, S
     tracing::info!(caller = %entry.caller, entity = erase.entity, block = erase.block, "erasing");
     let request = EraseRequest { entity: erase.entity, keys, block: erase.block };
     granted.engine(Pool::Waiters, move |database| database.erase(&catalog, &request)).await
+}
+
+async fn receipts(granted: &Granted, body: Value) -> Result<Value, Status> {
+    let Receipts { entity, last } = Receipts::decode(body).map_err(|error| from_command(&error))?;
+    let catalog = granted.catalog();
+    granted.engine(Pool::Waiters, move |database| database.receipts(&catalog, &entity, last as usize)).await
 }
 
 async fn blocked(granted: &Granted, body: Value) -> Result<Value, Status> {

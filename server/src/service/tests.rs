@@ -88,7 +88,7 @@ fn body(action: &str, table: &str) -> Value {
         "create_entity" => json!({"entity":"plane","key":[{"name":"tail","type":"utf8"}]}),
         "create_table" => json!({"table":table,"entity":"airport","event_time":"observed","features":[]}),
         "alter_table" => json!({"table":table,"add":[{"name":"wind","type":"float64"}]}),
-        "describe_entity" | "drop_entity" => json!({"entity":"airport"}),
+        "describe_entity" | "drop_entity" | "receipts" => json!({"entity":"airport"}),
         "blocked" | "unblock" => json!({"entity":"airport","entities":{"origin":["LGA"]}}),
         "erase" => json!({"entity":"airport","entities":{"origin":["LGA"]}}),
         "create_checkpoint" | "drop_checkpoint" => json!({"checkpoint":"one"}),

@@ -157,6 +157,21 @@ fn a_checkpoint_is_read_copied_and_dropped() {
 }
 
 #[test]
+fn a_receipt_is_shown_with_its_tiers_when_it_is_new_and_later() {
+    let mut place = Place::new();
+    let bucket = format!("file://{}", place.name("bucket"));
+    place.serve(&["--bucket", &bucket]);
+    place.done(&["sql", "-c", DECLARE, "-c", "INSERT INTO t (k, v) VALUES (1, 1), (2, 2)"]);
+    place.done(&["freeze"]);
+    let erased = place.done(&["erase", "t", "k=1"]);
+    for word in ["erased 1 of t at 2", "FROM", "REMOVED", "disk", "bucket", "ice", "checkpoints"] {
+        assert!(erased.contains(word), "no {word} in\n{erased}");
+    }
+    let receipts = place.done(&["receipts", "t", "--last", "1"]);
+    assert!(receipts.contains("LAST BYTE GONE") && receipts.contains(", ice 1, checkpoints 0"), "{receipts}");
+}
+
+#[test]
 fn an_import_waits_for_the_bucket_if_it_is_told_to() {
     let mut place = Place::new();
     let bucket = format!("file://{}", place.name("bucket"));

@@ -154,6 +154,71 @@ async fn a_durable_read_answers_what_the_bucket_has_and_says_how_far_that_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_says_from_which_tiers_bytes_went_and_is_answered_again() {
+    let (harness, bucket) = with_bucket().await;
+    write(&harness, 1.0, Some("object")).await.unwrap();
+    harness.act("freeze", json!({})).await.unwrap();
+    harness.act("create_checkpoint", json!({"checkpoint":"before"})).await.unwrap();
+    let erase = json!({"entity":"airport","entities":{"origin":["EWR"]}});
+    // One that fails has a receipt that says so.
+    bucket.fail_calls(1, 1 << 40, Fault::SlowDown);
+    let waiting = tokio::time::timeout(Duration::from_millis(200), harness.act("erase", erase.clone()));
+    waiting.await.expect_err("the bucket is down");
+    let receipts = async |body: Value| harness.act("receipts", body).await;
+    let mut unfinished = Value::Null;
+    while unfinished["count"] != 1 {
+        unfinished = receipts(json!({"entity":"airport"})).await.unwrap();
+    }
+    let [first] = unfinished["receipts"].as_array().unwrap().as_slice() else { panic!("{unfinished}") };
+    assert_eq!((&first["purged_at"], first.get("tiers")), (&Value::Null, None), "{unfinished}");
+    bucket.heal();
+    let receipt = harness.act("erase", erase).await.unwrap();
+    let tiers = receipt["tiers"].as_object().unwrap();
+    assert_eq!(tiers.keys().collect::<Vec<_>>(), ["bucket", "checkpoints", "disk", "ice"], "{receipt}");
+    let kept = receipts(json!({"entity":"airport","last":1})).await.unwrap();
+    assert_eq!((&kept["count"], &kept["entity"]), (&json!(2), &json!("airport")));
+    for field in ["entities", "erased_at", "purged_at", "tiers"] {
+        assert_eq!(kept["receipts"][0][field], receipt[field]);
+    }
+    let all = receipts(json!({"entity":"airport"})).await.unwrap();
+    let removed = |tier: &str| -> u64 {
+        let of = |receipt: &Value| receipt["tiers"][tier]["removed"].as_u64().unwrap();
+        all["receipts"].as_array().unwrap().iter().map(of).max().unwrap()
+    };
+    assert_eq!((removed("ice"), removed("checkpoints")), (1, 1), "{all}");
+    for (body, word) in [
+        (json!({"entity":"airport","last":0}), "1 to 10000"),
+        (json!({"entity":"airport","last":10_001}), "1 to 10000"),
+        (json!({"entity":"airport","latest":1}), "no field `latest`"),
+        (json!({}), "entity"),
+    ] {
+        refused(receipts(body).await, Code::InvalidArgument, word);
+    }
+    refused(receipts(json!({"entity":"city"})).await, Code::NotFound, "city");
+    harness.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_hot_window_leaves_the_disk() {
+    let (harness, _) = with_bucket().await;
+    let hot_bytes = async || harness.act("status", json!({})).await.unwrap()["ice"]["hot_bytes"].as_u64().unwrap();
+    write(&harness, 1.0, None).await.unwrap();
+    harness.act("freeze", json!({})).await.unwrap();
+    assert!(hot_bytes().await > 0, "there is room");
+    let set = |window: Value| json!({"table":"weather","set":{"hot_window":window}});
+    assert_eq!(harness.act("alter_table", set(json!("1d"))).await.unwrap()["hot_window"], "1d");
+    harness.act("freeze", json!({})).await.unwrap();
+    assert_eq!(hot_bytes().await, 0, "its event is of 1970");
+    assert_eq!(scan(&harness, &json!({"history":true})).await.unwrap().0, [Some(1.0)]);
+    assert_eq!(harness.act("alter_table", set(Value::Null)).await.unwrap()["hot_window"], "none");
+    write(&harness, 2.0, None).await.unwrap();
+    harness.act("freeze", json!({})).await.unwrap();
+    assert!(hot_bytes().await > 0, "it stays again");
+    refused(harness.act("alter_table", set(json!(1))).await, Code::InvalidArgument, "hot_window");
+    harness.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_bucket_what_needs_one_is_refused_by_its_name() {
     let harness = Harness::start().await;
     harness.weather().await;

@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 7] = [
         "signal",
         "statistics",
         "time",
+        "traffic",
         "transpose",
     ],
     &[

@@ -18,7 +18,7 @@ use crate::checkpoints::purge_everywhere;
 use crate::commit::{Committed, Done, Job, Prepared, Reservation, Terms};
 use crate::config::Options;
 use crate::engine::Lasting;
-use crate::erase::{BLOCKED, Blocking, ErasePrefixes};
+use crate::erase::{BLOCKED, Blocking, ErasePrefixes, Receipt};
 use crate::error::{Error, Result};
 pub use crate::follow::Lag;
 use crate::follow::{self, Follower};
@@ -70,6 +70,7 @@ impl Database {
     pub fn open(options: Options) -> Result<Self> {
         options.check()?;
         let lasting = recovery::lasting(&options);
+        let options = options.counted(&lasting.statistics.bucket);
         let (current, follower) = if options.follow.is_some() {
             let (current, follower) = follow::start(options, &lasting)?;
             (current, Some(follower))
@@ -210,17 +211,22 @@ impl Database {
         let erase = state.look_up(ErasePrefixes::new(entity.id, request.keys.len(), &prefixes, blocking))?;
         let sequence = self.opened().queue.ask(|done| Job::Erase(Box::new(erase), done))?;
         let purging = Arc::clone(&state);
-        let purged = self.aside(move |engine, queue| purge_everywhere(engine, queue, &purging, sequence))?;
+        self.aside(move |engine, queue| purge_everywhere(engine, queue, &purging, sequence))?;
         let erasures = state.erasures.load();
-        let receipt = erasures.receipt(sequence);
-        Ok(json!({
-            "entity": entity.name,
-            "entities": receipt.map_or(0, |receipt| receipt.entities),
-            "read_position": self.position_of(sequence).to_string(),
-            "erased_at": receipt.map_or(0, |receipt| receipt.ingest_time),
-            "purged_at": purged,
-            "block": request.block,
-        }))
+        let mut answer = erasures.receipt(sequence).expect("an erase leaves its receipt").told();
+        answer["entity"] = json!(entity.name);
+        answer["read_position"] = json!(self.position_of(sequence).to_string());
+        answer["block"] = json!(request.block);
+        Ok(answer)
+    }
+
+    /// The receipts of the `last` erases of `entity`, the oldest first.
+    pub fn receipts(&self, catalog: &Catalog, entity: &str, last: usize) -> Result<Value> {
+        let entity = catalog.entity(entity)?;
+        let erasures = self.opened().engine.entity_state(entity)?.erasures.load_full();
+        let all = erasures.receipts();
+        let told: Vec<Value> = all[all.len().saturating_sub(last)..].iter().map(Receipt::told).collect();
+        Ok(json!({ "entity": entity.name, "count": all.len(), "receipts": told }))
     }
 
     /// Takes rows of entities again that an erase has blocked, named as that erase named them. Answers how many were

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::prefixes::UNBLOCKED;
+use super::receipt::{Receipt, Tiers};
 use super::{Erased, Secret};
 use crate::error::{Error, Result};
 use crate::model::key::{self, KeyColumn, Keys};
@@ -75,19 +76,6 @@ pub struct Erasures {
     blocked: BTreeMap<usize, Layers>,
     /// Every erase, oldest first.
     receipts: Arc<Vec<Receipt>>,
-}
-
-/// The proof of one erase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// The commit.
-    pub sequence: Sequence,
-    /// When it was committed, µs.
-    pub ingest_time: Micros,
-    /// How many entities it found.
-    pub entities: u64,
-    /// When the last byte was gone from every file, µs.
-    pub purged: Option<Micros>,
 }
 
 /// [`Erasures`] as they are kept.
@@ -180,14 +168,13 @@ impl Erasures {
         Self { keys: replace(&self.keys, &before.keys, &merged.keys), blocked: blocked.collect(), ..self.clone() }
     }
 
-    /// The same, but what was erased up to `sequence` was purged at `now`.
+    /// The same, but what was erased up to `sequence` was purged at `now`, from these `tiers`.
     #[must_use]
-    pub fn purged(&self, sequence: Sequence, now: Micros) -> Self {
+    pub fn purged(&self, sequence: Sequence, now: Micros, tiers: &Tiers) -> Self {
         let mut purged = self.clone();
-        for receipt in Arc::make_mut(&mut purged.receipts) {
-            if receipt.sequence <= sequence {
-                receipt.purged.get_or_insert(now);
-            }
+        let waiting = |receipt: &&mut Receipt| receipt.sequence <= sequence && receipt.purged.is_none();
+        for receipt in Arc::make_mut(&mut purged.receipts).iter_mut().filter(waiting) {
+            (receipt.purged, receipt.tiers) = (Some(now), Some(tiers.clone()));
         }
         purged
     }
@@ -280,6 +267,7 @@ impl From<Erased> for SharedErased {
 
 #[cfg(test)]
 mod tests {
+    use super::super::receipt::{Gone, HomeTiers};
     use super::*;
 
     fn erased(keys: &[&str], sequence: Sequence, secret: Secret) -> SharedErased {
@@ -288,7 +276,7 @@ mod tests {
     }
 
     fn receipt(sequence: Sequence) -> Receipt {
-        Receipt { sequence, ingest_time: 0, entities: 1, purged: None }
+        Receipt { sequence, ingest_time: 0, entities: 1, purged: None, tiers: None }
     }
 
     #[test]
@@ -316,6 +304,27 @@ mod tests {
         assert_eq!(now.receipts().len(), 199, "one of each");
         let kept = Erasures::from_entry(&now.entry(), secret, &[]).unwrap();
         assert_eq!(kept.erased_at(b"key 149"), Some(149));
-        assert_eq!(kept.purged(10, 5).receipts().iter().filter(|receipt| receipt.purged.is_some()).count(), 10);
+        let disk = |removed| Tiers { disk: Gone { gone_at: 4, removed }, home: None };
+        let purged = kept.purged(10, 5, &disk(3)).purged(12, 6, &disk(0));
+        let times: Vec<_> = purged.receipts().iter().map(|receipt| receipt.purged).collect();
+        assert_eq!((&times[..10], &times[10..13]), (&[Some(5); 10][..], &[Some(6), Some(6), None][..]));
+        let read = Erasures::from_entry(&purged.entry(), secret, &[]).unwrap();
+        assert_eq!(read.receipts(), purged.receipts());
+        assert_eq!(read.receipts()[9].tiers, Some(disk(3)), "who purged it first says from where");
+    }
+
+    #[test]
+    fn receipts_read_back_as_they_were_written_also_those_of_before_tiers() {
+        let gone = |removed| Gone { gone_at: 4, removed };
+        let home = HomeTiers { bucket: gone(1), ice: gone(2), checkpoints: gone(3) };
+        for tiers in [None, Some(Tiers { disk: gone(0), home: None }), Some(Tiers { disk: gone(0), home: Some(home) })]
+        {
+            let receipt = Receipt { purged: Some(5), tiers, ..receipt(1) };
+            let text = serde_json::to_string(&receipt).unwrap();
+            assert_eq!(serde_json::from_str::<Receipt>(&text).unwrap(), receipt, "{text}");
+        }
+        let before = r#"{"sequence":1,"ingest_time":0,"entities":1,"purged":5}"#;
+        let before: Receipt = serde_json::from_str(before).unwrap();
+        assert_eq!(before.told(), serde_json::json!({"entities": 1, "erased_at": 0, "purged_at": 5}));
     }
 }

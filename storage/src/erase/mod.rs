@@ -11,6 +11,7 @@
 mod erasures;
 mod file;
 mod prefixes;
+mod receipt;
 mod secret;
 
 use std::collections::HashMap;
@@ -25,10 +26,11 @@ use crate::model::catalog::Entity;
 use crate::model::key;
 use crate::time::Sequence;
 
-pub use erasures::{BLOCKED, Erasures, ErasuresEntry, Receipt};
+pub use erasures::{BLOCKED, Erasures, ErasuresEntry};
 pub(crate) use file::block_list;
 pub use file::file_name;
 pub use prefixes::{Blocking, ErasePrefixes};
+pub use receipt::{Gone, HomeTiers, Receipt, Tiers};
 pub use secret::Secret;
 
 /// The entities of one bucket that an erase names.

@@ -46,6 +46,7 @@ pub(crate) fn step(engine: &Arc<Engine>) -> Result<bool> {
     let seen = SeenIce {
         listed: Arc::downgrade(&engine.listed.load()),
         root: engine.home.as_ref().map_or(0, |home| home.root()),
+        schema_version: engine.versions.load().newest().schema_version,
     };
     if engine.looked_at_ice.lock().same(&seen) && fetch.resident_bytes() <= fetch.policy().cache_bytes_max {
         return Ok(false);

@@ -1,5 +1,6 @@
 //! Which of what is frozen stays on the local disk, and which of the cells that came back stay in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::Engine;
@@ -10,6 +11,7 @@ use crate::io::Files;
 use crate::manifest::{IceEntry, ManifestState, SegmentEntry};
 use crate::run::Run;
 use crate::segment;
+use crate::time::Micros;
 use crate::view::TableState;
 
 /// Lets one segment leave the local disk, or the cells of one leave memory, if there is too much of them; whether one did.
@@ -34,19 +36,54 @@ fn frozen(state: &ManifestState) -> impl Iterator<Item = (u32, &SegmentEntry, &I
     segments.filter_map(|(id, entry)| Some((id, entry, entry.ice.as_ref()?)))
 }
 
-/// The segment that leaves next, if frozen segments take more of the local disk than they may: of those that never left the oldest, of
-/// those that came back the first.
+/// The segment that leaves next: one that is older than the window of its table, or, if frozen segments take more of the local disk
+/// than they may, of those that never left the oldest, and before it those of tables without a window, of those that came back the
+/// first.
 fn coldest(engine: &Engine, home: &Home, fetch: &Fetch) -> Option<Hot> {
     let listed = engine.listed.load_full();
     let policy = fetch.policy();
+    let windows = Windows::now(engine, &listed);
     [(false, policy.hot_bytes_max), (true, policy.thawed_bytes_max)].into_iter().find_map(|(thawed, most)| {
         let there = || frozen(&listed).filter(move |(_, _, ice)| ice.hot && ice.thawed == thawed);
         let bytes: u64 = there().map(|(_, entry, _)| entry.meta.length).sum();
-        let may_leave = there().filter(|(id, _, ice)| bytes > most && home.has_published(&ice_name(*id, ice)));
+        let stay = |id: u32, entry: &SegmentEntry| if thawed { Stay::Untold } else { windows.stay(id, entry) };
+        let must_leave = |id: u32, entry: &SegmentEntry| bytes > most || stay(id, entry) == Stay::Over;
+        let may_leave =
+            there().filter(|(id, entry, ice)| must_leave(*id, entry) && home.has_published(&ice_name(*id, ice)));
         let age = |entry: &SegmentEntry| if thawed { entry.meta.number as i64 } else { entry.meta.event_time_max };
-        let (id, entry, ice) = may_leave.min_by_key(|(_, entry, _)| age(entry))?;
+        let (id, entry, ice) = may_leave.min_by_key(|(id, entry, _)| (stay(*id, entry), age(entry)))?;
         Some((engine.table(id)?, entry.clone(), ice.clone()))
     })
+}
+
+/// What the window of its table says of a segment; what is less leaves earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stay {
+    /// It is over.
+    Over,
+    /// The table has none.
+    Untold,
+    /// It is in the window.
+    Within,
+}
+
+/// The windows of all tables that have one: the event time up to which each is over. They go by the ingest time of the last commit
+/// that the manifest has, not by a clock that goes on alone: what nobody writes to does not move.
+struct Windows(BTreeMap<u32, Micros>);
+
+impl Windows {
+    fn now(engine: &Engine, listed: &ManifestState) -> Self {
+        let end = |&id: &u32| Some((id, listed.ingest_time.saturating_sub(engine.declaration(id)?.hot_window?)));
+        Self(listed.tables.keys().filter_map(end).collect())
+    }
+
+    fn stay(&self, table: u32, entry: &SegmentEntry) -> Stay {
+        match self.0.get(&table) {
+            None => Stay::Untold,
+            Some(&end) if entry.meta.event_time_max < end => Stay::Over,
+            Some(_) => Stay::Within,
+        }
+    }
 }
 
 /// Shows the rows part of `entry` instead of its segment, whose file goes once no reader holds it.

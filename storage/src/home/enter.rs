@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim};
 use super::coming;
+use super::deletions::Deletions;
 use super::frame::{self, Magic};
 use super::kept::Pinned;
 use super::lineage::{Epoch, Lineage};
@@ -243,6 +244,7 @@ impl Entered {
             published: Mutex::new(published),
             newest: AtomicU64::new(0),
             litter: Mutex::default(),
+            deletions: Deletions::default(),
             erasing: RwLock::default(),
             rewriting: Mutex::default(),
             let_go: Mutex::default(),

@@ -27,16 +27,11 @@ impl Home {
         self.clear_litter();
     }
 
-    /// Deletes what was put and is named by nothing; whether all of it is gone.
-    pub(super) fn clear_litter(&self) -> bool {
+    /// Deletes what was put and is named by nothing; how much of it is still there.
+    pub(super) fn clear_litter(&self) -> usize {
         let mut litter = self.litter.lock();
-        litter.retain(|name| {
-            let deleted = self.objects().delete(name);
-            deleted
-                .inspect_err(|error| tracing::warn!(%error, "ice that nothing names is still in the bucket"))
-                .is_err()
-        });
-        litter.is_empty()
+        litter.retain(|name| !self.delete(name));
+        litter.len()
     }
 
     /// Takes note that the manifest has ceased to name `ice`: the next root that does not name it either condemns it, though

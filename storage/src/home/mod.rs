@@ -16,6 +16,8 @@ mod checkpoint;
 mod claim;
 pub(crate) mod coming;
 mod copy;
+mod deleting;
+mod deletions;
 mod delta;
 mod enter;
 mod fetched;
@@ -49,6 +51,7 @@ pub(crate) use adopt::{
 pub use checkpoint::Checkpoint;
 pub use claim::{Claim, is_claimed};
 pub use copy::{Copied, copy};
+pub(crate) use deletions::Deleted;
 pub(crate) use enter::{Entered, enter, known_lineage, opened_alone};
 pub(crate) use ice::ice_name;
 pub(crate) use kept::Pinned;
@@ -67,6 +70,7 @@ use crate::manifest::ManifestState;
 use crate::objects::{Creation, ObjectName, Objects};
 use crate::poison::Poison;
 use crate::time::{Micros, Sequence};
+use deletions::Deletions;
 use published::Published;
 use tail::Upload;
 
@@ -93,6 +97,7 @@ pub struct Home {
     newest: AtomicU64,
     /// Objects that were put and that nothing names.
     litter: Mutex<Vec<ObjectName>>,
+    deletions: Deletions,
     /// Held by erases from their commit until their bytes are gone, and alone while a checkpoint is taken: else it would hold them.
     pub(crate) erasing: RwLock<()>,
     /// Held by who writes checkpoints anew.

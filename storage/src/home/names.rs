@@ -79,6 +79,11 @@ pub(super) fn data(lineage: &Lineage, file: NamedFile) -> ObjectName {
     named(format!("{DATA}/{:010}-{:012}.{ending}", lineage.epoch_of(file.number()), file.number()))
 }
 
+/// Whether the file `name` of [`DATA`] holds rows or keys: schema versions do not, and of what was erased there are hashes.
+pub(super) fn holds_rows(name: &str) -> bool {
+    !name.ends_with(".versions") && !name.ends_with(".erasures")
+}
+
 /// The object `name` in the folder of the ice of `table`.
 pub(super) fn in_ice(table: u32, name: &str) -> ObjectName {
     named(format!("{ICE}/{table}/{name}"))

@@ -54,13 +54,15 @@ impl Home {
     ) -> Result<()> {
         self.publish_with(database, Duration::ZERO, &Change::Replace(rewritten))?;
         let published = self.published.lock();
-        let (left, log) = (published.condemned.len(), self.holds_log_before(published.replay));
-        if left == 0 && !log && self.clear_litter() {
+        let left = published.condemned.len() + self.log_before(published.replay) + self.clear_litter();
+        if left == 0 {
             return Ok(());
         }
         Err(Error::new(
             Kind::Unavailable,
-            format!("{left} objects that hold what was erased could not be deleted from the bucket yet; erase again"),
+            format!(
+                "{left} objects that may hold what was erased could not be deleted from the bucket yet; erase again"
+            ),
         ))
     }
 
@@ -228,21 +230,15 @@ impl Home {
         let age = i64::try_from(garbage_age.as_micros()).unwrap_or(i64::MAX);
         let (old, young): (Vec<Condemned>, Vec<Condemned>) =
             root.condemned.iter().cloned().partition(|one| now.saturating_sub(one.at) >= age);
-        let delete = |name: &ObjectName| {
-            let deleted = self.objects().delete(name);
-            if let Err(error) = &deleted {
-                tracing::warn!(%error, "an object that nothing needs could not be deleted and will be tried again");
-            }
-            deleted.is_ok()
-        };
         // While an older root is there a follower may go by it, and takes the log to end where it is deleted.
         let mut roots = published.oldest..root.number;
-        published.oldest = roots.find(|before| !delete(&names::root(self.epoch(), *before))).unwrap_or(root.number);
+        published.oldest =
+            roots.find(|before| !self.delete(&names::root(self.epoch(), *before))).unwrap_or(root.number);
         let alone = published.oldest == root.number;
-        if alone && logs.iter().all(|log| delete(&names::log(self.epoch(), *log))) {
+        if alone && logs.iter().all(|log| self.delete(&names::log(self.epoch(), *log))) {
             self.forget_before(root.replay);
         }
-        let left = old.into_iter().filter(|one| ObjectName::new(&*one.name).is_ok_and(|name| !delete(&name)));
+        let left = old.into_iter().filter(|one| ObjectName::new(&*one.name).is_ok_and(|name| !self.delete(&name)));
         young.into_iter().chain(left).collect()
     }
 

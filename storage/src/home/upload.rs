@@ -189,9 +189,9 @@ impl Home {
         (replay, done.objects.iter().take(needed).map(|(number, _)| *number).collect())
     }
 
-    /// Whether an object of the log before `replay` may still be there.
-    pub(super) fn holds_log_before(&self, replay: u64) -> bool {
-        self.upload.done.lock().objects.front().is_some_and(|(number, _)| *number < replay)
+    /// How many objects of the log before `replay` may still be there.
+    pub(super) fn log_before(&self, replay: u64) -> usize {
+        self.upload.done.lock().objects.iter().filter(|(number, _)| *number < replay).count()
     }
 
     /// Forgets the objects before `replay`, which are deleted.

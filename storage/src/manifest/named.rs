@@ -1,6 +1,6 @@
 //! The files that a manifest names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{IceEntry, ManifestState, SegmentEntry};
 use crate::{dictionary, erase, pack, segment, versions};
@@ -45,6 +45,11 @@ impl NamedFile {
         }
     }
 
+    /// Whether it holds rows or keys. Schema versions do not, and of what was erased there are hashes.
+    pub fn holds_rows(self) -> bool {
+        !matches!(self, Self::Versions(_) | Self::Erasures(_))
+    }
+
     /// From the data directory.
     pub fn name(self) -> String {
         match self {
@@ -58,6 +63,11 @@ impl NamedFile {
     }
 }
 
+/// The entries of `all` with these numbers.
+fn only<T: Clone>(all: &BTreeMap<u32, T>, numbers: &BTreeSet<u32>) -> BTreeMap<u32, T> {
+    all.iter().filter(|(number, _)| numbers.contains(number)).map(|(number, one)| (*number, one.clone())).collect()
+}
+
 impl ManifestState {
     /// All published files of the local disk that the database consists of.
     pub fn files(&self) -> HashSet<NamedFile> {
@@ -65,6 +75,14 @@ impl ManifestState {
         let segments = self.tables.values().flat_map(|table| &table.segments);
         named.extend(segments.filter(|entry| !entry.is_away()).map(|entry| NamedFile::Segment(entry.meta.number)));
         named
+    }
+
+    /// Those that `entity` and its `tables` consist of.
+    pub fn files_of(&self, entity: u32, tables: &[u32]) -> HashSet<NamedFile> {
+        let (tables, entity) = (tables.iter().copied().collect(), BTreeSet::from([entity]));
+        let part =
+            Self { tables: only(&self.tables, &tables), entities: only(&self.entities, &entity), ..Self::default() };
+        part.files()
     }
 
     /// Those that its bucket has too. Of a segment that is frozen this is the rows part: its cells are there as ice.

@@ -177,6 +177,10 @@ pub struct Table {
     pub keep_events: Option<i64>,
     /// How long past knowledge is kept, in microseconds; `None` is for ever.
     pub keep_knowledge: Option<i64>,
+    /// Frozen segments whose last event is older than this, in microseconds, leave the local disk also while there is room; `None` is
+    /// any age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hot_window: Option<i64>,
     /// Whether nanosecond event times are rounded down to microseconds.
     pub rounding_floor: bool,
     /// Whether a float that a narrower type does not hold exactly is refused instead of rounded to the nearest.

@@ -64,6 +64,7 @@ pub(super) fn table_declaration(table: &Table, entity: &Entity) -> Value {
         "max_age": limit(table.max_age),
         "max_future_skew": limit(table.max_future_skew),
         "retention": { "keep_events": limit(table.keep_events), "keep_knowledge": limit(table.keep_knowledge) },
+        "hot_window": limit(table.hot_window),
         "event_time_rounding": if table.rounding_floor { "floor" } else { "none" },
         "float_rounding": if table.floats_exact { "none" } else { "nearest" },
         "owner": table.owner,

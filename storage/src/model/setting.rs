@@ -15,6 +15,8 @@ pub enum Setting {
     KeepEvents(Option<i64>),
     /// How long past knowledge is kept, in microseconds; `None` is for ever.
     KeepKnowledge(Option<i64>),
+    /// How long frozen segments stay on the local disk while there is room, in microseconds; `None` is for ever.
+    HotWindow(Option<i64>),
     /// Who answers for it.
     Owner(String),
     /// What it is.
@@ -37,6 +39,7 @@ impl Setting {
             Self::MaxFutureSkew(micros) => table.max_future_skew = *micros,
             Self::KeepEvents(micros) => table.keep_events = kept("keep_events", *micros)?,
             Self::KeepKnowledge(micros) => table.keep_knowledge = kept("keep_knowledge", *micros)?,
+            Self::HotWindow(micros) => table.hot_window = *micros,
             Self::Owner(owner) => table.owner.clone_from(owner),
             Self::Description(description) => table.description.clone_from(description),
             Self::Tags(tags) => table.tags.clone_from(tags),
@@ -61,6 +64,7 @@ impl Table {
             max_future_skew: Some(MAX_FUTURE_SKEW_DEFAULT),
             keep_events: None,
             keep_knowledge: None,
+            hot_window: None,
             rounding_floor: false,
             floats_exact: false,
             owner: String::new(),

@@ -3,7 +3,7 @@
 //! [`Objects`] is what the protocol of the bucket needs of S3, Google Cloud Storage, Azure or a directory, and no more:
 //! a create that one caller wins, a write that can be repeated, exact reads, a complete list, a delete that can be
 //! repeated. It is synchronous; a call may take as long as the door's own time limit. [`Memory`](memory::Memory) is a
-//! store for tests and [`Faulty`](faulty::Faulty) fails the calls that a test names; the real ones live in the crate
+//! store for tests, [`Counted`](counted::Counted) counts what goes through, and [`Faulty`](faulty::Faulty) fails the calls that a test names; the real ones live in the crate
 //! `firn-objects`, since this one knows no network.
 //!
 //! What a door relies on: whatever was written, replaced or deleted is seen so by every later read and list of every
@@ -25,6 +25,7 @@ pub use name::ObjectName;
 use crate::error::{Error, Kind, Result};
 
 pub mod conformance;
+pub mod counted;
 pub mod faulty;
 pub mod memory;
 mod name;

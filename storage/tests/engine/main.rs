@@ -8,11 +8,13 @@
 mod busy;
 mod checkpoints;
 mod coming;
+mod costs;
 mod durable;
 mod faults;
 mod follower;
 mod histories;
 mod home;
+mod hot_window;
 mod ice;
 mod kill;
 mod mending;

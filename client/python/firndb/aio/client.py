@@ -14,7 +14,7 @@ from ..calls import arun
 from ..connection import Connection, Pem
 from ..declarations import FeatureReference
 from .declaring import Declaring
-from ..erase import erase, of_blocked
+from ..erase import erase, of_blocked, receipts
 from ..frames import Data
 from ..join import join
 from ..lookup import lookup
@@ -257,9 +257,17 @@ class Client(Declaring):
         """Removes every row of entities for good, from all tables, at all bounds; returns the receipt.
 
         ``entities`` has the key columns, or only leading ones for every entity that begins with them.
-        ``block=True`` also refuses later rows of them.
+        ``block=True`` also refuses later rows of them. The receipt's ``tiers`` say from where how many files or objects went,
+        and when.
         """
         return await arun(erase(self._connection, entity, entities, block, timeout))
+
+    async def receipts(self, entity: str, last: int | None = None, *, timeout: float | None = None) -> list[dict[str, Any]]:
+        """The receipts of the last erases of an entity, of 100 or of ``last`` of them, the oldest first.
+
+        One whose ``purged_at`` is ``None`` is not finished: its rows are invisible, and some of their bytes are still there.
+        """
+        return await arun(receipts(self._connection, entity, last, timeout))
 
     async def blocked(self, entity: str, entities: Data | None = None, *, timeout: float | None = None) -> dict[str, Any]:
         """How many entities are blocked (``count``), and of ``entities``, named as their erase named them, which (``blocked``).

@@ -56,6 +56,7 @@ class Declaring:
         max_future_skew: Duration | None = None,
         keep_events: Duration | None = None,
         keep_knowledge: Duration | None = None,
+        hot_window: Duration | None = None,
         event_time_rounding: str | None = None,
         float_rounding: str | None = None,
         owner: str | None = None,
@@ -67,8 +68,9 @@ class Declaring:
         """Declares a feature table of an entity and returns its full declaration.
 
         ``features`` are :class:`Feature` s or names and types. ``row_id`` names the columns that tell apart rows of
-        one entity at one event time. ``keep_events`` and ``keep_knowledge`` are the table's retention. Durations are
-        ``timedelta`` s or ``"6h"``; ``"none"`` means unlimited.
+        one entity at one event time. ``keep_events`` and ``keep_knowledge`` are the table's retention. What is
+        frozen and older than ``hot_window`` leaves the disk of a server with a bucket. Durations are ``timedelta`` s or
+        ``"6h"``; ``"none"`` means unlimited.
         """
         body = table_json(
             table,
@@ -76,7 +78,7 @@ class Declaring:
             event_time,
             features,
             row_id=row_id,
-            durations={"max_age": max_age, "max_future_skew": max_future_skew},
+            durations={"max_age": max_age, "max_future_skew": max_future_skew, "hot_window": hot_window},
             retention={"keep_events": keep_events, "keep_knowledge": keep_knowledge},
             event_time_rounding=event_time_rounding,
             float_rounding=float_rounding,

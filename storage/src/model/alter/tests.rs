@@ -93,11 +93,13 @@ fn features_are_added_renamed_widened_and_retired() {
 fn settings_are_set_and_set_back() {
     let catalog = weather();
     let shape = catalog.table("weather").expect("there").shape;
-    let body = json!({"set": {"max_age": "8h", "retention": {"keep_knowledge": "90d"}, "owner": "me", "description": "d", "tags": ["t"]}});
+    let body = json!({"set": {"max_age": "8h", "retention": {"keep_knowledge": "90d"}, "hot_window": "0s", "owner": "me",
+        "description": "d", "tags": ["t"]}});
     let set = alter(&catalog, &body);
     let described = describe_table(&set, "weather").expect("there");
     assert_eq!(described["max_age"], json!("8h"));
     assert_eq!(described["retention"], json!({"keep_events": "30d", "keep_knowledge": "90d"}));
+    assert_eq!((&described["hot_window"], set.table("weather").expect("there").hot_window), (&json!("0s"), Some(0)));
     assert_eq!(
         (&described["owner"], &described["description"], &described["tags"]),
         (&json!("me"), &json!("d"), &json!(["t"]))
@@ -106,11 +108,12 @@ fn settings_are_set_and_set_back() {
     assert_eq!(set.table("weather").expect("there").shape, shape);
     let back = alter(
         &set,
-        &json!({"set": {"max_age": "none", "max_future_skew": null, "retention": {"keep_events": "none"}, "tags": []}}),
+        &json!({"set": {"max_age": "none", "max_future_skew": null, "retention": {"keep_events": "none"}, "hot_window": null,
+            "tags": []}}),
     );
     let table = back.table("weather").expect("there");
     assert_eq!((table.max_age, table.max_future_skew), (None, Some(MAX_FUTURE_SKEW_DEFAULT)));
-    assert_eq!((table.keep_events, table.keep_knowledge), (None, Some(7_776_000_000_000)));
+    assert_eq!((table.keep_events, table.keep_knowledge, table.hot_window), (None, Some(7_776_000_000_000), None));
     assert!(table.shape > shape);
 }
 
@@ -195,8 +198,9 @@ fn a_wrong_alteration_is_refused() {
         (
             json!({"set": {"event_time": "x"}}),
             Kind::Invalid,
-            "set has no field `event_time`; its fields are max_age, max_future_skew, retention",
+            "set has no field `event_time`; its fields are max_age, max_future_skew, retention, hot_window",
         ),
+        (json!({"set": {"hot_window": "x"}}), Kind::Invalid, "hot_window: `x` is no duration"),
         (json!({"set": {"max_age": "x"}}), Kind::Invalid, "max_age: `x` is no duration"),
         (json!({"set": {"retention": {"keep_events": "0d"}}}), Kind::Invalid, "keep_events of 0 would keep nothing"),
         (json!({"set": {"tags": vec!["t"; 33]}}), Kind::Invalid, "has 33 tags, at most 32"),

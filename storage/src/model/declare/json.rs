@@ -21,13 +21,13 @@ use crate::model::value::parse_duration;
 const ALTERATIONS: [&str; 8] = ["table", "add", "widen", "rename", "retire", "purge", "set_features", "set"];
 
 /// The fields of [`Setting`]s.
-const SETTINGS: [&str; 6] = ["max_age", "max_future_skew", "retention", "owner", "description", "tags"];
+const SETTINGS: [&str; 7] = ["max_age", "max_future_skew", "retention", "hot_window", "owner", "description", "tags"];
 
 static TABLE_FIELDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let mut fields = vec!["table", "entity", "event_time", "row_id", "features"];
-    fields.extend(&SETTINGS[..3]);
+    fields.extend(&SETTINGS[..4]);
     fields.extend(["event_time_rounding", "float_rounding"]);
-    fields.extend(&SETTINGS[3..]);
+    fields.extend(&SETTINGS[4..]);
     fields.push("if_not_exists");
     fields
 });
@@ -200,6 +200,9 @@ fn settings(body: &Body<'_>) -> Result<Vec<Setting>> {
                 settings.push(Setting::KeepKnowledge(limit(&retention, "keep_knowledge", None)?));
             }
         }
+    }
+    if body.has("hot_window") {
+        settings.push(Setting::HotWindow(limit(body, "hot_window", None)?));
     }
     if body.has("owner") {
         settings.push(Setting::Owner(body.optional_text("owner")?));

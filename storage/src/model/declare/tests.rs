@@ -26,7 +26,8 @@ fn weather_table() -> Value {
             {"name": "wind", "type": "int32"},
             {"name": "code", "type": "utf8", "max_age": "none", "default": null},
         ],
-        "max_age": "6h", "max_future_skew": "10m", "retention": {"keep_events": "30d"}, "owner": "ops",
+        "max_age": "6h", "max_future_skew": "10m", "retention": {"keep_events": "30d"}, "hot_window": "90d",
+        "owner": "ops",
     })
 }
 
@@ -64,7 +65,7 @@ fn a_declaration_is_answered_in_full() {
                 {"name": "code", "type": "utf8", "max_age": "none", "default": null, "description": "", "tags": []},
             ],
             "max_age": "6h", "max_future_skew": "10m", "retention": {"keep_events": "30d", "keep_knowledge": "none"},
-            "event_time_rounding": "none", "float_rounding": "nearest", "owner": "ops", "description": "", "tags": [],
+            "hot_window": "90d", "event_time_rounding": "none", "float_rounding": "nearest", "owner": "ops", "description": "", "tags": [],
             "schema_version": 2, "sealed": false,
         })
     );
@@ -257,6 +258,7 @@ fn a_wrong_table_is_refused() {
             "retention has no field `keep`; its fields are keep_events, keep_knowledge",
         ),
         (table("retention", json!({"keep_events": "0s"})), "keep_events of 0 would keep nothing"),
+        (table("hot_window", json!(30)), "`hot_window` of create_table is a duration"),
         (table("event_time_rounding", json!("up")), "event_time_rounding is \"floor\" or \"none\""),
         (table("float_rounding", json!(true)), "float_rounding is \"none\" or \"nearest\", not true"),
         (table("owner", json!("a".repeat(300))), "the owner of table `weather` has 300 bytes"),
@@ -394,6 +396,7 @@ fn a_declaration_that_is_built_is_the_one_that_is_written() {
             Setting::MaxAge(Some(21_600_000_000)),
             Setting::MaxFutureSkew(Some(2 * MAX_FUTURE_SKEW_DEFAULT)),
             Setting::KeepEvents(Some(2_592_000_000_000)),
+            Setting::HotWindow(Some(7_776_000_000_000)),
             Setting::Owner("ops".to_owned()),
         ],
         if_not_exists: false,

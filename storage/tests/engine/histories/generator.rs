@@ -112,6 +112,7 @@ pub fn generate(seed: u64, size: Size) -> History {
         start: [0, 10 * UNIT, -1000 * UNIT][random.random_range(0..3)] + 10 * UNIT,
         busy: false,
         home: false,
+        hot: false,
     };
     let keys = KEY_SHAPES[random.random_range(0..KEY_SHAPES.len())];
     let entities = random.random_range(1..6);

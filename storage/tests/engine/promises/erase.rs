@@ -1,5 +1,6 @@
 //! Erase: at once invisible at all bounds, then gone from every file, byte by byte.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -131,6 +132,45 @@ fn an_erased_entity_is_invisible_at_once_and_then_gone_from_every_file() {
     world.compact(None).unwrap();
     world.reopen().unwrap();
     ask_everything(&mut world);
+}
+
+#[test]
+fn a_receipt_says_how_many_files_went_from_the_disk_and_stays() {
+    let mut world = filled();
+    let with_rows = |world: &World| -> BTreeSet<String> {
+        let folders = ["wal/", "segments/", "packs/", "dictionaries/"];
+        let names = world.files.names().into_iter();
+        names.filter(|name| folders.iter().any(|folder| name.starts_with(folder))).collect()
+    };
+    let before = with_rows(&world);
+    let holds_it = |name: &&String| traces().iter().any(|(_, bytes)| holds(&world.files.content(name.as_str()), bytes));
+    let held: BTreeSet<String> = before.iter().filter(holds_it).cloned().collect();
+    assert!(held.len() > 3, "they lie in every kind of file: {held:?}");
+    let receipt = erase(&mut world, key(), false);
+    forget(&mut world, |entity| entity == GONE);
+    assert_no_trace(&world);
+    let after = with_rows(&world);
+    let gone: BTreeSet<String> = before.difference(&after).cloned().collect();
+    assert!(gone.is_superset(&held), "{held:?} of {gone:?}");
+    let disk = &receipt["tiers"]["disk"];
+    assert_eq!(receipt["tiers"], json!({"disk": disk}), "there is no bucket");
+    assert_eq!(disk["removed"], gone.len(), "{gone:?}");
+    let times = [&receipt["erased_at"], &disk["gone_at"], &receipt["purged_at"]].map(serde_json::Value::as_i64);
+    assert!(times.is_sorted() && times[0].is_some(), "{receipt}");
+    // Of an entity that is not there nothing is removed but the log, which says its key.
+    let again = erase(&mut world, key(), false);
+    assert_eq!((again["entities"].as_u64(), again["tiers"]["disk"]["removed"].as_u64()), (Some(0), Some(1)), "{again}");
+    let told = world.receipts();
+    assert_eq!(told["count"], 2);
+    for field in ["entities", "erased_at", "purged_at", "tiers"] {
+        assert_eq!((&told["receipts"][0][field], &told["receipts"][1][field]), (&receipt[field], &again[field]));
+    }
+    world.reopen().unwrap();
+    assert_eq!(world.receipts(), told);
+    world.crash(1).unwrap();
+    assert_eq!(world.receipts(), told);
+    let last = world.database().receipts(&world.database().catalog(), ENTITY, 1).unwrap();
+    assert_eq!(last["receipts"], json!([told["receipts"][1]]));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn world() -> World {
 }
 
 /// The digest of the engine's answer.
-fn digest(world: &World, request: &Request) -> Result<String, Error> {
+pub fn digest(world: &World, request: &Request) -> Result<String, Error> {
     let (answer, _) = world.ask(request)?;
     let mut digest = Digest::new(&answer.schema());
     digest.update(&answer)?;

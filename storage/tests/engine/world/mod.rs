@@ -62,12 +62,14 @@ pub struct Setting {
     pub busy: bool,
     /// Whether there is a bucket, so that a crash may take the disk.
     pub home: bool,
+    /// Whether what is frozen stays on the disk, but for the window of its table.
+    pub hot: bool,
 }
 
 impl Default for Setting {
     fn default() -> Self {
         let (segment_rows_max, wal_bytes_max) = (1 << 20, 1 << 24);
-        Self { real: false, map: true, segment_rows_max, wal_bytes_max, start: 0, busy: false, home: false }
+        Self { real: false, map: true, segment_rows_max, wal_bytes_max, start: 0, busy: false, home: false, hot: false }
     }
 }
 
@@ -153,7 +155,7 @@ impl World {
                 // What is frozen leaves the disk at once, and comes back for each read that nothing else was kept for; little of it
                 // comes back to the disk, and goes again soon.
                 ice: IcePolicy {
-                    hot_bytes_max: 0,
+                    hot_bytes_max: if self.setting.hot { u64::MAX } else { 0 },
                     cache_bytes_max: 0,
                     thawed_bytes_max: 4096,
                     gap_bytes: 64,

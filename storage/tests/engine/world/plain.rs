@@ -1,9 +1,11 @@
 //! Plain worlds, for tests that write by hand: one table of few features, and its rows.
 
+use firn_storage::database::EraseRequest;
 use firn_storage::objects::Objects;
+use serde_json::Value as Json;
 
 use super::keys::KeyShape;
-use super::{Batch, Deed, Feature, Sent, Setting, Shape, World};
+use super::{Batch, Deed, ENTITY, Feature, Sent, Setting, Shape, World};
 use crate::oracle::Value;
 use crate::types::Type;
 
@@ -53,6 +55,21 @@ impl World {
     /// Writes so many of `row`, one after another, to four entities in turn.
     pub fn fill(&mut self, count: i64, row: fn(usize, i64, i64) -> Batch) {
         (0..count).for_each(|number| self.apply(&row(number as usize % 4, number, number)).unwrap());
+    }
+
+    /// Erases an entity and answers the receipt.
+    pub fn erase_for_receipt(&mut self, entity: usize) -> Json {
+        let keys = self.keys.columns(&[entity]).into_iter();
+        let keys = keys.map(|(field, values)| (field.name().clone(), values)).collect();
+        let request = EraseRequest { entity: ENTITY.to_owned(), keys, block: false };
+        let receipt = self.database().erase(&self.database().catalog(), &request).expect("it is removed everywhere");
+        self.know_erased(entity);
+        receipt
+    }
+
+    /// All receipts that the database has.
+    pub fn receipts(&self) -> Json {
+        self.database().receipts(&self.database().catalog(), ENTITY, 100).expect("an entity")
     }
 
     /// Looks for the value `secret`, which was erased, in everything that the bucket and the disk have.
