@@ -7,6 +7,7 @@
 
 mod busy;
 mod checkpoints;
+mod delta;
 mod durable;
 mod faults;
 mod follower;
