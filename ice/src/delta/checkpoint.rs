@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::{Added, LOG, Metadata, PROTOCOL, State, version_before};
 use crate::error::{Result, damaged, unwritable};
+use crate::writer::CREATED_BY;
 
 /// A checkpoint is due after so many commits.
 pub const COMMITS: u64 = 100;
@@ -194,7 +195,7 @@ fn no_entries(count: usize) -> Result<ArrayRef> {
 fn write(actions: &RecordBatch) -> Result<Vec<u8>> {
     let unsummed = KeyValue::new(CHECKSUM.to_owned(), format!("{MARK}{}", "0".repeat(DIGITS)));
     let properties = WriterProperties::builder()
-        .set_created_by("FirnDB".to_owned())
+        .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
