@@ -30,12 +30,15 @@ test-wheel: $(VENV)/ready  ## The Python wheel, alone and with old and new libra
 python-client: $(VENV)/ready  ## The Python client of this tree, into the environment of the tests.
 	cd client/python && VIRTUAL_ENV=$(VENV) PATH="$(VENV)/bin:$$PATH" maturin develop --release --quiet
 
-test-clients:  ## Flight and Flight SQL by clients in Go, Java and Node that know nothing of FirnDB; it needs Go, Node, and Java with Maven.
+AZURITE := $(abspath server/tests/clients/node/node_modules/.bin/azurite-blob)
+
+test-clients:  ## Flight and Flight SQL by clients in Go, Java and Node that know nothing of FirnDB, Azure by its emulator; it needs Go, Node, and Java with Maven.
 	cargo build --release --workspace --exclude firn-python
 	cd server/tests/clients/go && FIRN_BINARY=$(FIRN) go test -count=1 ./...
 	cd server/tests/clients/java && FIRN_BINARY=$(FIRN) mvn --quiet --batch-mode test \
 		-Dfirn.build=$(abspath $(CARGO_TARGET_DIR))/clients-java
 	cd server/tests/clients/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && FIRN_BINARY=$(FIRN) node --test
+	FIRN_AZURITE=$(AZURITE) cargo test --release --package firn-objects --test doors azure
 
 # What is needed beside the compiler, kept out of the checkout.
 TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools

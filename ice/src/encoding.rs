@@ -33,22 +33,25 @@ impl Choice {
     }
 }
 
-/// What a column of `data_type` may have, the fastest to read first; nothing to try for what is nested.
+/// What a column of `data_type` may have, the fastest to read first; nothing to try for what is nested. Only floats are split: Polars and
+/// DuckDB refuse split decimals, and DuckDB 1.4 split integers too.
 fn candidates(data_type: &DataType, compatible: bool) -> Vec<Choice> {
-    let split = (!compatible).then_some(Choice::Plainly(Encoding::BYTE_STREAM_SPLIT));
     let plain = Choice::Plainly(Encoding::PLAIN);
     let delta = |encoding| [Choice::Dictionary, plain, Choice::Plainly(encoding)];
     match data_type {
-        DataType::Float32 | DataType::Float64 => split.into_iter().chain([Choice::Dictionary, plain]).collect(),
-        DataType::FixedSizeBinary(_) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+        DataType::Float32 | DataType::Float64 => {
+            let split = (!compatible).then_some(Choice::Plainly(Encoding::BYTE_STREAM_SPLIT));
             split.into_iter().chain([Choice::Dictionary, plain]).collect()
+        }
+        DataType::FixedSizeBinary(_) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            vec![Choice::Dictionary, plain]
         }
         DataType::Int8
         | DataType::Int16
         | DataType::Int32
         | DataType::Date32
         | DataType::Int64
-        | DataType::Timestamp(..) => split.into_iter().chain(delta(Encoding::DELTA_BINARY_PACKED)).collect(),
+        | DataType::Timestamp(..) => delta(Encoding::DELTA_BINARY_PACKED).to_vec(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => {
             let arrays = Choice::Plainly(Encoding::DELTA_BYTE_ARRAY);
             delta(Encoding::DELTA_LENGTH_BYTE_ARRAY).into_iter().chain([arrays]).collect()

@@ -28,6 +28,9 @@ const ZSTD_LEVEL: i32 = 1;
 /// Bytes of a dictionary, at most: beyond it a column is written plainly from there on.
 const DICTIONARY_BYTES_MAX: usize = 1 << 20;
 
+/// Who wrote a file. Readers in Java take a name without a version for a writer of before 2015, and refuse encodings of it.
+pub(crate) const CREATED_BY: &str = concat!("FirnDB version ", env!("CARGO_PKG_VERSION"));
+
 /// How a file is written.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -165,7 +168,7 @@ fn group_rows(row_bytes: usize) -> usize {
 fn common(group_rows: usize) -> WriterPropertiesBuilder {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is one that zstd has");
     WriterProperties::builder()
-        .set_created_by("FirnDB".to_owned())
+        .set_created_by(CREATED_BY.to_owned())
         .set_max_row_group_row_count(Some(group_rows))
         .set_data_page_row_count_limit(PAGE_ROWS)
         // Pages end at multiples of this only, and by the number of rows alone.

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use firn_objects::file::{File, Files, Located};
+use firn_objects::options::Options;
 use firn_storage::error::Kind;
 
 use crate::options;
@@ -11,8 +12,8 @@ use crate::server::{Reaction, Server};
 const SLOW_DOWN: Reaction = Reaction::Status(503, "<Code>SlowDown</Code>");
 
 /// The file at `address`, on the server of the tests or another.
-pub(crate) fn file(endpoint: String, address: &str) -> File {
-    match Files::new(options(endpoint)).open(address).unwrap() {
+pub(crate) fn file(options: Options, address: &str) -> File {
+    match Files::new(options).open(address).unwrap() {
         Located::Object(file) => file,
         Located::Path(path) => panic!("{address} is {}", path.display()),
     }
@@ -49,7 +50,7 @@ impl<F: FnMut()> Read for Watched<'_, F> {
 fn files_of_any_name_and_size_are_written_and_read() {
     let server = Server::start();
     for address in ["s3://tests/rows.csv", "s3://tests/a%20year/day=1/%C3%BC,%2B(1).parquet"] {
-        let file = file(server.endpoint(), address);
+        let file = file(options(server.endpoint()), address);
         assert_eq!(file.find().unwrap(), None);
         takes(&file, b"a");
         takes(&file, &large());
@@ -61,7 +62,7 @@ fn files_of_any_name_and_size_are_written_and_read() {
 #[test]
 fn a_file_in_parts_is_not_there_before_its_last_byte() {
     let (server, content) = (Server::start(), large());
-    let file = file(server.endpoint(), "s3://tests/rows.parquet");
+    let file = file(options(server.endpoint()), "s3://tests/rows.parquet");
     let mut looks = 0;
     let mut planned = false;
     let mut from = Watched(&content, || {
@@ -82,7 +83,7 @@ fn a_file_in_parts_is_not_there_before_its_last_byte() {
 #[test]
 fn a_write_that_fails_leaves_what_was_there_and_no_parts() {
     let (server, content) = (Server::start(), large());
-    let file = file(server.endpoint(), "s3://tests/rows.parquet");
+    let file = file(options(server.endpoint()), "s3://tests/rows.parquet");
     server.plant("rows.parquet", b"before");
     let mut planned = false;
     let mut from = Watched(&content, || {
@@ -106,7 +107,7 @@ fn a_write_that_fails_leaves_what_was_there_and_no_parts() {
 #[test]
 fn a_file_that_is_replaced_while_it_is_read_is_an_error() {
     let server = Server::start();
-    let file = file(server.endpoint(), "s3://tests/rows.parquet");
+    let file = file(options(server.endpoint()), "s3://tests/rows.parquet");
     server.plant("rows.parquet", b"before");
     let found = file.find().unwrap().unwrap();
     server.plan("GET", [SLOW_DOWN, Reaction::Cut]);

@@ -34,10 +34,10 @@ impl Home {
         litter.len()
     }
 
-    /// Takes note that the manifest has ceased to name `ice`: the next root that does not name it either condemns it, though
-    /// perhaps no root ever named it.
-    pub(crate) fn let_go(&self, ice: impl IntoIterator<Item = ObjectName>) {
-        self.let_go.lock().extend(ice);
+    /// Takes note that `objects` are not needed any more: ice that the manifest has ceased to name, and what Delta logs no longer
+    /// need. The next root that does not name them condemns them, though perhaps no root ever named them.
+    pub(crate) fn let_go(&self, objects: impl IntoIterator<Item = ObjectName>) {
+        self.let_go.lock().extend(objects);
     }
 
     /// What was let go since this was asked last.

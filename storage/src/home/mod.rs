@@ -102,7 +102,7 @@ pub struct Home {
     pub(crate) erasing: RwLock<()>,
     /// Held by who writes checkpoints anew.
     pub(crate) rewriting: Mutex<()>,
-    /// Ice that the manifest has ceased to name, for the next root to condemn.
+    /// Ice that the manifest has ceased to name, and what Delta logs no longer need, for the next root to condemn.
     let_go: Mutex<Vec<ObjectName>>,
 }
 

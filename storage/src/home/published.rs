@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use firn_ice::delta::State;
+
 use super::kept::Pinned;
 use super::root::{Condemned, ListEntry};
 use crate::manifest::{ManifestState, NamedFile};
@@ -10,7 +12,15 @@ use crate::objects::ObjectName;
 use crate::time::Micros;
 
 /// What the Delta logs of tables say, as far as it is known.
-pub(super) type Logs = BTreeMap<u32, firn_ice::delta::State>;
+pub(super) type Logs = BTreeMap<u32, Log>;
+
+/// What a Delta log says.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) state: State,
+    /// From this version on a checkpoint is due.
+    pub(super) due: u64,
+}
 
 /// What the bucket has, as far as roots go.
 #[derive(Debug, Default)]

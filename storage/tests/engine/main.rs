@@ -9,6 +9,7 @@ mod busy;
 mod checkpoints;
 mod coming;
 mod costs;
+mod delta;
 mod durable;
 mod faults;
 mod follower;

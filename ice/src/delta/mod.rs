@@ -2,15 +2,21 @@
 //!
 //! A commit is newline-delimited JSON of protocol version 1/2, with paths relative to the table. Its content is a function of what
 //! is asked for: no clock and no chance, so that a repeat writes the same bytes. Statistics are rows and event times alone, since
-//! others would survive an erase. Source: the Delta transaction log protocol.
+//! others would survive an erase. A [`Checkpoint`] stands for all commits up to it. Source: the Delta transaction log protocol.
 
-use std::collections::BTreeMap;
+mod checkpoint;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_schema::{DataType, Field};
 use serde_json::{Value, json};
 
 use crate::column::{ColumnSpec, FIRN_TYPE};
 use crate::error::{Result, damaged, unwritable};
+
+pub use checkpoint::{COMMITS, Checkpoint, POINTER, checkpoint_name, checkpoint_of, pointed};
 
 /// The folder of the log, in the table's.
 pub const LOG: &str = "_delta_log";
@@ -46,15 +52,40 @@ pub struct Table {
 }
 
 /// What a log says: which files there are, and as what.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// The next version.
     pub version: u64,
-    /// The paths of the files.
-    pub files: BTreeMap<String, u64>,
-    /// The schema, as text.
-    schema: Option<String>,
+    /// The files, by their paths.
+    pub files: BTreeMap<String, Added>,
+    /// What the table is, once a commit said it.
+    metadata: Option<Metadata>,
 }
+
+/// A file as a commit added it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was added, for readers: ms.
+    pub modified: i64,
+    /// Its statistics, as text.
+    pub statistics: Option<String>,
+}
+
+/// What a table is, as a commit says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Metadata {
+    id: String,
+    name: String,
+    /// The schema, as text.
+    schema: String,
+    /// When it was said, for readers: ms.
+    created: i64,
+}
+
+/// What a reader and a writer of the table must know, at least. Nobody but FirnDB writes the log, so it is never another.
+const PROTOCOL: (i64, i64) = (1, 2);
 
 /// The name of the commit `version`, from the table's folder.
 pub fn commit_name(version: u64) -> String {
@@ -63,26 +94,49 @@ pub fn commit_name(version: u64) -> String {
 
 /// The version whose commit is `name`.
 pub fn version_of(name: &str) -> Option<u64> {
-    name.rsplit('/').next()?.strip_suffix(".json")?.parse().ok()
+    version_before(name, ".json")
+}
+
+/// The version that stands in `name` before `ending`.
+fn version_before(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.rsplit('/').next()?.strip_suffix(ending)?;
+    let version: u64 = digits.parse().ok()?;
+    // Readers take versions for signed numbers.
+    (digits.len() == 20 && i64::try_from(version).is_ok_and(|version| version < i64::MAX)).then_some(version)
 }
 
 impl State {
+    /// Of a log of which is known only that its next commit is `version`: that will say everything anew.
+    pub fn lost(version: u64) -> Self {
+        Self { version, ..Self::default() }
+    }
+
     /// Goes on by a commit that was read.
     ///
     /// # Errors
-    /// `Damaged` if it is none.
+    /// `Damaged` if it is none, or not one of FirnDB.
     pub fn apply(&mut self, version: u64, commit: &[u8]) -> Result<()> {
         for line in commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let action: Value = serde_json::from_slice(line).map_err(damaged)?;
-            let path = |action: &Value| action["path"].as_str().map(str::to_owned);
-            if let Some(path) = path(&action["add"]) {
-                self.files.insert(path, action["add"]["size"].as_u64().unwrap_or(0));
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let add = &action["add"];
+            if let Some(path) = text(&add["path"]) {
+                let (bytes, modified) = (add["size"].as_u64(), add["modificationTime"].as_i64());
+                let (bytes, modified) = (bytes.unwrap_or_default(), modified.unwrap_or_default());
+                self.files.insert(path, Added { bytes, modified, statistics: text(&add["stats"]) });
             }
-            if let Some(path) = path(&action["remove"]) {
+            if let Some(path) = text(&action["remove"]["path"]) {
                 self.files.remove(&path);
             }
-            if let Some(schema) = action["metaData"]["schemaString"].as_str() {
-                self.schema = Some(schema.to_owned());
+            if let Some(protocol) = action.get("protocol") {
+                check_protocol(protocol["minReaderVersion"].as_i64(), protocol["minWriterVersion"].as_i64())?;
+            }
+            let metadata = &action["metaData"];
+            if let Some(schema) = text(&metadata["schemaString"]) {
+                let (id, name) =
+                    (text(&metadata["id"]).unwrap_or_default(), text(&metadata["name"]).unwrap_or_default());
+                let created = metadata["createdTime"].as_i64().unwrap_or_default();
+                self.metadata = Some(Metadata { id, name, schema, created });
             }
         }
         self.version = version + 1;
@@ -96,9 +150,9 @@ impl State {
     pub fn commit(&self, table: &Table, files: &[File]) -> Result<Option<Vec<u8>>> {
         let schema = schema_of(&table.columns)?;
         let added: Vec<&File> = files.iter().filter(|file| !self.files.contains_key(&file.path)).collect();
-        let kept = |path: &String| files.iter().any(|file| file.path == *path);
-        let removed: Vec<(&String, &u64)> = self.files.iter().filter(|(path, _)| !kept(path)).collect();
-        let is_new = self.schema.as_ref() != Some(&schema);
+        let kept: BTreeSet<&String> = files.iter().map(|file| &file.path).collect();
+        let removed: Vec<(&String, &Added)> = self.files.iter().filter(|(path, _)| !kept.contains(path)).collect();
+        let is_new = self.metadata.as_ref().is_none_or(|known| known.schema != schema);
         if added.is_empty() && removed.is_empty() && !(is_new && self.version > 0) {
             return Ok(None);
         }
@@ -107,7 +161,8 @@ impl State {
             "timestamp": at, "operation": "WRITE", "engineInfo": "FirnDB", "firn": table.facts,
         }})];
         if self.version == 0 {
-            actions.push(json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}));
+            let (reader, writer) = PROTOCOL;
+            actions.push(json!({"protocol": {"minReaderVersion": reader, "minWriterVersion": writer}}));
         }
         if is_new {
             actions.push(json!({"metaData": {
@@ -115,13 +170,21 @@ impl State {
                 "schemaString": schema, "partitionColumns": [], "configuration": {}, "createdTime": at,
             }}));
         }
-        actions.extend(removed.iter().map(|(path, bytes)| {
-            json!({"remove": {"path": path, "deletionTimestamp": at, "dataChange": true, "size": bytes}})
+        actions.extend(removed.iter().map(|(path, file)| {
+            json!({"remove": {"path": path, "deletionTimestamp": at, "dataChange": true, "size": file.bytes}})
         }));
         actions.extend(added.iter().map(|file| add(file, table, at)));
         let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
         Ok(Some((lines.join("\n") + "\n").into_bytes()))
     }
+}
+
+/// Refuses a log that others have changed so that FirnDB's commits may not mean what they say.
+fn check_protocol(reader: Option<i64>, writer: Option<i64>) -> Result<()> {
+    if (reader, writer) == (Some(PROTOCOL.0), Some(PROTOCOL.1)) {
+        return Ok(());
+    }
+    Err(damaged("its protocol is not the one that FirnDB wrote: another program has changed the table"))
 }
 
 fn add(file: &File, table: &Table, at: i64) -> Value {
@@ -195,69 +258,5 @@ fn type_of(data_type: &DataType) -> Result<Value> {
             other => Err(unwritable(format!("a map of {other} is none"))),
         },
         other => Err(unwritable(format!("no Delta table has columns of type {other}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table() -> Table {
-        let column = |name: &str, data_type| ColumnSpec {
-            name: name.to_owned(),
-            data_type,
-            nullable: true,
-            field_id: None,
-            statistics: false,
-        };
-        let at = DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, Some("UTC".into()));
-        Table {
-            id: (7, 3),
-            name: "t".to_owned(),
-            event_time: "at".to_owned(),
-            columns: vec![column("k", DataType::UInt64), column("at", at)],
-            facts: json!({"sequence": 5}),
-            at: 1_500_000,
-        }
-    }
-
-    fn file(path: &str) -> File {
-        File { path: path.to_owned(), bytes: 10, rows: 2, event_times: (1_001, 2_000) }
-    }
-
-    #[test]
-    fn a_log_that_is_read_again_says_what_was_written() {
-        let mut state = State::default();
-        let mut lives = Vec::new();
-        for files in [&["a", "b"][..], &["b", "c"], &["b", "c"], &[]] {
-            let files: Vec<File> = files.iter().map(|path| file(path)).collect();
-            let Some(commit) = state.commit(&table(), &files).unwrap() else {
-                lives.push(None);
-                continue;
-            };
-            let version = state.version;
-            state.apply(version, &commit).unwrap();
-            assert_eq!(state.commit(&table(), &files).unwrap(), None, "it is done");
-            assert!(state.files.keys().eq(files.iter().map(|file| &file.path)));
-            lives.push(Some(version));
-        }
-        assert_eq!(lives, [Some(0), Some(1), None, Some(2)]);
-        assert_eq!(version_of(&commit_name(17)), Some(17));
-        assert_eq!(version_of("_delta_log/_last_checkpoint"), None);
-    }
-
-    #[test]
-    fn a_column_that_comes_later_is_a_commit_by_itself() {
-        let mut state = State::default();
-        let commit = state.commit(&table(), &[file("a")]).unwrap().unwrap();
-        state.apply(0, &commit).unwrap();
-        let mut wider = table();
-        wider.columns.push(ColumnSpec {
-            name: "n".to_owned(),
-            data_type: DataType::Float64,
-            ..wider.columns[0].clone()
-        });
-        let commit = String::from_utf8(state.commit(&wider, &[file("a")]).unwrap().unwrap()).unwrap();
-        assert!(commit.contains("metaData") && !commit.contains("\"add\"") && !commit.contains("protocol"), "{commit}");
     }
 }
