@@ -84,8 +84,7 @@ async fn an_acknowledgement_says_what_it_is_for_and_none_waits_for_another_level
     assert_eq!(object.acknowledged, Some(Level::Object));
     assert_eq!(object.durable_position.as_ref(), Some(&object.read_position));
     bucket.fail_calls(1, 1 << 40, Fault::SlowDown);
-    let waiting = async { write(&harness, 2.0, Some("object")).await };
-    let mut waiting = std::pin::pin!(waiting);
+    let mut waiting = Box::pin(write(&harness, 2.0, Some("object")));
     tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.expect_err("the bucket is down");
     for level in [None, Some("local")] {
         let local = write(&harness, 3.0, level).await.unwrap();
@@ -189,7 +188,7 @@ async fn a_receipt_says_from_which_tiers_bytes_went_and_is_answered_again() {
     for (body, word) in [
         (json!({"entity":"airport","last":0}), "1 to 10000"),
         (json!({"entity":"airport","last":10_001}), "1 to 10000"),
-        (json!({"entity":"airport","latest":1}), "no field `latest`"),
+        (json!({"entity":"airport","latest":1}), "unknown field `latest`"),
         (json!({}), "entity"),
     ] {
         refused(receipts(body).await, Code::InvalidArgument, word);

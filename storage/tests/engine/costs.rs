@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use firn_storage::config::{FollowOptions, IcePolicy};
 use firn_storage::io::simulated::Simulated;
+use firn_storage::time::Clock;
 use firn_storage::traffic::{Request, Tally};
 
 use crate::world::ask::{Ask, Limit};
@@ -54,6 +55,8 @@ fn reads_cost_nothing_but_of_what_is_known_now_an_object_a_minute() {
     let mut world = world();
     world.fill(12, row);
     world.compact(None).unwrap();
+    // A flush ends a file of the log, and its end goes up when it may.
+    settle(&world);
     let before = traffic(&world);
     let latest = Ask { entities: vec![0, 1, 2, 3, 4], ..Ask::latest(&world, 0) };
     let known = |world: &World| {
@@ -103,8 +106,8 @@ fn a_root_costs_its_new_files_and_lists_and_itself() {
     );
     // A look after each object of the log and one after the root. The checkpoint reads what there is of the log.
     assert_eq!(of("epochs", "get"), of("wal", "put") + 1);
-    assert!(Request::ALL.iter().all(|request| of("wal", request.name()) <= 13), "{found:?}");
-    assert!(found.keys().all(|(_, request)| *request != "list"), "nothing is listed: {found:?}");
+    // And it is listed for that.
+    assert_eq!(found.iter().filter(|((_, request), _)| *request == "list").map(|(_, count)| count).sum::<u64>(), 1);
     // The next root of the same costs itself.
     let before = traffic(&world);
     world.database().drop_checkpoint("a").unwrap();
@@ -112,6 +115,7 @@ fn a_root_costs_its_new_files_and_lists_and_itself() {
     let puts: u64 = found.iter().filter(|((_, request), _)| *request == "put").map(|(_, count)| count).sum();
     assert_eq!((puts, found[&("manifest".to_owned(), "put")]), (1, 1), "{found:?}");
     assert_eq!(found[&("epochs".to_owned(), "get")], 1);
+    assert!(found.keys().all(|(_, request)| *request != "list"), "nothing is listed: {found:?}");
 }
 
 /// Waits until `world` asks nothing of its bucket any more.
