@@ -200,6 +200,17 @@ impl Column {
         Ok(())
     }
 
+    /// Whether `other`, a column with as many values, has the very same at `positions`, bit by bit, and nulls where this one has.
+    pub(crate) fn is_same(&self, other: &Self, positions: Range<u32>) -> Result<bool> {
+        self.check_range(positions.clone())?;
+        other.check_range(positions.clone())?;
+        if let (Some(here), Some(there)) = (self.fixed(), other.fixed()) {
+            return Ok(here.is_same(&there, positions));
+        }
+        let positions: Vec<u32> = positions.collect();
+        Ok(self.take(&positions)?.to_data() == other.take(&positions)?.to_data())
+    }
+
     /// Asks the processor for the values at `positions`, if they have a fixed width, and for what lies beside them in a
     /// strip.
     pub fn prefetch(&self, positions: impl Iterator<Item = u32>) {

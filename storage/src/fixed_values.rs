@@ -2,6 +2,8 @@
 //!
 //! In memory and in a mapped file they look alike. Nothing is checked here: whoever hands out the bytes of a file has.
 
+use std::ops::Range;
+
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_buffer::{BooleanBuffer, Buffer};
@@ -33,6 +35,22 @@ impl<'a> FixedValues<'a> {
     pub(crate) fn row(&self, position: usize) -> &'a [u8] {
         let bytes = &self.bytes[position * self.stride..];
         &bytes[..bytes.len().min(self.stride)]
+    }
+
+    /// Whether `other` has the very same at `positions`, bit by bit, and nulls where this one has.
+    pub(crate) fn is_same(&self, other: &Self, positions: Range<u32>) -> bool {
+        let is_null = |of: &Self, position| of.nulls.is_some_and(|nulls: Nulls<'_>| nulls.is_null(position));
+        let same: fn(&Self, &Self, usize) -> bool = match self.width {
+            4 => |one, other, position| one.sized::<4>(position) == other.sized::<4>(position),
+            8 => |one, other, position| one.sized::<8>(position) == other.sized::<8>(position),
+            _ => |one, other, position| one.value(position) == other.value(position),
+        };
+        let mut positions = positions.map(|position| position as usize);
+        self.width == other.width
+            && positions.all(|position| match (is_null(self, position), is_null(other, position)) {
+                (false, false) => same(self, other, position),
+                (one, other) => one == other,
+            })
     }
 
     /// The value at `position`, of a width that the compiler knows.

@@ -17,7 +17,6 @@ pub(crate) mod tier;
 use std::io;
 use std::sync::Arc;
 
-use arrow_array::Array;
 use firn_ice::{Encodings, Meta, Writer, Written};
 
 use self::columns::Columns;
@@ -276,9 +275,7 @@ fn differs(run: &Run, away: &Run) -> Result<Option<u32>> {
         let mut start = 0;
         while start < column.len() {
             let end = column.len().min(start.saturating_add(COMPARE_VALUES));
-            let positions: Vec<u32> = (start..end).collect();
-            let (here, there) = (column.take(&positions)?, other.take(&positions)?);
-            if here.to_data() != there.to_data() {
+            if !column.is_same(other, start..end)? {
                 return Ok(Some(column.feature()));
             }
             start = end;
