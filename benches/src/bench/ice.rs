@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use firn_objects::bucket::Bucket;
 use firn_storage::config::{HomeOptions, HomePolicy, IcePolicy, Level, Options};
+use firn_storage::database::EraseRequest;
 use firn_storage::objects::Objects;
 use firn_storage::objects::faulty::Faulty;
+use firn_storage::traffic::Request;
 
 use crate::data::{Source, cut};
 use crate::engine::{self, Engine};
@@ -28,7 +30,12 @@ const JOIN_HOT: &str = "join, all on the disk, no bucket";
 const JOIN_ICE: &str = "join, all in the bucket, nothing in memory";
 const JOIN_WARM: &str = "join, all in the bucket, again";
 const JOIN_THAWED: &str = "join, all in the bucket, thawed";
-const RESTORE: &str = "an empty disk until the first latest answer";
+const RESTORE: &str = "an empty disk until the first latest answer, all of it ice";
+const RESTORE_HOT: &str = "an empty disk until the first latest answer, none of it ice";
+const RESTORE_WHOLE: &str = "an empty disk until all of it is there";
+const COPY: &str = "copying as many bytes";
+const ERASE: &str = "erase of one entity, until its receipt";
+const FREEZE_TIME: &str = "freeze of everything";
 
 /// What all calls of the bucket wait for while it hangs.
 #[derive(Debug, Default)]
@@ -93,11 +100,13 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     bucket.watch(move |_, _| all.wait());
     let mut cold = Cold { harness, bucket, hanging, disk };
     cold.write(rows, users)?;
+    cold.restore_hot(users, directory.path())?;
     cold.freeze(rows, directory.path())?;
     cold.joins(&requests)?;
     cold.probes(users)?;
     cold.hanging(users)?;
     cold.restore(users)?;
+    cold.erase()?;
     drop(directory);
     Ok(())
 }
@@ -169,7 +178,9 @@ impl Cold<'_> {
         let engine = self.open(0, 0, false)?;
         let started = Instant::now();
         engine.database.freeze(&engine.database.catalog(), None)?;
-        let per_second = rows as f64 / started.elapsed().as_secs_f64();
+        let elapsed = started.elapsed().as_secs_f64();
+        let per_second = rows as f64 / elapsed;
+        self.record(FREEZE_TIME, "s", elapsed);
         self.record(FREEZE, "rows/s", per_second);
         self.harness.target(&format!("{FREEZE}: rows/s"), Some(per_second), Bound::AtLeast(1.2e6));
         engine.close()?;
@@ -264,6 +275,65 @@ impl Cold<'_> {
         let what = "latest while the bucket hangs: times p99";
         self.harness.target(what, Some(hangs / answers), Bound::AtMost(1.1));
         engine.close()
+    }
+
+    /// A node on an empty disk while nothing was frozen: what it needs before its first answer, and until everything is there.
+    fn restore_hot(&mut self, users: usize, bucket: &Path) -> Result<()> {
+        let request = Source::new(65).requests(1, 1, users);
+        let (mut first, mut whole, mut copied, mut came) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..=self.harness.settings.rounds {
+            let copy = self.harness.directory()?;
+            let started = Instant::now();
+            for object in std::fs::read_dir(bucket.join("data"))? {
+                let object = object?;
+                let to = copy.path().join(object.file_name());
+                std::fs::copy(object.path(), &to)?;
+                std::fs::File::open(&to)?.sync_all()?;
+            }
+            copied.push(started.elapsed().as_secs_f64());
+            self.disk = self.harness.directory()?;
+            let started = Instant::now();
+            let engine = self.open(u64::MAX, 0, false)?;
+            engine.read(&engine::latest("t"), &request)?;
+            first.push(started.elapsed().as_secs_f64());
+            came.push(engine.database.statistics().bucket.of(Request::Get).received_bytes as f64 / 1e6);
+            while engine.database.status()["bucket"]["restore_bytes_left"] != 0 {
+                engine.database.compact_once()?;
+            }
+            whole.push(started.elapsed().as_secs_f64());
+            engine.close()?;
+        }
+        let bytes = length_of(&bucket.join("data"))? as f64 / 1e6;
+        self.record("files in the bucket", "MB", bytes);
+        self.record("received before the first latest answer", "MB", median(came.split_off(1)));
+        for (metric, seconds) in [(RESTORE_HOT, &mut first), (RESTORE_WHOLE, &mut whole), (COPY, &mut copied)] {
+            self.record(metric, "s", median(seconds.split_off(1)));
+        }
+        let first = self.harness.value(FIRN, RESTORE_HOT);
+        self.harness.target(&format!("{RESTORE_HOT}: s"), first, Bound::AtMost(3.0));
+        let ratio = self.harness.ratio((FIRN, RESTORE_WHOLE), (FIRN, COPY));
+        self.harness.target(&format!("{RESTORE_WHOLE}: times copying"), ratio, Bound::AtMost(1.5));
+        Ok(())
+    }
+
+    /// One entity that is in ice, and no more.
+    fn erase(&mut self) -> Result<()> {
+        let mut seconds = Vec::new();
+        for user in 0..=self.harness.settings.rounds as i64 {
+            let engine = self.open(0, 0, false)?;
+            let key: ArrayRef = Arc::new(Int64Array::from(vec![user]));
+            let request =
+                EraseRequest { entity: "user".to_owned(), keys: vec![("user".to_owned(), key)], block: false };
+            let started = Instant::now();
+            engine.database.erase(&engine.database.catalog(), &request)?;
+            seconds.push(started.elapsed().as_secs_f64());
+            engine.database.freeze(&engine.database.catalog(), None)?;
+            engine.close()?;
+        }
+        self.record(ERASE, "s", median(seconds.split_off(1)));
+        let ratio = self.harness.ratio((FIRN, ERASE), (FIRN, FREEZE_TIME));
+        self.harness.target(&format!("{ERASE}: times {FREEZE_TIME}"), ratio, Bound::AtMost(0.25));
+        Ok(())
     }
 
     fn restore(&mut self, users: usize) -> Result<()> {
