@@ -32,11 +32,13 @@ python-client: $(VENV)/ready  ## The Python client of this tree, into the enviro
 
 AZURITE := $(abspath server/tests/clients/node/node_modules/.bin/azurite-blob)
 
-test-clients:  ## Flight and Flight SQL by clients in Go, Java and Node that know nothing of FirnDB, Azure by its emulator; it needs Go, Node, and Java with Maven.
+test-clients:  ## Flight and Flight SQL by clients in Go, Java and Node that know nothing of FirnDB, ice by Spark, Azure by its emulator; it needs Go, Node, and Java with Maven.
 	cargo build --release --workspace --exclude firn-python
 	cd server/tests/clients/go && FIRN_BINARY=$(FIRN) go test -count=1 ./...
 	cd server/tests/clients/java && FIRN_BINARY=$(FIRN) mvn --quiet --batch-mode test \
 		-Dfirn.build=$(abspath $(CARGO_TARGET_DIR))/clients-java
+	cd server/tests/clients/spark && FIRN_BINARY=$(FIRN) mvn --quiet --batch-mode test \
+		-Dfirn.build=$(abspath $(CARGO_TARGET_DIR))/clients-spark
 	cd server/tests/clients/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && FIRN_BINARY=$(FIRN) node --test
 	FIRN_AZURITE=$(AZURITE) cargo test --release --package firn-objects --test doors azure
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import json
 import pathlib
 import random
 import re
@@ -81,6 +83,79 @@ def test_plain_readers_reproduce_the_rule_of_time(lake: tuple[Server, pathlib.Pa
         client.freeze("t")
         kept = deltalake.DeltaTable(str(table)).to_pyarrow_table()
         assert 2 in later["k"].to_pylist() and 2 not in kept["k"].to_pylist()
+
+
+def test_every_type_is_read_by_all(lake: tuple[Server, pathlib.Path]) -> None:
+    """Whatever encodings the trial chooses, each reader knows them."""
+    server, bucket = lake
+    chance = random.Random(3)
+    rows = 500
+    cells: dict[str, pa.Array] = {
+        "a": pa.array([chance.randrange(2**64) for _ in range(rows)], pa.uint64()),
+        "b": pa.array([chance.randrange(-(2**31), 2**31) for _ in range(rows)], pa.int32()),
+        "c": pa.array([decimal.Decimal(chance.randrange(10**10)) / 100 for _ in range(rows)], pa.decimal128(12, 2)),
+        "d": pa.array([chance.random() for _ in range(rows)], pa.float64()),
+        "f": pa.array([chance.randrange(2**24) / 8 for _ in range(rows)], pa.float32()),
+        "g": pa.array([f"text {chance.random()}" for _ in range(rows)], pa.utf8()),
+        "h": pa.array([chance.randbytes(9) for _ in range(rows)], pa.binary(9)),
+        "i": pa.array([chance.random() < 0.5 for _ in range(rows)], pa.bool_()),
+        "j": pa.array([START.date() + datetime.timedelta(chance.randrange(9999)) for _ in range(rows)], pa.date32()),
+        "l": pa.array([[chance.randrange(9) / 8] * 3 for _ in range(rows)], pa.list_(pa.float32(), 3)),
+    }
+    types = ["uint64", "int32", "decimal128(12, 2)", "float64", "float32", "utf8", "fixed_size_binary[9]", "bool", "date32"]
+    features = dict(zip(cells, [*types, "fixed_size_list<float32>[3]"], strict=True))
+    with firndb.connect(server.url) as client:
+        client.create_entity("e", {"k": "int64"})
+        client.create_table("t", entity="e", event_time="moment", features=features)
+        keys = {"k": list(range(rows)), "moment": pa.array([START] * rows, TIME)}
+        client.write("t", pa.table({**keys, **cells}))
+        client.freeze("t")
+    (table,) = (bucket / "ice").iterdir()
+    expected = list(zip(*(column.to_pylist() for column in cells.values()), strict=True))
+    read = [*cells, "sequence", "row", "kind", "features", "_ordinal"]
+    frame = polars.scan_delta(str(table)).sort("k").select(read).collect()
+    assert frame.select(list(cells)).rows() == expected
+    with duckdb.connect() as database:
+        found = database.execute(f"SELECT {', '.join(read)} FROM read_parquet('{table}/*.parquet') ORDER BY k").fetchall()
+    assert [row[: len(cells)] for row in found] == expected
+    whole = deltalake.DeltaTable(str(table)).to_pyarrow_table(columns=["k", *cells]).sort_by("k").drop_columns(["k"])
+    assert [tuple(row.values()) for row in whole.to_pylist()] == expected
+
+
+def test_a_long_log_is_read_from_its_checkpoint(fresh: Callable[..., Server], tmp_path: pathlib.Path) -> None:
+    """The commits that a checkpoint stands for are gone, and nobody misses a row."""
+    bucket = tmp_path / "bucket"
+    server = fresh("--bucket", f"file://{bucket}", "--bucket-garbage-age", "0s")
+    rows = 103
+    with firndb.connect(server.url) as client:
+        client.create_entity("e", {"k": "int64"})
+        client.create_table("t", entity="e", event_time="moment", features={"x": "float64", "note": "utf8"})
+        for row in range(rows):
+            cells = {"k": [row % 5], "moment": pa.array([moment(row)], TIME), "x": [row / 3], "note": [f"note {row}"]}
+            client.write("t", pa.table(cells))
+            client.freeze("t")
+        known = client.scan("t", history=True, to="pyarrow").select(["k", "moment", "x", "note"]).sort_by("moment")
+    (table,) = (bucket / "ice").iterdir()
+    log = table / "_delta_log"
+    pointer = json.loads((log / "_last_checkpoint").read_text())
+    assert pointer["version"] == 100 and pointer["numOfAddFiles"] == 101
+    commits = [f"{version:020}.json" for version in range(100, rows)]
+    assert sorted(name.name for name in log.iterdir()) == sorted([f"{100:020}.checkpoint.parquet", *commits, "_last_checkpoint"])
+    assert known.num_rows == rows
+    columns = known.column_names
+    lake = deltalake.DeltaTable(str(table))
+    assert lake.version() == rows - 1
+    assert lake.to_pyarrow_table(columns=columns).sort_by("moment").equals(known)
+    before = deltalake.DeltaTable(str(table), version=100)
+    assert before.to_pyarrow_table(columns=columns).sort_by("moment").equals(known[:101])
+    frame = polars.scan_delta(str(table)).select(columns).sort("moment").collect()
+    assert frame.to_dicts() == known.to_pylist()
+    # Its statistics are those of the commits, and readers that prune by them miss nothing.
+    late = polars.scan_delta(str(table)).filter(polars.col("moment") >= moment(rows - 4)).sort("moment").collect()
+    assert late["note"].to_list() == [f"note {row}" for row in range(rows - 4, rows)]
+    statistics = pa.table(lake.get_add_actions(flatten=True))
+    bounds = {name for name in statistics.column_names if name.startswith(("min.", "max."))}
+    assert {name for name in bounds if statistics[name].null_count < 101} == {"min.moment", "max.moment"}
 
 
 def now(client: firndb.Client) -> datetime.datetime:
