@@ -19,6 +19,8 @@ use crate::versions::Versions;
 
 /// The column of ordinals: no name that a feature can have.
 const ORDINAL: &str = "_ordinal";
+/// The column of commits.
+const SEQUENCE: &str = "sequence";
 
 /// A table as readers of lakes see it.
 #[derive(Debug)]
@@ -37,9 +39,11 @@ pub(crate) fn columns(table: &Table, entity: &Entity, features: &[&Arc<Feature>]
     fields.push(Field::new(ORDINAL, DataType::UInt32, false));
     let column = |(place, field): (usize, &Field)| {
         let feature = place.checked_sub(beside).and_then(|place| features.get(place));
+        // No lake has unsigned numbers, and no database has 2^63 commits.
+        let is_sequence = feature.is_none() && field.name() == SEQUENCE;
         ColumnSpec {
             name: field.name().clone(),
-            data_type: field.data_type().clone(),
+            data_type: if is_sequence { DataType::Int64 } else { field.data_type().clone() },
             nullable: field.is_nullable(),
             field_id: feature.map(|feature| feature.id as i32),
             // Statistics are data: those of cells and keys would survive an erase.

@@ -115,6 +115,7 @@ def test_every_type_is_read_by_all(lake: tuple[Server, pathlib.Path]) -> None:
     read = [*cells, "sequence", "row", "kind", "features", "_ordinal"]
     frame = polars.scan_delta(str(table)).sort("k").select(read).collect()
     assert frame.select(list(cells)).rows() == expected
+    assert frame["sequence"].dtype == frame["row"].dtype == polars.Int64
     with duckdb.connect() as database:
         found = database.execute(f"SELECT {', '.join(read)} FROM read_parquet('{table}/*.parquet') ORDER BY k").fetchall()
     assert [row[: len(cells)] for row in found] == expected
