@@ -146,9 +146,9 @@ def test_a_long_log_is_read_from_its_checkpoint(fresh: Callable[..., Server], tm
     columns = known.column_names
     lake = deltalake.DeltaTable(str(table))
     assert lake.version() == rows - 1
-    assert lake.to_pyarrow_table(columns=columns).sort_by("moment").equals(known)
+    assert lake.to_pyarrow_table(columns=columns).sort_by("moment").to_pylist() == known.to_pylist()
     before = deltalake.DeltaTable(str(table), version=100)
-    assert before.to_pyarrow_table(columns=columns).sort_by("moment").equals(known[:101])
+    assert before.to_pyarrow_table(columns=columns).sort_by("moment").to_pylist() == known[:101].to_pylist()
     frame = polars.scan_delta(str(table)).select(columns).sort("moment").collect()
     assert frame.to_dicts() == known.to_pylist()
     # Its statistics are those of the commits, and readers that prune by them miss nothing.
