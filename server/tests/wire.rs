@@ -646,8 +646,8 @@ async fn actions_answer_json_and_name_what_is_wrong() {
     assert_eq!(error.code(), Code::NotFound);
     let listed: Vec<_> =
         harness.client.clone().list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
-    // 21 of ours, and those of Flight SQL that are served.
-    assert_eq!(listed.len(), 21 + 7);
+    // 22 of ours, and those of Flight SQL that are served.
+    assert_eq!(listed.len(), 22 + 7);
     let flights: Vec<_> = harness
         .client
         .clone()

@@ -26,6 +26,7 @@ async fn with_bucket() -> (Harness, Faulty) {
         backlog_bytes_max: 1 << 30,
         publish_bytes: 1 << 30,
         publish_interval: Duration::from_secs(3600),
+        checkpoints_max: 1,
         ..HomePolicy::default()
     };
     let home = HomeOptions { objects: Arc::new(bucket.clone()), writer: "a test".to_owned(), policy };
