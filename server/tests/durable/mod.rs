@@ -174,7 +174,8 @@ async fn a_receipt_says_from_which_tiers_bytes_went_and_is_answered_again() {
     bucket.heal();
     let receipt = harness.act("erase", erase).await.unwrap();
     let tiers = receipt["tiers"].as_object().unwrap();
-    assert_eq!(tiers.keys().collect::<Vec<_>>(), ["bucket", "checkpoints", "disk", "ice"], "{receipt}");
+    let all_tiers = ["disk", "bucket", "ice", "checkpoints"];
+    assert!(tiers.len() == 4 && all_tiers.iter().all(|tier| tiers.contains_key(*tier)), "{receipt}");
     let kept = receipts(json!({"entity":"airport","last":1})).await.unwrap();
     assert_eq!((&kept["count"], &kept["entity"]), (&json!(2), &json!("airport")));
     for field in ["entities", "erased_at", "purged_at", "tiers"] {
