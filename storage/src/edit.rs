@@ -147,7 +147,9 @@ impl Engine {
         let listed = self.listed.load_full();
         // What the bucket may lack stays.
         let first = self.home.as_ref().map_or(listed.wal_first, |home| listed.wal_first.min(home.first_file_missing()));
-        self.log_files.lock().forget_before(first, &listed, &|subject| self.exists(subject));
+        // Held until they are gone: of two who look at once one would not find what the other removes.
+        let mut log_files = self.log_files.lock();
+        log_files.forget_before(first, &listed, &|subject| self.exists(subject));
         crate::wal::remove_before(&self.files, first)
     }
 

@@ -16,6 +16,7 @@ use crate::oracle::Value;
 use crate::types::Type;
 use crate::world::ask::{Ask, Limit};
 use crate::world::keys::KeyShape;
+use crate::world::plain::{number, of_numbers};
 use crate::world::scan::Sweep;
 use crate::world::{Batch, Deed, ENTITY, Feature, Setting, Shape, World};
 
@@ -354,4 +355,24 @@ fn an_answer_at_an_older_position_says_that_something_was_erased_since() {
     assert!(erased_since(&world, GONE, Some(ack)).is_some());
     assert!(erased_since(&world, GONE - 1, Some(ack)).is_none(), "the erase touched another entity");
     assert!(erased_since(&world, GONE, None).is_none(), "the read saw the erase");
+}
+
+/// Found by an erase whose client had stopped waiting: two removed the same files of the log, and one of them missed those that
+/// the other had removed.
+#[test]
+fn erases_at_once_miss_no_file_of_each_other() {
+    let mut world = of_numbers(Setting { home: true, wal_bytes_max: 4096, start: 1_000_000, ..Setting::default() });
+    for round in 0..20 {
+        world.apply(&number(GONE, round, round)).unwrap();
+        let database = world.database();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let request = EraseRequest { entity: ENTITY.to_owned(), keys: key(), block: false };
+                    database.erase(&database.catalog(), &request).expect("a healthy disk and bucket");
+                });
+            }
+        });
+        world.know_erased(GONE);
+    }
 }
