@@ -10,6 +10,7 @@ use parquet::basic::Encoding;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use crate::column::field_id;
 use crate::error::{Result, unwritable};
 
 /// How the values of a column are written.
@@ -67,8 +68,8 @@ pub struct Encodings {
     compatible: bool,
     /// Rows that were tried.
     rows: usize,
-    /// Bytes of them.
-    bytes: usize,
+    /// Bytes of their cells: what a probe of few rows fetches.
+    cell_bytes: usize,
     /// Of each column.
     choices: Vec<Choice>,
 }
@@ -82,11 +83,11 @@ impl Encodings {
         compatible: bool,
     ) -> Result<Self> {
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        let mut encodings = Self { schema: Arc::clone(schema), compatible, rows, bytes: 0, choices: Vec::new() };
+        let mut encodings = Self { schema: Arc::clone(schema), compatible, rows, cell_bytes: 0, choices: Vec::new() };
         for (place, field) in schema.fields().iter().enumerate() {
             let values: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(place))).collect();
             let (choice, bytes) = smallest(field, &values, properties, compatible)?;
-            encodings.bytes += bytes;
+            encodings.cell_bytes += if field_id(field).is_some() { bytes } else { 0 };
             encodings.choices.push(choice);
         }
         Ok(encodings)
@@ -102,9 +103,9 @@ impl Encodings {
         self.schema == *schema && self.compatible == compatible
     }
 
-    /// Bytes of a row, about; none if there were no rows.
+    /// Bytes of the cells of a row, about; none if there were no rows.
     pub(crate) fn row_bytes(&self) -> Option<usize> {
-        self.bytes.checked_div(self.rows)
+        self.cell_bytes.checked_div(self.rows)
     }
 
     /// `builder` with them.

@@ -19,7 +19,7 @@ use crate::lake::to_lake;
 use crate::meta::Footer;
 use crate::{GROUP_ROWS_MAX, PAGE_ROWS};
 
-/// Compressed bytes of a row group, about, at most: a probe of few rows should not be far from others.
+/// Compressed bytes of the cells of a row group, about, at most: a probe of few rows should not be far from others.
 const GROUP_BYTES_MAX: usize = 2 << 20;
 /// Rows of a row group, at least.
 const GROUP_ROWS_MIN: usize = 4096;
@@ -159,7 +159,7 @@ impl<W: Write + Send> Writer<W> {
     }
 }
 
-/// Rows of a row group if a row takes so many bytes: whole pages.
+/// Rows of a row group if the cells of a row take so many bytes: whole pages.
 fn group_rows(row_bytes: usize) -> usize {
     (GROUP_BYTES_MAX / row_bytes / PAGE_ROWS * PAGE_ROWS).clamp(GROUP_ROWS_MIN, GROUP_ROWS_MAX)
 }
