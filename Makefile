@@ -41,7 +41,7 @@ test-clients:  ## Flight and Flight SQL by clients in Go, Java and Node that kno
 		then FIRN_BINARY=$(FIRN) mvn --quiet --batch-mode test -Dfirn.build=$(abspath $(CARGO_TARGET_DIR))/clients-spark; \
 		else echo "Spark and Delta cannot be had from this machine's Maven repository: their test is left out" >&2; fi
 	cd server/tests/clients/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && FIRN_BINARY=$(FIRN) node --test
-	FIRN_AZURITE=$(AZURITE) cargo test --release --package firn-objects --test doors azure
+	FIRN_AZURITE=$(AZURITE) cargo test --release --workspace --exclude firn-python --test doors azure
 
 # What is needed beside the compiler, kept out of the checkout.
 TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools
