@@ -115,7 +115,11 @@ pub(super) fn forget(files: &dyn Files) -> Result<()> {
 
 /// Refuses a directory of which files are still in the bucket.
 pub(crate) fn refuse_incomplete(files: &dyn Files) -> Result<()> {
-    let (listed, here) = (read(files)?, here(files)?);
+    let listed = read(files)?;
+    if listed.is_empty() {
+        return Ok(());
+    }
+    let here = here(files)?;
     let left = listed.iter().filter(|listed| !here.contains(&listed.file)).count();
     if left == 0 {
         return Ok(());

@@ -12,11 +12,12 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use arrow_buffer::Buffer;
 use bytes::Bytes;
 
-use super::failure::failed;
+use super::failure::{failed, poisoned};
 use super::map::{Maps, check_length, heap_buffer};
 use super::region::Region;
 use super::sparse::{SparseFile, View};
@@ -176,7 +177,7 @@ impl Files for Disk {
             true => View::Mapped(self.maps.map(&file, name, length, Access::Ordered)?),
             false => View::Copied(Region::new(length)?),
         };
-        Ok(Box::new(SparseFile { file, name: name.to_owned(), view }))
+        Ok(Box::new(SparseFile { file, name: name.to_owned(), view, poisoned: AtomicBool::new(false) }))
     }
 }
 
@@ -205,12 +206,6 @@ impl Append for DiskAppend {
             poisoned(&self.name, &error.to_string())
         })
     }
-}
-
-/// The error of a failed fsync of `name`.
-fn poisoned(name: &str, why: &str) -> Error {
-    let message = format!("could not sync {name}: {why}; what the disk holds is unknown, open the database again");
-    Error::new(Kind::Poisoned, message)
 }
 
 /// Creates the data directory and its missing parents, each synced into its parent.

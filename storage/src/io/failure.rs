@@ -18,3 +18,9 @@ pub(super) fn failed(name: &str, doing: &str, error: &std::io::Error) -> Error {
         _ => Error::io(name, doing, error),
     }
 }
+
+/// The error of a failed fsync of `name`.
+pub(super) fn poisoned(name: &str, why: &str) -> Error {
+    let message = format!("could not sync {name}: {why}; what the disk holds is unknown, open the database again");
+    Error::new(Kind::Poisoned, message)
+}

@@ -6,19 +6,22 @@
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
 use super::Sparse;
-use super::failure::failed;
+use super::failure::{failed, poisoned};
 use super::region::Region;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// A file that was created with its whole length, and holds nothing yet.
 pub(super) struct SparseFile {
     pub(super) file: File,
     pub(super) name: String,
     pub(super) view: View,
+    /// Whether a sync failed.
+    pub(super) poisoned: AtomicBool,
 }
 
 /// What reads of it see.
@@ -52,12 +55,13 @@ impl Sparse for SparseFile {
     }
 
     fn sync(&self) -> Result<()> {
+        // A second try that succeeds proves nothing.
+        if self.poisoned.load(Ordering::Relaxed) {
+            return Err(poisoned(&self.name, "an earlier fsync failed"));
+        }
         self.file.sync_all().map_err(|error| {
-            let what = format!(
-                "could not sync {}: {error}; what the disk holds is unknown, open the database again",
-                self.name
-            );
-            Error::new(Kind::Poisoned, what)
+            self.poisoned.store(true, Ordering::Relaxed);
+            poisoned(&self.name, &error.to_string())
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::io::simulated::Simulated;
+use crate::io::simulated::{Fault, Simulated};
 
 const LENGTH: u64 = 3 * PIECE_BYTES + 100;
 
@@ -80,6 +80,17 @@ fn what_failed_is_asked_for_again() {
     assert_eq!(coming.left(), [("d/f".to_owned(), 1)]);
     coming.finish("d/f", 1).unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 5, "the end, one piece that failed once, and the rest that did");
+}
+
+#[test]
+fn a_second_try_to_sync_proves_nothing() {
+    let disk = Simulated::new();
+    let (coming, _) = door(&disk, |_| false);
+    coming.coming("d/f").unwrap().wait(0..LENGTH).unwrap();
+    disk.fail_call(1, Fault::SyncLost);
+    assert_eq!(coming.finish("d/f", 1).unwrap_err().kind(), Kind::Poisoned);
+    assert_eq!(coming.finish("d/f", 1).unwrap_err().kind(), Kind::Poisoned);
+    assert_eq!(disk.names(), ["d/f.tmp"], "it has no name that says that it is whole");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Simulated, Writer};
+use super::{Simulated, Writer, poisoned};
 use crate::error::Result;
 use crate::io::region::Region;
 use crate::io::{Append, Sparse};
@@ -43,6 +43,9 @@ impl Sparse for SparseFile {
 
     fn sync(&self) -> Result<()> {
         let mut writer = self.writer.lock();
+        if writer.poisoned {
+            return Err(poisoned(&writer.name));
+        }
         writer.sync()?;
         // Everything that came is there before the file gets its name.
         writer.file.lock().appending = false;
