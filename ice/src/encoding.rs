@@ -1,21 +1,34 @@
 //! Encodings by trial: no rule of thumb tells which one is the smallest, so the first rows of each file are written with each
-//! that a column may have, and the smallest wins.
+//! that a column may have, and the smallest wins. Where compression then saves next to nothing it is left out: it costs whoever
+//! writes and each who reads.
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::column::field_id;
 use crate::error::{Result, unwritable};
 
+/// Compression of a column is worth it if it saves one byte of so many.
+const SAVED_SHARE: usize = 100;
+
+/// How a column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Choice {
+    encoding: ValueEncoding,
+    /// Whether its pages are compressed.
+    compressed: bool,
+}
+
 /// How the values of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Choice {
+enum ValueEncoding {
     /// Each different value once, and numbers for it.
     Dictionary,
     /// As this encoding says.
@@ -24,6 +37,13 @@ enum Choice {
 
 impl Choice {
     /// `builder` with this choice for the column at `path`.
+    fn put(self, builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
+        let builder = self.encoding.put(builder, path.clone());
+        if self.compressed { builder } else { builder.set_column_compression(path, Compression::UNCOMPRESSED) }
+    }
+}
+
+impl ValueEncoding {
     fn put(self, builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
         match self {
             Self::Dictionary => builder.set_column_dictionary_enabled(path, true),
@@ -36,16 +56,16 @@ impl Choice {
 
 /// What a column of `data_type` may have, the fastest to read first; nothing to try for what is nested. Only floats are split: Polars and
 /// DuckDB refuse split decimals, and DuckDB 1.4 split integers too.
-fn candidates(data_type: &DataType, compatible: bool) -> Vec<Choice> {
-    let plain = Choice::Plainly(Encoding::PLAIN);
-    let delta = |encoding| [Choice::Dictionary, plain, Choice::Plainly(encoding)];
+fn candidates(data_type: &DataType, compatible: bool) -> Vec<ValueEncoding> {
+    let plain = ValueEncoding::Plainly(Encoding::PLAIN);
+    let delta = |encoding| [ValueEncoding::Dictionary, plain, ValueEncoding::Plainly(encoding)];
     match data_type {
         DataType::Float32 | DataType::Float64 => {
-            let split = (!compatible).then_some(Choice::Plainly(Encoding::BYTE_STREAM_SPLIT));
-            split.into_iter().chain([Choice::Dictionary, plain]).collect()
+            let split = (!compatible).then_some(ValueEncoding::Plainly(Encoding::BYTE_STREAM_SPLIT));
+            split.into_iter().chain([ValueEncoding::Dictionary, plain]).collect()
         }
         DataType::FixedSizeBinary(_) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            vec![Choice::Dictionary, plain]
+            vec![ValueEncoding::Dictionary, plain]
         }
         DataType::Int8
         | DataType::Int16
@@ -54,7 +74,7 @@ fn candidates(data_type: &DataType, compatible: bool) -> Vec<Choice> {
         | DataType::Int64
         | DataType::Timestamp(..) => delta(Encoding::DELTA_BINARY_PACKED).to_vec(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => {
-            let arrays = Choice::Plainly(Encoding::DELTA_BYTE_ARRAY);
+            let arrays = ValueEncoding::Plainly(Encoding::DELTA_BYTE_ARRAY);
             delta(Encoding::DELTA_LENGTH_BYTE_ARRAY).into_iter().chain([arrays]).collect()
         }
         _ => Vec::new(),
@@ -122,30 +142,58 @@ fn smallest(
     properties: &dyn Fn() -> WriterPropertiesBuilder,
     compatible: bool,
 ) -> Result<(Choice, usize)> {
-    let size = |choice: Choice| -> Result<usize> {
+    let size = |encoding: ValueEncoding| -> Result<Size> {
         let path = ColumnPath::from(field.name().as_str());
-        let properties = choice.put(properties(), path).build();
-        written(field, values, properties)
+        written(field, values, encoding.put(properties(), path).build())
     };
     let mut best = None;
-    for choice in candidates(field.data_type(), compatible) {
-        let bytes = size(choice)?;
-        if best.is_none_or(|(_, least)| bytes < least) {
-            best = Some((choice, bytes));
+    for encoding in candidates(field.data_type(), compatible) {
+        let size = size(encoding)?;
+        if best.is_none_or(|(_, least): (_, Size)| size.bytes() < least.bytes()) {
+            best = Some((encoding, size));
         }
     }
-    best.map_or_else(|| Ok((Choice::Dictionary, size(Choice::Dictionary)?)), Ok)
+    let (encoding, size) = match best {
+        Some(best) => best,
+        None => (ValueEncoding::Dictionary, size(ValueEncoding::Dictionary)?),
+    };
+    Ok((Choice { encoding, compressed: size.is_worth_it() }, size.bytes()))
 }
 
-/// The bytes of a file of that column alone.
-fn written(field: &Field, values: &[ArrayRef], properties: WriterProperties) -> Result<usize> {
+/// Bytes of the pages of a column.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    compressed: usize,
+    /// The same without compression.
+    plain: usize,
+}
+
+impl Size {
+    /// Whether compression saves enough.
+    fn is_worth_it(self) -> bool {
+        self.plain.saturating_sub(self.compressed) > self.plain / SAVED_SHARE
+    }
+
+    /// Bytes with compression if it is worth it.
+    fn bytes(self) -> usize {
+        if self.is_worth_it() { self.compressed } else { self.plain }
+    }
+}
+
+/// The size of that column alone in a file.
+fn written(field: &Field, values: &[ArrayRef], properties: WriterProperties) -> Result<Size> {
     let schema = Arc::new(Schema::new(vec![field.clone()]));
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties)).map_err(unwritable)?;
+    let mut writer =
+        ArrowWriter::try_new(std::io::sink(), Arc::clone(&schema), Some(properties)).map_err(unwritable)?;
     for values in values {
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(values)]).map_err(unwritable)?;
         writer.write(&batch).map_err(unwritable)?;
     }
-    writer.close().map_err(unwritable)?;
-    Ok(bytes.len())
+    let footer = writer.close().map_err(unwritable)?;
+    let columns = footer.row_groups().iter().flat_map(|group| group.columns());
+    let add = |size: Size, column: &ColumnChunkMetaData| Size {
+        compressed: size.compressed + column.compressed_size() as usize,
+        plain: size.plain + column.uncompressed_size() as usize,
+    };
+    Ok(columns.fold(Size { compressed: 0, plain: 0 }, add))
 }

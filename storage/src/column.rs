@@ -82,6 +82,14 @@ impl Column {
         values.lack(positions.collect::<Result<Vec<u32>>>()?.into_iter())
     }
 
+    /// What is lacking of the cells of all rows.
+    pub(crate) fn lack_all(&self) -> Result<Option<Lack<'_>>> {
+        match &self.values {
+            Values::Memory { .. } => Ok(None),
+            Values::Mapped(values) => values.lack_all(),
+        }
+    }
+
     /// The feature.
     pub fn feature(&self) -> u32 {
         self.feature

@@ -39,18 +39,29 @@ impl<'a> FixedValues<'a> {
 
     /// Whether `other` has the very same at `positions`, bit by bit, and nulls where this one has.
     pub(crate) fn is_same(&self, other: &Self, positions: Range<u32>) -> bool {
+        let positions = positions.start as usize..positions.end as usize;
+        if self.width != other.width {
+            return false;
+        }
+        if self.nulls.is_none() && other.nulls.is_none() {
+            return match self.width {
+                4 => self.is_same_sized::<4>(other, positions),
+                8 => self.is_same_sized::<8>(other, positions),
+                _ => positions.into_iter().all(|position| self.value(position) == other.value(position)),
+            };
+        }
         let is_null = |of: &Self, position| of.nulls.is_some_and(|nulls: Nulls<'_>| nulls.is_null(position));
-        let same: fn(&Self, &Self, usize) -> bool = match self.width {
-            4 => |one, other, position| one.sized::<4>(position) == other.sized::<4>(position),
-            8 => |one, other, position| one.sized::<8>(position) == other.sized::<8>(position),
-            _ => |one, other, position| one.value(position) == other.value(position),
-        };
-        let mut positions = positions.map(|position| position as usize);
-        self.width == other.width
-            && positions.all(|position| match (is_null(self, position), is_null(other, position)) {
-                (false, false) => same(self, other, position),
-                (one, other) => one == other,
-            })
+        positions.into_iter().all(|position| match (is_null(self, position), is_null(other, position)) {
+            (false, false) => self.value(position) == other.value(position),
+            (one, other) => one == other,
+        })
+    }
+
+    /// [`FixedValues::is_same`] of values none of which is null, without a way out at each.
+    fn is_same_sized<const WIDTH: usize>(&self, other: &Self, positions: Range<usize>) -> bool {
+        positions
+            .into_iter()
+            .fold(true, |same, position| same & (self.sized::<WIDTH>(position) == other.sized::<WIDTH>(position)))
     }
 
     /// The value at `position`, of a width that the compiler knows.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use firn_ice::{Encodings, Meta, Writer, Written};
 
 use self::columns::Columns;
+use crate::column::Column;
 use crate::compaction::{choice, entries_of, merge_segments};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -259,26 +260,26 @@ impl Frozen<'_> {
     }
 }
 
-/// Values that are compared at once.
-const COMPARE_VALUES: u32 = 65_536;
+/// Values of each column that are compared before the next of each: columns of a strip lie between each other, and so many of all of
+/// them stay in the second cache.
+const COMPARE_VALUES: usize = 2048;
 
 /// The feature of which ice does not hold the very cells of its segment, if there is one.
 fn differs(run: &Run, away: &Run) -> Result<Option<u32>> {
-    let columns = run.chunks.iter().flat_map(|chunk| &chunk.columns);
-    let others = away.chunks.iter().flat_map(|chunk| &chunk.columns);
-    for (column, other) in columns.zip(others) {
-        assert_eq!(
-            (column.feature(), column.len()),
-            (other.feature(), other.len()),
-            "a rows part has the same columns"
-        );
-        let mut start = 0;
-        while start < column.len() {
-            let end = column.len().min(start.saturating_add(COMPARE_VALUES));
-            if !column.is_same(other, start..end)? {
-                return Ok(Some(column.feature()));
+    for (chunk, other) in run.chunks.iter().zip(&away.chunks) {
+        let pairs = || chunk.columns.iter().zip(&other.columns);
+        for (column, other) in pairs() {
+            let of = |column: &Column| (column.feature(), column.len());
+            assert_eq!(of(column), of(other), "a rows part has the same columns");
+        }
+        let most = chunk.columns.iter().map(Column::len).max().unwrap_or(0);
+        for start in (0..most).step_by(COMPARE_VALUES) {
+            for (column, other) in pairs() {
+                let end = start.saturating_add(COMPARE_VALUES as u32).min(column.len());
+                if start < end && !column.is_same(other, start..end)? {
+                    return Ok(Some(column.feature()));
+                }
             }
-            start = end;
         }
     }
     Ok(None)

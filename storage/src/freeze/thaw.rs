@@ -8,6 +8,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::tier::{self, Resident};
+use crate::column::Column;
 use crate::compaction::merge::{KeepAll, Merge};
 use crate::edit::Outputs;
 use crate::engine::Engine;
@@ -45,7 +46,7 @@ pub(super) fn thaw_once(engine: &Arc<Engine>, fetch: &Arc<Fetch>) -> Result<bool
 /// Brings all cells of `run` that are away, at once.
 pub(super) fn bring(run: &Run) -> Result<()> {
     let columns = run.chunks.iter().flat_map(|chunk| &chunk.columns);
-    let lacks = columns.map(|column| column.lack(0..column.len())).collect::<Result<Vec<_>>>()?;
+    let lacks = columns.map(Column::lack_all).collect::<Result<Vec<_>>>()?;
     away::bring(lacks.into_iter().flatten().collect())
 }
 

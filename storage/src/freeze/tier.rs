@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::compaction::pack;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::home::{Home, ice_name};
@@ -20,6 +21,10 @@ pub(crate) fn leave_once(engine: &Arc<Engine>) -> Result<bool> {
     let _guard = engine.compacting.lock();
     // Who follows has no say in what the bucket keeps, and so nothing of its disk leaves.
     if let Some((table, entry, ice)) = engine.home.as_ref().and_then(|home| coldest(engine, home, fetch)) {
+        // What is latest stays here, so that reads of it need no bucket.
+        if !pack::covers(&table, entry.bucket, engine, entry.meta.sequence_max) {
+            pack::build(engine, &table, entry.bucket)?;
+        }
         leave_disk(engine, fetch, &table, &entry, &ice)?;
         return Ok(true);
     }

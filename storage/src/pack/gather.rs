@@ -6,8 +6,11 @@
 
 use std::ops::Range;
 
-use super::VALUE;
-use super::layout::{Cell, status_of};
+use arrow_array::ArrayRef;
+use arrow_buffer::{MutableBuffer, NullBuffer};
+
+use super::layout::{Cell, Slot, status_of};
+use super::{Pack, VALUE, array_of};
 use crate::error::Result;
 use crate::prefetch::{LINE_BYTES, prefetch};
 
@@ -75,6 +78,21 @@ pub fn gather<'a>(
             }
         }
     }
+}
+
+/// The values of the feature at `index` of `pack` for each of `ordinals`; null for those that have none there.
+pub(crate) fn values(pack: &Pack, index: usize, ordinals: &[u32]) -> Result<ArrayRef> {
+    let feature = &pack.layout().features()[index];
+    let width = match feature.slot {
+        Slot::Variable(variable) => return pack.gather_variable(variable, ordinals),
+        Slot::Fixed { width, .. } => width as usize,
+    };
+    let mut cells = MutableBuffer::from_len_zeroed(width * ordinals.len());
+    let mut valid = vec![true; ordinals.len()];
+    let rows = ordinals.iter().zip(0u32..).map(|(&ordinal, place)| Ok((place, pack.row(ordinal)?)));
+    let cell = pack.layout().cell(index);
+    gather(rows, &[cell], &mut [cells.as_slice_mut()], |_, place, _| valid[place as usize] = false)?;
+    array_of(&feature.data_type, cells.into(), Some(NullBuffer::from(valid)))
 }
 
 /// The extent of a row that holds all wanted cells, if they fill at least half of it.

@@ -16,7 +16,7 @@ use super::fixed;
 use super::picked::Picked;
 use super::plain::{ALIGNMENT, TableAnswer};
 use super::plan::AskedFeature;
-use super::resolve::{FeatureWinners, Pick, Resolved};
+use super::resolved::{FeatureWinners, Pick, Resolved};
 use super::rule::is_expired;
 use super::slab::{Slab, SpareSlabs};
 use super::statuses::{BaseStatuses, STATUSES, Status};

@@ -2,7 +2,7 @@
 
 use arrow_array::ArrayRef;
 
-use super::resolve::Item;
+use super::resolved::Item;
 use crate::dictionary::UNKNOWN;
 use crate::error::Result;
 use crate::model::catalog::Entity;

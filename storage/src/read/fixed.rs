@@ -6,7 +6,7 @@ use arrow_data::ArrayData;
 use arrow_schema::DataType;
 use std::sync::Arc;
 
-use super::resolve::Pick;
+use super::resolved::Pick;
 use super::statuses::Status;
 use crate::column::{Column, PositionHint};
 use crate::error::Result;

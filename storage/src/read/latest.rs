@@ -14,14 +14,14 @@ use super::answer::AnswerTable;
 use super::bounds::Bounds;
 use super::fixed;
 use super::plan::{AskedFeature, AskedTable};
-use super::resolve::Item;
+use super::resolved::Item;
 use super::statuses::Status;
 use crate::error::Result;
 use crate::fixed_values::FixedValues;
 use crate::pack::gather::gather;
 use crate::pack::{Cell, DELETED, Layout, NULL, Pack, Slot, VALUE, array_of};
 use crate::transpose::{BLOCK_ROWS, Transposed, is_transposed};
-use crate::view::{LatestPack, TableView};
+use crate::view::{BucketView, LatestPack, TableView};
 
 /// The rows of a request that packs with one layout answer.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(crate) fn split<'a, 'i>(
 ) -> (Vec<Packed<'a>>, Vec<(usize, Vec<Item>)>) {
     let (mut packed, mut rest): (Vec<Packed<'a>>, Vec<_>) = (Vec::new(), Vec::new());
     for (bucket, items) in items.filter(|(_, items)| !items.is_empty()) {
-        let latest = serving(bounds, view, bucket);
+        let latest = view.buckets[bucket].serving(bounds);
         let like = |known: &Packed<'a>| latest.is_some_and(|latest| known.layout().is_like(latest.pack.layout()));
         let known = packed.iter().position(like);
         let fresh = if known.is_some() { None } else { latest.and_then(|latest| indexes_in(&latest.pack, asked)) };
@@ -103,10 +103,11 @@ pub(crate) fn split<'a, 'i>(
     (packed, rest)
 }
 
-/// The latest pack of `bucket`, if it may serve a read within `bounds`.
-fn serving<'a>(bounds: &Bounds, view: &'a TableView, bucket: usize) -> Option<&'a LatestPack> {
-    let latest = view.buckets[bucket].pack.as_deref();
-    latest.filter(|latest| bounds.is_latest() && latest.pack.position() <= bounds.position)
+impl BucketView {
+    /// The latest pack, if it may serve a read within `bounds`.
+    pub(super) fn serving(&self, bounds: &Bounds) -> Option<&LatestPack> {
+        self.pack.as_deref().filter(|latest| bounds.is_latest() && latest.pack.position() <= bounds.position)
+    }
 }
 
 /// The cells of all features of `asked` for `ordinals` of `bucket`, if the latest pack serves them all and every one is a
@@ -119,7 +120,7 @@ pub(crate) fn together(
     ordinals: Range<u32>,
 ) -> Result<Option<Vec<ArrayRef>>> {
     let plain = |feature: &AskedFeature| feature.plain_width.is_some_and(is_transposed) && feature.max_age.is_none();
-    let Some(latest) = serving(bounds, view, bucket).filter(|_| asked.features.iter().all(plain)) else {
+    let Some(latest) = view.buckets[bucket].serving(bounds).filter(|_| asked.features.iter().all(plain)) else {
         return Ok(None);
     };
     let pack = &latest.pack;

@@ -11,7 +11,7 @@ use super::fill::{Filling, Patience, fill};
 use super::find::find;
 use super::plain::{Answer, FeatureAnswer, PlainAnswer, TableAnswer};
 use super::plan::{AskedTable, KeyedTables, Plan};
-use super::resolve::Item;
+use super::resolved::Item;
 use super::snapshot::Snapshot;
 use super::standing::stand_at;
 use crate::budget::Share;

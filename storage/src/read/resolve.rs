@@ -1,67 +1,19 @@
 //! Which row wins for every row of a request, in one bucket of one table: places, not yet cells.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bounds::Bounds;
+use super::from_pack::{self, Met};
 use super::newest::{Knowledge, Newest, Question, newest};
 use super::partial::newest_cells;
+use super::resolved::{FeatureWinners, Item, Pick, Resolved, Source, Won};
 use super::walk::{BoundedRun, Standing, Walked, Winner, bound_runs, walk};
 use crate::column::Column;
 use crate::error::Result;
 use crate::run::Chunk;
 use crate::time::Micros;
 use crate::view::BucketView;
-
-/// One row of a request: where its answer goes and which entity it asks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Item {
-    pub(crate) place: u32,
-    pub(crate) ordinal: u32,
-}
-
-/// A row of the request and the row of a chunk that wins for all features at once.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pick {
-    pub(crate) place: u32,
-    pub(crate) row: u32,
-}
-
-/// A chunk that winners are in.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) chunk: Arc<Chunk>,
-    /// The rows of it that win for every feature.
-    pub(crate) picks: Vec<Pick>,
-    /// The event time of each pick, if event times were asked for.
-    pub(crate) event_times: Vec<Micros>,
-}
-
-/// The winners of one bucket for some rows of a request.
-#[derive(Debug, Default)]
-pub(crate) struct Resolved {
-    /// The chunks that winners are in.
-    pub(crate) sources: Vec<Source>,
-    /// What was decided feature by feature, for the rows that are picks of no source: by feature, or empty if there is
-    /// no such row.
-    pub(crate) features: Vec<FeatureWinners>,
-}
-
-/// The winners of one feature for rows whose features were decided one by one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct FeatureWinners {
-    /// By source; those at the end in which none won may be missing.
-    pub(crate) won: Vec<Won>,
-    /// The places of rows without a winner whose entity was deleted.
-    pub(crate) deleted: Vec<u32>,
-}
-
-/// The cells of one feature that won in one source.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Won {
-    pub(crate) picks: Vec<Pick>,
-    /// The event time of each pick, if event times were asked for.
-    pub(crate) event_times: Vec<Micros>,
-}
 
 /// What to resolve.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +40,7 @@ pub(crate) fn resolve(
     }
     let mut sources = Sources::new(&runs);
     let mut decided: Vec<FeatureWinners> = Vec::new();
+    let mut walked = HashSet::new();
     let all_partial = all_partial(&runs, wanted.features);
     for items in items.chunks(PIECE_ROWS) {
         let questions: Vec<Question> =
@@ -105,10 +58,20 @@ pub(crate) fn resolve(
         }
         if !left.is_empty() {
             decided.resize(wanted.features.len(), FeatureWinners::default());
-            decide(&runs, &knowledge, &left, wanted, &mut sources, &mut decided)?;
+            walked.extend(decide(&runs, &knowledge, &left, wanted, &mut sources, &mut decided)?);
         }
     }
-    Ok(Resolved { sources: sources.sources, features: decided })
+    let Sources { sources, runs: runs_of_sources, .. } = sources;
+    let mut resolved = Resolved { sources, features: decided };
+    if let Some(latest) = view.serving(bounds)
+        && resolved.sources.iter().any(|source| source.chunk.is_away())
+    {
+        let (pack, features) = (&latest.pack, wanted.features);
+        let runs_of_sources = &runs_of_sources;
+        let met = Met { pack, runs: &runs, runs_of_sources, items: &items, features, walked: &walked };
+        from_pack::take(&met, &mut resolved)?;
+    }
+    Ok(resolved)
 }
 
 /// Whether no row of `runs` can have a cell for each of `features`, as far as this is cheap to say: then it is not worth
@@ -121,7 +84,7 @@ fn all_partial(runs: &[BoundedRun<'_>], features: &[u32]) -> bool {
     })
 }
 
-/// Decides every feature of the questions at these places by itself.
+/// Decides every feature of the questions at these places by itself; the places of those whose entity has tombstones.
 fn decide(
     runs: &[BoundedRun<'_>],
     knowledge: &Knowledge,
@@ -129,7 +92,7 @@ fn decide(
     wanted: Wanted<'_>,
     sources: &mut Sources,
     decided: &mut [FeatureWinners],
-) -> Result<()> {
+) -> Result<Vec<u32>> {
     let (places, questions): (Vec<u32>, Vec<Question>) = left.iter().copied().unzip();
     let cells = newest_cells(runs, knowledge, &questions, wanted.features)?;
     for (decided, winners) in decided.iter_mut().zip(&cells.winners) {
@@ -137,13 +100,15 @@ fn decide(
             sources.win(runs, decided, places[*question as usize], *winner, wanted.event_times);
         }
     }
+    let mut walked_places = Vec::with_capacity(cells.walks.len());
     for question in cells.walks {
         let (place, Question { ordinal, point }) = left[question as usize];
         let seen = knowledge.seen_from(runs, &point);
         let walked = walk(&seen, ordinal, &point, wanted.features, Standing::Ignored)?;
         sources.note(&seen, place, &walked, decided, wanted.event_times);
+        walked_places.push(place);
     }
-    Ok(())
+    Ok(walked_places)
 }
 
 /// Rows whose questions are held at once.
@@ -187,6 +152,8 @@ pub(crate) struct Sources {
     starts: Vec<usize>,
     /// The number of each chunk of each run; [`UNNUMBERED`] before it is met.
     numbers: Vec<u32>,
+    /// The run of each source.
+    runs: Vec<u32>,
     /// Whether a write row of the chunk has a cell for every feature that any chunk has.
     complete: Vec<Option<bool>>,
 }
@@ -203,7 +170,8 @@ impl Sources {
             chunks - bounded.run.chunks.len()
         });
         let starts = starts.collect();
-        Self { sources: Vec::new(), starts, numbers: vec![UNNUMBERED; chunks], complete: Vec::new() }
+        let numbers = vec![UNNUMBERED; chunks];
+        Self { sources: Vec::new(), starts, numbers, runs: Vec::new(), complete: Vec::new() }
     }
 
     #[inline]
@@ -213,6 +181,7 @@ impl Sources {
             *number = self.sources.len() as u32;
             let chunk = Arc::clone(&runs[run as usize].run.chunks[chunk as usize]);
             self.sources.push(Source { chunk, picks: Vec::new(), event_times: Vec::new() });
+            self.runs.push(run);
             self.complete.push(None);
         }
         *number

@@ -1,7 +1,8 @@
 //! Which entities stand, whatever features are asked for: the event time of the newest row of each that no tombstone hides.
 
 use super::bounds::{Bounds, RowBounds};
-use super::resolve::{Item, Wanted, resolve};
+use super::resolve::{Wanted, resolve};
+use super::resolved::Item;
 use super::walk::{BoundedRun, Standing, bound_runs, walk};
 use crate::error::Result;
 use crate::time::Micros;

@@ -120,25 +120,45 @@ impl Mapped {
             if known.contains(&position) {
                 continue;
             }
-            let (piece, there) = match &self.storage {
-                Storage::Fixed(_) => {
-                    let piece = away.piece_of(position)?;
-                    known = away.positions_of(piece)?;
-                    (piece, away.has(piece))
-                }
-                Storage::Stretches(of) => {
-                    let piece = position >> of.shift;
-                    known = of.positions_of(piece, self.len);
-                    (piece, of.arrays[piece as usize].get().is_some())
-                }
-            };
+            let (piece, there) = self.piece_at(away, position)?;
+            known = piece.1.clone();
             if !there {
-                pieces.push((piece, known.clone()));
+                pieces.push(piece);
             }
         }
         pieces.sort_unstable_by_key(|(piece, _)| *piece);
         pieces.dedup_by_key(|(piece, _)| *piece);
         Ok((!pieces.is_empty()).then_some(Lack { column: self, away, pieces }))
+    }
+
+    /// What is lacking of all values.
+    pub(crate) fn lack_all(&self) -> Result<Option<Lack<'_>>> {
+        let Some(away) = &self.away else { return Ok(None) };
+        let mut pieces = Vec::new();
+        let mut next = 0;
+        while next < self.len {
+            let (piece, there) = self.piece_at(away, next)?;
+            assert!(piece.1.contains(&next), "a piece holds what was sought in it");
+            next = piece.1.end;
+            if !there {
+                pieces.push(piece);
+            }
+        }
+        Ok((!pieces.is_empty()).then_some(Lack { column: self, away, pieces }))
+    }
+
+    /// The piece of `away` that holds the value at `position`, its positions, and whether it has come.
+    fn piece_at(&self, away: &Away, position: u32) -> Result<((u32, Range<u32>), bool)> {
+        match &self.storage {
+            Storage::Fixed(_) => {
+                let piece = away.piece_of(position)?;
+                Ok(((piece, away.positions_of(piece)?), away.has(piece)))
+            }
+            Storage::Stretches(of) => {
+                let piece = position >> of.shift;
+                Ok(((piece, of.positions_of(piece, self.len)), of.arrays[piece as usize].get().is_some()))
+            }
+        }
     }
 
     /// Brings the values at `positions`, as far as they are away.

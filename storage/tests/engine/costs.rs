@@ -9,10 +9,11 @@ use firn_storage::io::simulated::Simulated;
 use firn_storage::time::Clock;
 use firn_storage::traffic::{Request, Tally};
 
+use crate::oracle::Value;
 use crate::world::ask::{Ask, Limit};
-use crate::world::plain::{UNIT, number as row, of_numbers};
+use crate::world::plain::{UNIT, batch, number as row, of_numbers, of_texts, sent};
 use crate::world::scan::Sweep;
-use crate::world::{Setting, World};
+use crate::world::{Deed, Setting, World};
 
 type Counts = BTreeMap<(String, Request), Tally>;
 
@@ -203,4 +204,21 @@ fn cells_of_ice_cost_a_request_for_an_entity_at_most_and_nothing_the_second_time
     assert_eq!(found, counts([("ice", "get", requests)]));
     world.check(&ask).unwrap();
     assert_eq!(since(&world, &before), found, "what came stays in memory");
+}
+
+#[test]
+fn a_freeze_reads_back_all_at_once_whatever_rows_have_a_cell() {
+    let mut world = of_texts(Setting { home: true, start: 1_000_000, ..Setting::default() });
+    let row = |number: i64| {
+        let rare = (number % 4 == 0).then(|| Value::Int(number.into()));
+        sent(0, number, vec![rare, Some(Value::Text(format!("text {number}")))])
+    };
+    world
+        .apply(&batch(Deed::Write { columns: vec![0, 1], nulls_absent: true }, (0..20_000).map(row).collect()))
+        .unwrap();
+    world.compact(None).unwrap();
+    let before = traffic(&world);
+    world.freeze(None).unwrap();
+    let found = since(&world, &before);
+    assert_eq!(found[&("ice".to_owned(), "get")], 1, "{found:?}");
 }

@@ -6,10 +6,11 @@ use firn_storage::io::simulated::Simulated;
 use firn_storage::objects::faulty::{Fault, Faulty};
 use firn_storage::objects::{ObjectName, Objects};
 
+use crate::oracle::Value;
 use crate::world::ask::{Ask, Limit};
-use crate::world::plain::{UNIT, of_texts, text as row};
+use crate::world::plain::{UNIT, batch, of_texts, sent, text as row};
 use crate::world::scan::Sweep;
-use crate::world::{Setting, World};
+use crate::world::{Deed, Setting, World};
 
 /// A world with a bucket and a table of an integer and a text.
 fn world() -> World {
@@ -137,6 +138,42 @@ fn while_the_bucket_is_down_only_reads_of_ice_fail() {
 fn segments(world: &World) -> (usize, u64) {
     let names = world.files.names().into_iter().filter(|name| name.starts_with("segments/"));
     names.fold((0, 0), |(count, bytes), name| (count + 1, bytes + world.files.content(&name).len() as u64))
+}
+
+/// The latest of an entity that was written since in part: the rest of it is in the pack, whatever was deleted or taken back.
+#[test]
+fn the_latest_needs_no_ice_however_much_was_written_since() {
+    let mut world = world();
+    world.fill(40, row);
+    world.freeze(None).unwrap();
+    world.close().unwrap();
+    let bucket = world.open_on_faulty();
+    let asked = |world: &mut World| {
+        bucket.fail_calls(1, 1 << 40, Fault::SlowDown);
+        let latest = Ask { entities: vec![0, 1, 2, 3, 4], ..Ask::latest(world, 0) };
+        world.check(&latest).expect("the latest");
+        bucket.heal();
+    };
+    let number = |entity: usize, event: i64| {
+        let cells = vec![Some(Value::Int(event.into()))];
+        batch(Deed::Write { columns: vec![0], nulls_absent: false }, vec![sent(entity, event, cells)])
+    };
+    asked(&mut world);
+    // One late, one new, one of which the pack knows nothing.
+    for (entity, event) in [(0, 3), (1, 100), (4, 7)] {
+        world.apply(&number(entity, event)).unwrap();
+        asked(&mut world);
+    }
+    world.apply(&batch(Deed::Delete, vec![sent(2, 20, Vec::new())])).unwrap();
+    asked(&mut world);
+    world.apply(&batch(Deed::Retract, vec![sent(3, 39, Vec::new())])).unwrap();
+    world.check(&Ask { entities: vec![3], ..Ask::latest(&world, 0) }).expect("what it hid is in ice");
+    // What leaves is in the pack before.
+    world.flush(None).unwrap();
+    world.freeze(None).unwrap();
+    asked(&mut world);
+    world.apply(&number(3, 200)).unwrap();
+    asked(&mut world);
 }
 
 /// What is often read comes back to the disk, and answers there when the bucket is out of reach.

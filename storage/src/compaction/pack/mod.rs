@@ -22,7 +22,8 @@ use crate::read::bounds::Bounds;
 use crate::read::estimate;
 use crate::read::fill::{Patience, bring};
 use crate::read::fixed;
-use crate::read::resolve::{Item, Resolved, Wanted, resolve};
+use crate::read::resolve::{Wanted, resolve};
+use crate::read::resolved::{Item, Resolved};
 use crate::time::Sequence;
 use crate::view::{BucketView, DirtySet, LatestPack, TableState};
 
@@ -31,7 +32,7 @@ const DIRTY_SHARE: u64 = 8;
 /// After a pack was built for so long, none is rebuilt because of writes for so many times as long: where writes go to
 /// all entities, packs would else take a whole core and be out of date at once.
 const REST_TIMES: i64 = 7;
-/// Entities below which a pack is not worth its file.
+/// Entities below which a pack is not worth its file, unless cells of the bucket are away.
 const ENTITIES_MIN: u32 = 4096;
 
 /// How much background work should want to build the bucket's pack now; `None` if not at all.
@@ -39,7 +40,8 @@ pub(crate) fn urgency(table: &TableState, bucket: u32, engine: &Engine) -> Optio
     let entities = table.entity.dictionaries[bucket as usize].len();
     let view = table.view.load();
     let view_of_bucket = &view.buckets[bucket as usize];
-    if view_of_bucket.segments.is_empty() || entities < ENTITIES_MIN {
+    let is_away = view_of_bucket.segments.iter().any(|run| run.ice.is_some());
+    if view_of_bucket.segments.is_empty() || (entities < ENTITIES_MIN && !is_away) {
         return None;
     }
     let Some(latest) = view_of_bucket.pack.as_ref().filter(|_| !is_misshaped(table, bucket, engine)) else {
@@ -67,6 +69,13 @@ pub(crate) fn is_stale(table: &TableState, bucket: u32, engine: &Engine) -> bool
                 || is_misshaped(table, bucket, engine)
                 || !table.entity.erased(bucket).is_empty()
         })
+}
+
+/// Whether the pack of the bucket holds all that wins among rows up to `through`.
+pub(crate) fn covers(table: &TableState, bucket: u32, engine: &Engine, through: Sequence) -> bool {
+    let view = table.view.load();
+    let pack = view.buckets[bucket as usize].pack.as_ref();
+    pack.is_some_and(|latest| latest.pack.position() >= through) && !is_misshaped(table, bucket, engine)
 }
 
 /// Whether the table's features changed since the pack was built.
@@ -131,18 +140,18 @@ impl Building<'_> {
         let bytes = pack::memory_bytes(winner_bytes);
         let _memory = engine.resources.budget.take(bytes, bytes);
         let bucket = &view.buckets[self.bucket as usize];
+        let anew = BucketView { pack: None, ..BucketView::clone(bucket) };
         let before = bucket.pack.as_deref();
         let before = before.and_then(|latest| Kept::of(latest, self.declared.shape, &features));
-        let build = |before: Option<Kept<'_>>| {
+        let build = |before: Option<Kept<'_>>, view: &BucketView| {
             let erased = table.entity.erased(self.bucket);
-            let mut winners = LatestWinners { view: bucket, features: &features, position, erased, before };
+            let mut winners = LatestWinners { view, features: &features, position, erased, before };
             let number = outputs.number(NamedFile::Pack);
             pack::build(&engine.files, number, &features, self.ordinals, position, winner_bytes, &mut winners)
         };
-        let has_before = before.is_some();
-        let meta = match build(before) {
+        let meta = match build(before, bucket) {
             // A pack that is damaged is made anew from history.
-            Err(error) if has_before && error.kind() == Kind::Corrupt => build(None)?,
+            Err(error) if bucket.pack.is_some() && error.kind() == Kind::Corrupt => build(None, &anew)?,
             built => built?,
         };
         engine.statistics.packs.add(1);

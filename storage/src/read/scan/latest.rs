@@ -18,7 +18,7 @@ use crate::model::key::Decoder;
 use crate::read::fill::{Filling, Patience, fill};
 use crate::read::latest;
 use crate::read::plain::FeatureAnswer;
-use crate::read::resolve::Item;
+use crate::read::resolved::Item;
 use crate::read::standing::{standing, walk_each};
 use crate::time::Micros;
 

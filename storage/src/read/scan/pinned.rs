@@ -15,7 +15,7 @@ use crate::read::bounds::Bounds;
 use crate::read::estimate;
 use crate::read::find::find;
 use crate::read::plan::{AskedFeature, AskedTable};
-use crate::read::resolve::Item;
+use crate::read::resolved::Item;
 use crate::read::snapshot::Snapshot;
 use crate::time::Micros;
 use crate::view::{EntityState, TableState, TableView};
