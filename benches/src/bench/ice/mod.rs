@@ -3,6 +3,8 @@
 //! The bucket counts its requests, and can be told to hang. Everything is frozen and has left the disk but for packs and rows parts,
 //! so that every read of the past is one of ice. The same rows without a bucket are what it is compared with.
 
+mod costs;
+
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -104,13 +106,17 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     cold.write(rows, users)?;
     cold.restore_hot(users, directory.path())?;
     cold.freeze(rows, directory.path())?;
+    let cells = costs::against_pyarrow(cold.harness, &directory.path().join("ice"))?;
+    cold.fetched(&requests, cells)?;
     cold.joins(&requests)?;
     cold.probes(users)?;
     cold.hanging(users)?;
-    cold.restore(users)?;
+    cold.restore(rows, users)?;
     cold.erase()?;
     drop(directory);
-    Ok(())
+    costs::while_freezing(harness)?;
+    costs::acknowledge(harness)?;
+    costs::root(harness)
 }
 
 /// Rows of features of several kinds, merged into as few segments as there may be.
@@ -171,6 +177,10 @@ impl Cold<'_> {
         let before = self.bucket.calls();
         load(&engine, rows, users)?;
         engine.settle()?;
+        let sent = engine.database.statistics().bucket.of(Request::Put).sent_bytes as f64;
+        let per_byte = sent / (rows * (2 + FEATURES) * size_of::<u64>()) as f64;
+        self.record("sent for each byte of rows", "bytes", per_byte);
+        self.harness.target("bytes sent for each byte of rows", Some(per_byte), Bound::AtMost(4.0));
         let per_million = (self.bucket.calls() - before) as f64 / rows as f64 * 1e6;
         self.record("requests per 1 M rows written", "requests", per_million);
         self.harness.target("requests per 1 M rows written", Some(per_million), Bound::AtMost(40.0));
@@ -198,6 +208,25 @@ impl Cold<'_> {
         self.record("ice", "bytes/row", ice as f64 / rows as f64);
         let ratio = ice as f64 / segments as f64;
         self.harness.target("ice: times segments", Some(ratio), Bound::AtMost(0.35));
+        Ok(())
+    }
+
+    /// What the first join asks for, of cells of so many bytes if that is known.
+    fn fetched(&mut self, requests: &[RecordBatch], cells: Option<f64>) -> Result<()> {
+        let files = std::fs::read_dir(self.disk.path().join("segments"))?.count() as f64;
+        let engine = self.open(0, 16 << 30, false)?;
+        let tally = || engine.database.statistics().bucket.of(Request::Get);
+        let before = tally();
+        engine.read(&engine::as_of("t"), requests)?;
+        let (asked, bytes) = (tally().requests - before.requests, tally().received_bytes - before.received_bytes);
+        engine.close()?;
+        self.record("join, all in the bucket, nothing in memory", "requests", asked as f64);
+        self.record("join, all in the bucket, nothing in memory", "MB", bytes as f64 / 1e6);
+        let Some(cells) = cells else { return Ok(()) };
+        let most = cells / f64::from(4 << 20) + 2.0 * files;
+        self.harness.target("requests of the first join", Some(asked as f64), Bound::AtMost(most));
+        let ratio = bytes as f64 / cells;
+        self.harness.target("bytes of the first join: times those of the cells", Some(ratio), Bound::AtMost(1.05));
         Ok(())
     }
 
@@ -354,18 +383,25 @@ impl Cold<'_> {
         Ok(())
     }
 
-    fn restore(&mut self, users: usize) -> Result<()> {
+    fn restore(&mut self, rows: usize, users: usize) -> Result<()> {
         let request = Source::new(65).requests(1, 1, users);
-        let mut seconds = Vec::new();
+        let (mut seconds, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..=self.harness.settings.rounds {
             self.disk = self.harness.directory()?;
             let started = Instant::now();
             let engine = self.open(0, 0, false)?;
             engine.read(&engine::latest("t"), &request)?;
             seconds.push(started.elapsed().as_secs_f64());
+            while engine.database.status()["bucket"]["restore_bytes_left"] != 0 {
+                engine.database.compact_once()?;
+            }
+            whole.push(rows as f64 / started.elapsed().as_secs_f64());
             engine.close()?;
         }
         self.record(RESTORE, "s", median(seconds.split_off(1)));
+        let rate = median(whole.split_off(1));
+        self.record("an empty disk until all of its rows are there, all of it ice", "rows/s", rate);
+        self.harness.target("rows restored while their cells stay in ice: rows/s", Some(rate), Bound::AtLeast(15e6));
         self.harness.target(&format!("{RESTORE}: s"), self.harness.value(FIRN, RESTORE), Bound::AtMost(3.0));
         Ok(())
     }
