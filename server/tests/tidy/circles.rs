@@ -6,7 +6,8 @@ use crate::imports::{Crate, Import};
 use crate::tree::none;
 
 /// Where the sources of each crate lie.
-const CRATES: [&str; 6] = ["benches/src/", "client/src/", "fuzz/src/", "objects/src/", "server/src/", "storage/src/"];
+const CRATES: [&str; 7] =
+    ["benches/src/", "client/src/", "exact/src/", "fuzz/src/", "objects/src/", "server/src/", "storage/src/"];
 
 /// The modules that can be reached from each module.
 fn reachable(imports: &BTreeSet<Import>) -> BTreeMap<&[String], BTreeSet<&[String]>> {
