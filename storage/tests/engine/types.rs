@@ -7,11 +7,12 @@ use std::sync::Arc;
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Int64Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    UInt64Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
+    Int64Array, StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use rand::Rng;
@@ -23,9 +24,11 @@ use crate::oracle::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     Bool,
+    Int8,
     Int16,
     Int32,
     Int64,
+    Uint64,
     Float32,
     Float64,
     Text,
@@ -37,7 +40,7 @@ pub enum Type {
     Struct,
 }
 
-/// All types that a history may declare.
+/// All types that a history declares; the others are of tests written by hand.
 pub const TYPES: [Type; 13] = [
     Type::Bool,
     Type::Int16,
@@ -102,9 +105,11 @@ impl Type {
     pub fn spelled(self) -> &'static str {
         match self {
             Type::Bool => "bool",
+            Type::Int8 => "int8",
             Type::Int16 => "int16",
             Type::Int32 => "int32",
             Type::Int64 => "int64",
+            Type::Uint64 => "uint64",
             Type::Float32 => "float32",
             Type::Float64 => "float64",
             Type::Text => "utf8",
@@ -121,9 +126,11 @@ impl Type {
     pub fn data_type(self) -> DataType {
         match self {
             Type::Bool => DataType::Boolean,
+            Type::Int8 => DataType::Int8,
             Type::Int16 => DataType::Int16,
             Type::Int32 => DataType::Int32,
             Type::Int64 => DataType::Int64,
+            Type::Uint64 => DataType::UInt64,
             Type::Float32 => DataType::Float32,
             Type::Float64 => DataType::Float64,
             Type::Text => DataType::Utf8,
@@ -159,9 +166,14 @@ impl Type {
         let small = random.random_range(-60i128..60);
         match self {
             Type::Bool => int(i64::from(random.random_bool(0.5))),
-            Type::Int16 | Type::Int32 | Type::Int64 | Type::SmallDecimal | Type::Decimal | Type::Timestamp => {
-                int(small)
-            }
+            Type::Uint64 => int(small.abs()),
+            Type::Int8
+            | Type::Int16
+            | Type::Int32
+            | Type::Int64
+            | Type::SmallDecimal
+            | Type::Decimal
+            | Type::Timestamp => int(small),
             Type::Float32 | Type::Float64 => match random.random_range(0..12) {
                 0 => float(f64::NAN),
                 1 => float(-0.0),
@@ -194,6 +206,7 @@ impl Type {
                 json!(format!("{}{}.{:02}", if *value < 0 { "-" } else { "" }, value.abs() / 100, value.abs() % 100))
             }
             (Type::Timestamp, Value::Int(value)) => json!({ "us": *value as i64 }),
+            (Type::Uint64, Value::Int(value)) => json!(*value as u64),
             (_, Value::Int(value)) => json!(*value as i64),
             (_, Value::Float(bits)) => {
                 let value = f64::from_bits(*bits);
@@ -215,9 +228,11 @@ impl Type {
         let floats = || values.iter().map(as_float);
         match self {
             Type::Bool => Arc::new(ints().map(|value| value.map(|value| value != 0)).collect::<BooleanArray>()),
+            Type::Int8 => Arc::new(ints().map(|value| value.map(|value| value as i8)).collect::<Int8Array>()),
             Type::Int16 => Arc::new(ints().map(|value| value.map(|value| value as i16)).collect::<Int16Array>()),
             Type::Int32 => Arc::new(ints().map(|value| value.map(|value| value as i32)).collect::<Int32Array>()),
             Type::Int64 => Arc::new(ints().map(|value| value.map(|value| value as i64)).collect::<Int64Array>()),
+            Type::Uint64 => Arc::new(ints().map(|value| value.map(|value| value as u64)).collect::<UInt64Array>()),
             Type::Float32 => Arc::new(floats().map(|value| value.map(|value| value as f32)).collect::<Float32Array>()),
             Type::Float64 => Arc::new(floats().collect::<Float64Array>()),
             Type::Text => Arc::new(values.iter().map(as_text).collect::<StringArray>()),
@@ -272,9 +287,11 @@ pub fn value_at(array: &dyn Array, row: usize) -> Option<Value> {
     }
     Some(match array.data_type() {
         DataType::Boolean => int(i64::from(array.as_boolean().value(row))),
+        DataType::Int8 => int(array.as_primitive::<Int8Type>().value(row)),
         DataType::Int16 => int(array.as_primitive::<Int16Type>().value(row)),
         DataType::Int32 => int(array.as_primitive::<Int32Type>().value(row)),
         DataType::Int64 => int(array.as_primitive::<Int64Type>().value(row)),
+        DataType::UInt64 => int(array.as_primitive::<UInt64Type>().value(row)),
         DataType::Float32 => float(array.as_primitive::<Float32Type>().value(row)),
         DataType::Float64 => float(array.as_primitive::<Float64Type>().value(row)),
         DataType::Utf8 => Value::Text(array.as_string::<i32>().value(row).to_owned()),
@@ -284,6 +301,10 @@ pub fn value_at(array: &dyn Array, row: usize) -> Option<Value> {
         }
         DataType::List(_) => items(&array.as_list::<i32>().value(row)),
         DataType::FixedSizeList(_, _) => items(&array.as_fixed_size_list().value(row)),
+        DataType::Map(_, _) => {
+            let entries = array.as_map().value(row);
+            Value::List((0..entries.len()).map(|row| value_at(&entries, row)).collect())
+        }
         DataType::Struct(_) => {
             Value::List(array.as_struct().columns().iter().map(|child| value_at(child, row)).collect())
         }
