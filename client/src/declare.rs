@@ -97,6 +97,13 @@ impl TableDeclaration {
         self
     }
 
+    /// One more aggregate, as JSON: `{"name":"plays","function":"count","windows":["1h","7d"]}`; `docs/aggregates.md` says what there is.
+    #[must_use]
+    pub fn aggregate(mut self, aggregate: Value) -> Self {
+        push(&mut self.fields, "aggregates", aggregate);
+        self
+    }
+
     /// How old a value may be before it counts as expired; `"none"` for unlimited.
     #[must_use]
     pub fn max_age(self, duration: &str) -> Self {

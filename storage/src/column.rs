@@ -79,7 +79,15 @@ impl Column {
         }
         let mut hint = PositionHint::default();
         let positions = rows.filter_map(|row| self.position_from(&mut hint, row).transpose());
-        values.lack(positions.collect::<Result<Vec<u32>>>()?.into_iter())
+        self.lack_at(positions.collect::<Result<Vec<u32>>>()?.into_iter())
+    }
+
+    /// What is lacking of the values at `positions`.
+    pub(crate) fn lack_at(&self, positions: impl Iterator<Item = u32>) -> Result<Option<Lack<'_>>> {
+        match &self.values {
+            Values::Memory { .. } => Ok(None),
+            Values::Mapped(values) => values.lack(positions),
+        }
     }
 
     /// What is lacking of the cells of all rows.

@@ -10,6 +10,7 @@ use crate::time::{Micros, Sequence};
 
 /// How far back a table may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct Horizon {
     /// The least event bound.
     pub events: Micros,
@@ -17,11 +18,38 @@ pub struct Horizon {
     pub knowledge: Micros,
     /// The least position.
     pub sequence: Sequence,
+    /// Rows of this event time and before may be gone: no event bound would pick them, but a window might count them. Never after
+    /// `events`.
+    pub rows: Micros,
+}
+
+/// A horizon as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    events: Micros,
+    knowledge: Micros,
+    sequence: Sequence,
+    /// As `events` if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rows: Option<Micros>,
+}
+
+impl From<Stored> for Horizon {
+    fn from(Stored { events, knowledge, sequence, rows }: Stored) -> Self {
+        Self { events, knowledge, sequence, rows: rows.unwrap_or(events) }
+    }
+}
+
+impl From<Horizon> for Stored {
+    fn from(Horizon { events, knowledge, sequence, rows }: Horizon) -> Self {
+        Self { events, knowledge, sequence, rows: (rows != events).then_some(rows) }
+    }
 }
 
 impl Default for Horizon {
     fn default() -> Self {
-        Self { events: i64::MIN, knowledge: i64::MIN, sequence: 0 }
+        Self { events: i64::MIN, knowledge: i64::MIN, sequence: 0, rows: i64::MIN }
     }
 }
 
@@ -43,7 +71,7 @@ impl Before {
 
     /// Counts all `rows`.
     pub fn of(rows: &Rows, horizon: &Horizon) -> Self {
-        let events = rows.event_times.iter().filter(|&&time| time <= horizon.events).count() as u64;
+        let events = rows.event_times.iter().filter(|&&time| time <= horizon.rows).count() as u64;
         let steps = rows.steps.sequences.partition_point(|&sequence| sequence <= horizon.sequence) as u32;
         let knowledge = rows.row_steps.iter().filter(|&&step| step < steps).count() as u64;
         Self { events, knowledge }
@@ -82,7 +110,7 @@ impl Ages {
     /// About how many of the rows lie before `horizon`.
     pub fn before(&self, horizon: &Horizon) -> Before {
         let share = |below: usize, of: usize| self.rows * below as u64 / of.max(1) as u64;
-        let events = self.event_times.partition_point(|&time| time <= horizon.events);
+        let events = self.event_times.partition_point(|&time| time <= horizon.rows);
         let knowledge = self.sequences.partition_point(|&sequence| sequence <= horizon.sequence);
         Before { events: share(events, self.event_times.len()), knowledge: share(knowledge, self.sequences.len()) }
     }

@@ -147,6 +147,8 @@ def table_changes_json(
     rename: Mapping[str, str] | None,
     retire: Sequence[str] | None,
     purge: bool,
+    add_aggregates: Iterable[Mapping[str, Any]] | None,
+    retire_aggregates: Sequence[str] | None,
     set_features: Mapping[str, Mapping[str, Any]] | None,
     set: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -157,6 +159,8 @@ def table_changes_json(
         rename=None if rename is None else dict(rename),
         retire=None if retire is None else list(retire),
         purge=purge,
+        add_aggregates=None if add_aggregates is None else [dict(aggregate) for aggregate in add_aggregates],
+        retire_aggregates=None if retire_aggregates is None else list(retire_aggregates),
         set_features=None if set_features is None else feature_settings_json(set_features),
         set=None if set is None else {name: setting_json(value) for name, value in set.items()},
     )

@@ -48,6 +48,7 @@ class Declaring:
         entity: str,
         event_time: str,
         features: NamedTypes | Iterable[Feature],
+        aggregates: Iterable[Mapping[str, Any]] | None = None,
         row_id: NamedTypes | None = None,
         max_age: Duration | None = None,
         max_future_skew: Duration | None = None,
@@ -64,7 +65,8 @@ class Declaring:
     ) -> dict[str, Any]:
         """Declares a feature table of an entity and returns its full declaration.
 
-        ``features`` are :class:`Feature` s or names and types. ``row_id`` names the columns that tell apart rows of
+        ``features`` are :class:`Feature` s or names and types, ``aggregates`` what is counted and added up over windows, such as
+        ``{"name": "plays", "function": "count", "windows": ["1h", "7d"]}``. ``row_id`` names the columns that tell apart rows of
         one entity at one event time. ``keep_events`` and ``keep_knowledge`` are the table's retention. What is
         frozen and older than ``hot_window`` leaves the disk of a server with a bucket. Durations are ``timedelta`` s or
         ``"6h"``; ``"none"`` means unlimited.
@@ -74,6 +76,7 @@ class Declaring:
             entity,
             event_time,
             features,
+            aggregates=None if aggregates is None else [dict(aggregate) for aggregate in aggregates],
             row_id=row_id,
             durations={"max_age": max_age, "max_future_skew": max_future_skew, "hot_window": hot_window},
             retention={"keep_events": keep_events, "keep_knowledge": keep_knowledge},
@@ -95,17 +98,27 @@ class Declaring:
         rename: Mapping[str, str] | None = None,
         retire: Sequence[str] | None = None,
         purge: bool = False,
+        add_aggregates: Iterable[Mapping[str, Any]] | None = None,
+        retire_aggregates: Sequence[str] | None = None,
         set_features: Mapping[str, Mapping[str, Any]] | None = None,
         set: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """Adds, widens, renames or retires features, or sets options (``set={"max_age": "8h"}``).
+        """Adds, widens, renames or retires features, adds or retires aggregates, or sets options (``set={"max_age": "8h"}``).
 
         ``set_features={"temp": {"max_age": "3h"}}`` sets ``max_age``, ``default``, ``description``, ``tags`` of features.
         ``purge=True`` also removes the bytes of the retired features.
         """
         changes = table_changes_json(
-            add=add, widen=widen, rename=rename, retire=retire, purge=purge, set_features=set_features, set=set
+            add=add,
+            widen=widen,
+            rename=rename,
+            retire=retire,
+            purge=purge,
+            add_aggregates=add_aggregates,
+            retire_aggregates=retire_aggregates,
+            set_features=set_features,
+            set=set,
         )
         return run(self._connection.action("alter_table", {"table": table} | changes, timeout))
 

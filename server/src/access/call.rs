@@ -83,7 +83,7 @@ pub static CALLS: &[Call] = &[
     call(DoAction, "describe_entity", Describe, "The declaration of an entity: {\"entity\"}"),
     call(DoAction, "drop_entity", Drop, "Removes an entity without tables: {\"entity\"}"),
     call(DoAction, "create_table", Create, "Declares a feature table: {\"table\",\"entity\",\"event_time\",\"features\":[…],…}"),
-    call(DoAction, "alter_table", Alter, "Changes a table: {\"table\",\"add\",\"widen\",\"rename\",\"retire\",\"purge\",\"set_features\",\"set\"}"),
+    call(DoAction, "alter_table", Alter, "Changes a table: {\"table\",\"add\",\"widen\",\"rename\",\"retire\",\"purge\",\"add_aggregates\",\"retire_aggregates\",\"set_features\",\"set\"}"),
     call(DoAction, "seal_table", Alter, "Ends the loading of history: {\"table\"}"),
     call(DoAction, "list_tables", Describe, "All tables: {}"),
     call(DoAction, "describe_table", Describe, "The declaration of a table: {\"table\"}"),

@@ -12,6 +12,7 @@ use super::merge::{MergedRow, RowFilter};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::manifest::SegmentEntry;
+use crate::model::catalog::Table;
 use crate::rows::RowKind;
 use crate::run::Run;
 use crate::time::{Micros, Sequence};
@@ -26,14 +27,21 @@ pub(crate) fn horizon_now(engine: &Engine, table: &TableState) -> Option<Horizon
     }
     let now = engine.clock.now();
     let back = |keep: Option<i64>| keep.map_or(i64::MIN, |keep| now.saturating_sub(keep));
+    let events = before.events.max(back(declared.keep_events));
     let mut horizon = Horizon {
-        events: before.events.max(back(declared.keep_events)),
+        events,
         knowledge: before.knowledge.max(back(declared.keep_knowledge)),
         sequence: before.sequence,
+        rows: before.rows.max(events.saturating_sub(reach_of(&declared))),
     };
     let known = known_sequence(table, horizon.knowledge);
     horizon.sequence = horizon.sequence.max(known);
     Some(horizon)
+}
+
+/// How far before an event bound the windows of `table` reach, in microseconds.
+fn reach_of(table: &Table) -> i64 {
+    table.aggregates.iter().map(|aggregate| aggregate.reach().unwrap_or(i64::MAX)).max().unwrap_or(0)
 }
 
 /// Raises the horizon of `table` to what its retention allows now.
@@ -88,7 +96,9 @@ fn known_sequence(table: &TableState, knowledge: i64) -> u64 {
 /// A cell of row x loses at every such bound if a newer row y of the entity (by the order of the rule) has a cell of
 /// the same feature, lies no later than every event bound that sees x, and was known no later than every knowledge
 /// bound that does: `t_y ≤ max(t_x, events)` and `s_y ≤ max(s_x, sequence)`. A row goes when all of its cells lose.
-/// Where an entity has tombstones, only what lies before a delete that every bound sees goes; the delete stays.
+/// A row that a window counts goes only if a newer row of its identity takes its place.
+/// Where an entity has tombstones, only what lies before a delete that every bound sees goes; the delete stays, and so do tombstones
+/// that a window reaches: one that ends before the delete answers that nothing counts because of them.
 pub(crate) struct Forgetting<'a> {
     pub(crate) runs: &'a [Arc<Run>],
     pub(crate) horizon: Horizon,
@@ -100,29 +110,35 @@ impl RowFilter for Forgetting<'_> {
         if rows.iter().any(|row| of(row).kind(row.row) != RowKind::Write) {
             let before = self.final_delete(rows);
             for (row, keep) in rows.iter().zip(keep) {
-                *keep = before.is_none_or(|delete| of(row).event_times[row.row as usize] >= delete);
+                let time = of(row).event_times[row.row as usize];
+                let may_tell = of(row).kind(row.row) != RowKind::Write && time > self.horizon.rows;
+                *keep = may_tell || before.is_none_or(|delete| time >= delete);
             }
             return Ok(());
         }
         // The least sequence of a newer row with the feature: among those at or before the horizon, and among those
-        // of the event time at hand. Feature [`ANY`] stands for the row itself.
+        // of the identity at hand. Feature [`ANY`] stands for the row itself.
         let mut settled: HashMap<u32, Sequence> = HashMap::new();
-        let mut same_time: HashMap<u32, Sequence> = HashMap::new();
-        let mut time_at_hand = None;
+        let mut same_identity: HashMap<u32, Sequence> = HashMap::new();
+        let mut at_hand = None;
         for (row, keep) in rows.iter().zip(keep) {
             let time = of(row).event_times[row.row as usize];
             let sequence = of(row).sequence(row.row);
-            if time_at_hand != Some(time) {
-                time_at_hand = Some(time);
-                same_time.clear();
+            let identity = (time, of(row).row_id(row.row));
+            if at_hand != Some(identity) {
+                at_hand = Some(identity);
+                same_identity.clear();
             }
-            let newer = if time <= self.horizon.events { &mut settled } else { &mut same_time };
             let latest_needed = sequence.max(self.horizon.sequence);
             let features = self.features_of(row)?;
+            let newer = if time <= self.horizon.rows { &settled } else { &same_identity };
             let loses = |feature: &u32| newer.get(feature).is_some_and(|&known| known <= latest_needed);
             *keep = !features.iter().all(loses);
-            for feature in features {
-                newer.entry(feature).and_modify(|known| *known = sequence.min(*known)).or_insert(sequence);
+            let before_horizon = (time <= self.horizon.events).then_some(&mut settled);
+            for newer in [Some(&mut same_identity), before_horizon].into_iter().flatten() {
+                for &feature in &features {
+                    newer.entry(feature).and_modify(|known| *known = sequence.min(*known)).or_insert(sequence);
+                }
             }
         }
         Ok(())

@@ -171,7 +171,7 @@ impl SegmentEntry {
 
     /// Whether it has rows before `horizon`.
     pub fn reaches_before(&self, horizon: &Horizon) -> bool {
-        self.meta.event_time_min <= horizon.events || self.meta.sequence_min <= horizon.sequence
+        self.meta.event_time_min <= horizon.rows || self.meta.sequence_min <= horizon.sequence
     }
 }
 

@@ -1,4 +1,5 @@
-//! `alter_table`: add, widen, rename, retire and purge features, and set what they and the table say of themselves.
+//! `alter_table`: add, widen, rename, retire and purge features, add and retire aggregates, and set what features and the table
+//! say of themselves.
 //!
 //! Names in `rename`, `widen`, `retire` and `set_features` are those before the change; `add` and the new names of `rename` are those
 //! after it, so that a name given up may be taken in the same change. A retired feature keeps its bytes until it is
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use serde_json::Value;
 
+use super::aggregate::AggregateDeclaration;
 use super::catalog::{Catalog, Feature, MaxAge, Table};
 use super::declare::{FeatureDeclaration, check_columns, check_table};
 use super::names::{RETIRED_MAX, check_column_name};
@@ -32,6 +34,10 @@ pub struct Alteration {
     pub retire: Vec<String>,
     /// Whether their bytes are removed too.
     pub purge: bool,
+    /// New aggregates.
+    pub add_aggregates: Vec<AggregateDeclaration>,
+    /// Aggregates that are no longer read.
+    pub retire_aggregates: Vec<String>,
     /// What features say of themselves from now on.
     pub set_features: Vec<FeatureSettings>,
     /// What the table says of itself from now on.
@@ -80,7 +86,9 @@ impl Alteration {
         // Each name is looked up before any is changed.
         let widened = self.widen.iter().map(|(name, to)| Ok((widened(&standing, name, to)?, to)));
         let widened = widened.collect::<Result<Vec<_>>>()?;
-        let renamed = self.rename.iter().map(|(from, to)| Ok((standing.feature(from)?.id, to)));
+        let is_output = |name: &str| standing.outputs().any(|(_, output)| output.name == name);
+        let (outputs, renamed): (Vec<_>, Vec<_>) = self.rename.iter().partition(|(from, _)| is_output(from));
+        let renamed = renamed.into_iter().map(|(from, to)| Ok((standing.feature(from)?.id, to)));
         let renamed = renamed.collect::<Result<Vec<_>>>()?;
         let set = self.set_features.iter().map(|settings| Ok((standing.feature(&settings.name)?.id, settings)));
         let set = set.collect::<Result<Vec<_>>>()?;
@@ -94,6 +102,8 @@ impl Alteration {
             let place = table.features.iter().position(|feature| feature.id == id).expect("it was looked up");
             table.features[place] = Arc::new(settings.set_on(&table.features[place])?);
         }
+        table.rename_outputs(&outputs);
+        table.retire_aggregates(&self.retire_aggregates)?;
         self.retire_from(&standing, &mut table)?;
         for feature in &self.add {
             if table.features.iter().any(|known| known.name == feature.name) {
@@ -109,6 +119,8 @@ impl Alteration {
             table.features.push(Arc::new(feature.feature(id)?));
         }
         self.set.iter().try_for_each(|setting| setting.set_on(&mut table))?;
+        table.aggregates.iter().try_for_each(|aggregate| aggregate.check(&table))?;
+        table.add_aggregates(&self.add_aggregates)?;
         check_table(&table)?;
         check_columns(&table, &entity)?;
         if table == *standing {
@@ -129,6 +141,11 @@ impl Alteration {
             let changed = self.rename.iter().map(|(from, _)| from).chain(self.widen.iter().map(|(widened, _)| widened));
             if changed.chain(self.set_features.iter().map(|settings| &settings.name)).any(|changed| changed == name) {
                 return Err(Error::invalid(format!("feature `{name}` cannot be retired and changed at once")));
+            }
+            if let Some(reads) = live.and_then(|feature| table.aggregate_of(feature.id)) {
+                return Err(Error::precondition(format!(
+                    "feature `{name}` is read by the aggregate `{reads}`; retire that too, by \"retire_aggregates\""
+                )));
             }
             match live {
                 Some(feature) => {

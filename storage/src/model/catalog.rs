@@ -11,6 +11,7 @@ use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::aggregate::declared::{Aggregate, Output};
 use super::key::KeyColumn;
 use super::listed::{Listed, Named};
 use super::names::BUCKETS_MAX;
@@ -169,6 +170,9 @@ pub struct Table {
     pub retired: Vec<Arc<Feature>>,
     /// Features whose bytes are to be removed.
     pub purged: Vec<u32>,
+    /// What is reckoned over windows of its events, in the order of their declaration.
+    #[serde(with = "shared_list", default, skip_serializing_if = "Vec::is_empty")]
+    pub aggregates: Vec<Arc<Aggregate>>,
     /// Max age in microseconds; `None` is unlimited.
     pub max_age: Option<i64>,
     /// How far after its own ingest time an event time may be, in microseconds; `None` is any.
@@ -210,7 +214,7 @@ impl Table {
         for feature in self.features.iter().chain(&self.retired) {
             feature.default.as_ref().map(|value| one_from_json(value, &feature.stored_type())).transpose()?;
         }
-        Ok(())
+        self.aggregates.iter().try_for_each(|aggregate| aggregate.check(self))
     }
 
     /// The live feature called `name`.
@@ -229,6 +233,11 @@ impl Table {
         })
     }
 
+    /// What can be read of its aggregates: each with its window.
+    pub fn outputs(&self) -> impl Iterator<Item = (&Arc<Aggregate>, &Output)> {
+        self.aggregates.iter().flat_map(|aggregate| aggregate.outputs.iter().map(move |output| (aggregate, output)))
+    }
+
     /// The live or retired feature with `id`.
     pub fn feature_by_id(&self, id: u32) -> Option<&Arc<Feature>> {
         self.features.iter().chain(&self.retired).find(|feature| feature.id == id)
@@ -238,8 +247,7 @@ impl Table {
     pub fn max_age_of(&self, feature: &Feature) -> Option<i64> {
         match feature.max_age {
             MaxAge::Table => self.max_age,
-            MaxAge::Unlimited => None,
-            MaxAge::Micros(micros) => Some(micros),
+            own => own.micros(),
         }
     }
 
@@ -271,6 +279,16 @@ pub enum MaxAge {
     Unlimited,
     /// So many microseconds.
     Micros(i64),
+}
+
+impl MaxAge {
+    /// The microseconds that it says, if it says any.
+    pub(crate) fn micros(self) -> Option<i64> {
+        match self {
+            Self::Micros(micros) => Some(micros),
+            Self::Table | Self::Unlimited => None,
+        }
+    }
 }
 
 /// One named, typed column of a feature table.

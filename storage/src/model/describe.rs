@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::aggregate::{aggregate_declaration, output_declarations};
 use super::catalog::{Catalog, Entity, Feature, MaxAge, Table};
 use super::key::KeyColumn;
 use super::types::print_type;
@@ -21,6 +22,10 @@ pub fn describe_table(catalog: &Catalog, name: &str) -> Result<Value> {
     let mut answer = table_declaration(table, catalog.entity_of(table));
     answer["schema_version"] = json!(catalog.schema_version);
     answer["sealed"] = json!(table.sealed);
+    if !table.aggregates.is_empty() {
+        let outputs = table.aggregates.iter().flat_map(|aggregate| output_declarations(table, aggregate));
+        answer["outputs"] = outputs.collect();
+    }
     Ok(answer)
 }
 
@@ -55,7 +60,7 @@ pub(super) fn entity_declaration(entity: &Entity) -> Value {
 /// What `create_table` would take to make `table`.
 pub(super) fn table_declaration(table: &Table, entity: &Entity) -> Value {
     let limit = |micros: Option<i64>| micros.map_or_else(|| "none".to_owned(), print_duration);
-    json!({
+    let mut answer = json!({
         "table": table.name,
         "entity": entity.name,
         "event_time": table.event_time,
@@ -70,7 +75,12 @@ pub(super) fn table_declaration(table: &Table, entity: &Entity) -> Value {
         "owner": table.owner,
         "description": table.description,
         "tags": table.tags,
-    })
+    });
+    if !table.aggregates.is_empty() {
+        let aggregates = table.aggregates.iter().map(|aggregate| aggregate_declaration(table, aggregate));
+        answer["aggregates"] = aggregates.collect();
+    }
+    answer
 }
 
 fn key_columns(columns: &[KeyColumn]) -> Value {

@@ -4,6 +4,7 @@
 //! [`Change`](declare::Change) makes the next one, and [`prove`](prove::prove) turns a client's batch into a
 //! [`WriteBatch`](batch::WriteBatch) that the rest of the engine does not check again.
 
+pub mod aggregate;
 pub mod alter;
 pub mod batch;
 mod batch_codec;

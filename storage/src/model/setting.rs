@@ -60,6 +60,7 @@ impl Table {
             features: Vec::new(),
             retired: Vec::new(),
             purged: Vec::new(),
+            aggregates: Vec::new(),
             max_age: None,
             max_future_skew: Some(MAX_FUTURE_SKEW_DEFAULT),
             keep_events: None,

@@ -14,7 +14,7 @@ use super::slab::SpareSlabs;
 use super::statuses::{BaseStatuses, Status};
 use crate::error::{Error, Kind, Result};
 use crate::parallel;
-use crate::segment::away;
+use crate::segment::away::{self, Lack};
 use crate::view::TableView;
 
 /// Whether a read waits for the bucket.
@@ -74,6 +74,11 @@ pub(crate) fn bring(resolved: &[Resolved], features: &[u32], patience: Patience)
             }
         }
     }
+    wait_for(lacks, patience)
+}
+
+/// Brings `lacks`, if the read waits for them.
+pub(crate) fn wait_for(lacks: Vec<Lack<'_>>, patience: Patience) -> Result<()> {
     match patience {
         Patience::None if !lacks.is_empty() => {
             Err(Error::new(Kind::Away, "the cells that are asked for lie in the bucket"))

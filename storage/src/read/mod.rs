@@ -26,6 +26,7 @@ pub(crate) mod standing;
 pub(crate) mod states;
 pub(crate) mod statuses;
 pub(crate) mod walk;
+pub(crate) mod window;
 
 pub use bounds::Bound;
 pub use fill::Patience;

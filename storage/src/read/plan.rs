@@ -14,6 +14,7 @@ use super::estimate;
 use super::moment::{KnownAt, Moment};
 use super::states::States;
 use crate::error::{Error, Kind, Result};
+use crate::model::aggregate::{Aggregate, Output, Reach};
 use crate::model::catalog::{Catalog, Entity, Feature, MaxAge, Table};
 use crate::model::problems::{Problems, Unknown};
 use crate::model::types::time_type;
@@ -99,15 +100,55 @@ impl AskedFeature {
     }
 }
 
+/// One window of an aggregate of the answer.
+#[derive(Debug)]
+pub(crate) struct AskedOutput {
+    pub(crate) aggregate: Arc<Aggregate>,
+    pub(crate) name: String,
+    pub(crate) reach: Reach,
+    pub(crate) data_type: DataType,
+    /// One row: what an empty window answers.
+    pub(crate) empty: ArrayRef,
+    /// The place among the features of the answer.
+    pub(crate) output: usize,
+}
+
+impl AskedOutput {
+    /// `output` of `aggregate` of `table` as the column `place` of an answer.
+    pub(crate) fn new(table: &Table, aggregate: &Arc<Aggregate>, output: &Output, place: usize) -> Result<Self> {
+        let data_type = aggregate.data_type(table);
+        Ok(Self {
+            aggregate: Arc::clone(aggregate),
+            name: format!("{}.{}", table.name, output.name),
+            reach: output.reach,
+            empty: aggregate.empty(&data_type)?,
+            data_type,
+            output: place,
+        })
+    }
+}
+
 /// The features of one table that are asked for one set of key columns.
 #[derive(Debug)]
 pub(crate) struct AskedTable {
     pub(crate) table: Arc<Table>,
     pub(crate) state: Arc<TableState>,
     pub(crate) features: Vec<AskedFeature>,
+    pub(crate) outputs: Vec<AskedOutput>,
 }
 
 impl AskedTable {
+    /// Asks also for `named`, as the column `place` of the answer.
+    pub(crate) fn add(&mut self, named: Named, place: usize) -> Result<()> {
+        match named {
+            Named::Feature(feature) => self.features.push(AskedFeature::new(&self.table, feature, place)),
+            Named::Output(aggregate, output) => {
+                self.outputs.push(AskedOutput::new(&self.table, &aggregate, &output, place)?);
+            }
+        }
+        Ok(())
+    }
+
     /// The number and stored type of each feature.
     pub(crate) fn stored_types(&self) -> impl Iterator<Item = (u32, &DataType)> + Clone {
         self.features.iter().map(|asked| (asked.feature.id, &asked.stored))
@@ -200,9 +241,9 @@ pub(crate) fn plan(
     let mut features = 0;
     for Reference { table, entity, columns, named, reference } in references(&catalog, request, schema)? {
         let asked = asked_table(&mut keyed, states, &entity, &table, columns)?;
-        for feature in named {
-            let name = output_name(&feature, reference);
-            fields.push(Field::new(&name, feature.data_type.clone(), true));
+        for named in named {
+            let name = output_name(named.name(), reference);
+            fields.push(Field::new(&name, named.data_type(&table), true));
             if request.status {
                 let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
                 fields.push(Field::new(status_name(&name), kind, false));
@@ -210,17 +251,15 @@ pub(crate) fn plan(
             if request.event_times {
                 fields.push(Field::new(event_time_name(&name), time_type(), true));
             }
-            let mut feature = AskedFeature::new(&table, feature, features);
-            match request.max_age {
-                Some(MaxAge::Micros(micros)) => feature.max_age = Some(micros),
-                Some(MaxAge::Unlimited) => feature.max_age = None,
-                Some(MaxAge::Table) | None => {}
-            }
-            asked.features.push(feature);
+            asked.add(named, features)?;
             features += 1;
         }
     }
     refuse_collisions(fields.iter())?;
+    if let Some(max_age) = request.max_age.filter(|max_age| *max_age != MaxAge::Table) {
+        let asked = keyed.iter_mut().flat_map(|keyed| &mut keyed.tables).flat_map(|asked| &mut asked.features);
+        asked.for_each(|feature| feature.max_age = max_age.micros());
+    }
     let standing = standing_table(&catalog, states, request, schema, &mut keyed)?;
     if standing.is_some() {
         fields.push(Field::new(STANDING, time_type(), true));
@@ -229,7 +268,11 @@ pub(crate) fn plan(
     let beside = u64::from(request.status) + u64::from(request.event_times) * 8;
     let tables = keyed.iter().flat_map(|keyed| &keyed.tables);
     let cells: u64 = tables.map(|asked| estimate::row_bytes(asked.stored_types(), &asked.state.view.load())).sum();
-    let in_order = standing.is_none() && outputs.enumerate().all(|(place, feature)| feature.output == place);
+    let reckoned = keyed.iter().flat_map(|keyed| &keyed.tables).flat_map(|asked| &asked.outputs);
+    let cells = cells + reckoned.clone().map(|output| output.aggregate.row_bytes()).sum::<u64>();
+    let in_order = standing.is_none()
+        && reckoned.count() == 0
+        && outputs.enumerate().all(|(place, feature)| feature.output == place);
     Ok(Plan {
         in_order,
         opening: states.opening(),
@@ -276,8 +319,8 @@ struct Reference<'a> {
     entity: Arc<Entity>,
     /// Index of the request column of each key column.
     columns: Vec<usize>,
-    /// The features that it names.
-    named: Vec<Arc<Feature>>,
+    /// What it names.
+    named: Vec<Named>,
     reference: &'a FeatureReference,
 }
 
@@ -324,7 +367,7 @@ fn asked_table<'a>(
         Some(index) => index,
         None => {
             let state = states.table_state(table)?;
-            tables.push(AskedTable { table: Arc::clone(table), state, features: Vec::new() });
+            tables.push(AskedTable { table: Arc::clone(table), state, features: Vec::new(), outputs: Vec::new() });
             tables.len() - 1
         }
     };
@@ -378,15 +421,51 @@ fn request_column(schema: &Schema, name: &str) -> Option<usize> {
     schema.fields().iter().position(|field| field.name() == name)
 }
 
-fn named_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Arc<Feature>>, Unknown> {
+/// What can be read of a table: a feature, or a window of an aggregate.
+#[derive(Debug, Clone)]
+pub(crate) enum Named {
+    Feature(Arc<Feature>),
+    Output(Arc<Aggregate>, Output),
+}
+
+impl Named {
+    /// What `table` has under `name`.
+    pub(crate) fn find(table: &Table, name: &str) -> Result<Self, Unknown> {
+        match table.outputs().find(|(_, output)| output.name == name) {
+            Some((aggregate, output)) => Ok(Self::Output(Arc::clone(aggregate), output.clone())),
+            None => Ok(Self::Feature(Arc::clone(table.find_feature(name)?))),
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Feature(feature) => &feature.name,
+            Self::Output(_, output) => &output.name,
+        }
+    }
+
+    /// The type of its answers, as `table` declares it.
+    pub(crate) fn data_type(&self, table: &Table) -> DataType {
+        match self {
+            Self::Feature(feature) => feature.data_type.clone(),
+            Self::Output(aggregate, _) => aggregate.data_type(table),
+        }
+    }
+}
+
+fn named_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Named>, Unknown> {
+    let output = |(aggregate, output): (&Arc<Aggregate>, &Output)| Named::Output(Arc::clone(aggregate), output.clone());
     match (reference.feature.as_str(), &reference.rename) {
-        ("*", None) => Ok(table.features.clone()),
+        ("*", None) => {
+            Ok(table.features.iter().cloned().map(Named::Feature).chain(table.outputs().map(output)).collect())
+        }
         ("*", Some(_)) => Err(Unknown::new(
             Kind::Invalid,
             format!("{}.* cannot be renamed with \"as\": it is many columns", reference.table),
             "use \"prefix\"".to_owned(),
         )),
-        (name, _) => Ok(vec![Arc::clone(table.find_feature(name)?)]),
+        (name, _) => Ok(vec![Named::find(table, name)?]),
     }
 }
 
@@ -400,8 +479,8 @@ pub(crate) fn event_time_name(name: &str) -> String {
     format!("{name}__event_time")
 }
 
-fn output_name(feature: &Feature, reference: &FeatureReference) -> String {
-    let name = reference.rename.as_deref().unwrap_or(&feature.name);
+fn output_name(name: &str, reference: &FeatureReference) -> String {
+    let name = reference.rename.as_deref().unwrap_or(name);
     format!("{}{name}", reference.prefix.as_deref().unwrap_or(""))
 }
 

@@ -14,6 +14,7 @@ use super::plan::{AskedTable, KeyedTables, Plan};
 use super::resolved::Item;
 use super::snapshot::Snapshot;
 use super::standing::stand_at;
+use super::window;
 use crate::budget::Share;
 use crate::error::{Error, Result};
 use crate::model::cast::key_values;
@@ -37,7 +38,7 @@ pub(crate) fn read(
     }
     let bounds = bounds_of(plan, snapshot, batch)?;
     let threads = if batch.num_rows() < PARALLEL_ROWS_MIN { 1 } else { threads };
-    let mut answers: Vec<(&AskedTable, TableAnswer)> = Vec::new();
+    let mut answers: Vec<(&AskedTable, TableAnswer, Vec<FeatureAnswer>)> = Vec::new();
     let mut bytes = 0;
     let mut stand = None;
     for keyed in &plan.keyed {
@@ -54,11 +55,24 @@ pub(crate) fn read(
                 patience,
                 slabs: &snapshot.resources.slabs,
             };
-            let table = fill(asked, items.iter().map(Vec::as_slice).enumerate(), &how)?;
-            bytes += table.bytes();
-            memory.grow_to(bytes)?;
-            let answer = table.finish(&forgotten, &bounds, (plan.status, plan.event_times), threads)?;
-            answers.push((asked, answer));
+            let with = (plan.status, plan.event_times);
+            let answer = if asked.features.is_empty() {
+                TableAnswer::Columns(Vec::new())
+            } else {
+                let table = fill(asked, items.iter().map(Vec::as_slice).enumerate(), &how)?;
+                bytes += table.bytes();
+                memory.grow_to(bytes)?;
+                table.finish(&forgotten, &bounds, with, threads)?
+            };
+            let mut outputs = Vec::new();
+            if !asked.outputs.is_empty() {
+                memory.grow_to(bytes + window::BLOCK_BYTES * threads as u64)?;
+                outputs = window::answer(asked, &items, &how, &forgotten, with)?;
+                let columns = outputs.iter().flatten().flatten();
+                bytes += columns.map(|column| column.get_array_memory_size() as u64).sum::<u64>();
+                memory.grow_to(bytes)?;
+            }
+            answers.push((asked, answer, outputs));
             if plan.standing == Some(asked.table.id) {
                 stand = Some(standing_rows(how.view, &items, &bounds, batch.num_rows())?);
             }
@@ -79,22 +93,25 @@ fn standing_rows(view: &TableView, items: &[Vec<Item>], bounds: &Bounds, rows: u
 /// The answers of all tables as one.
 fn assemble(
     plan: &Plan,
-    answers: Vec<(&AskedTable, TableAnswer)>,
+    answers: Vec<(&AskedTable, TableAnswer, Vec<FeatureAnswer>)>,
     stand: Option<ArrayRef>,
     rows: usize,
 ) -> Result<Answer> {
     let schema = Arc::clone(&plan.output);
-    if plan.in_order && answers.iter().all(|(_, answer)| matches!(answer, TableAnswer::Plain(_))) {
-        let slabs = answers.into_iter().filter_map(|(_, answer)| match answer {
+    if plan.in_order && answers.iter().all(|(_, answer, _)| matches!(answer, TableAnswer::Plain(_))) {
+        let slabs = answers.into_iter().filter_map(|(_, answer, _)| match answer {
             TableAnswer::Plain(slab) => Some(slab),
             TableAnswer::Columns(_) => None,
         });
         return Ok(Answer::Plain(PlainAnswer { schema, rows, slabs: slabs.collect() }));
     }
     let mut finished: Vec<Option<FeatureAnswer>> = vec![None; plan.features];
-    for (asked, answer) in answers {
+    for (asked, answer, outputs) in answers {
         for (feature, columns) in asked.features.iter().zip(answer.into_columns(&asked.features, rows)?) {
             finished[feature.output] = Some(columns);
+        }
+        for (output, columns) in asked.outputs.iter().zip(outputs) {
+            finished[output.output] = Some(columns);
         }
     }
     let columns = finished.into_iter().flatten().flatten().flatten().chain(stand).collect();

@@ -43,9 +43,9 @@ pub(crate) fn sort_group(group: &mut [VisibleRow<'_>]) {
 /// the features whose cells of it are taken back. Answers whether a delete stands: then nothing earlier does.
 ///
 /// `group` is sorted by [`sort_group`].
-pub(crate) fn standing(
-    group: &[VisibleRow<'_>],
-    mut stands: impl FnMut(&VisibleRow<'_>, &[u32]) -> Result<()>,
+pub(crate) fn standing<'a>(
+    group: &[VisibleRow<'a>],
+    mut stands: impl FnMut(&VisibleRow<'a>, &[u32]) -> Result<()>,
 ) -> Result<bool> {
     let newest = |kind: RowKind, any_row_id: bool| {
         let of_kind = group.iter().filter(|row| row.kind == kind && (any_row_id || row.row_id.is_empty()));

@@ -69,11 +69,44 @@ pub(crate) enum Standing {
     Within(Micros, Micros),
 }
 
+/// Where a walk is in a run.
+#[derive(Debug)]
 struct Cursor<'a> {
     index: u32,
     bounded: &'a BoundedRun<'a>,
     next: u32,
     end: u32,
+}
+
+/// The visible rows of an entity, one event time after another, from the newest on.
+#[derive(Debug)]
+pub(crate) struct Groups<'a> {
+    runs: &'a [BoundedRun<'a>],
+    cursors: Vec<Cursor<'a>>,
+}
+
+impl<'a> Groups<'a> {
+    /// Of `ordinal`, within `bounds`.
+    pub(crate) fn new(runs: &'a [BoundedRun<'a>], ordinal: u32, bounds: &PointBounds) -> Result<Self> {
+        Ok(Self { runs, cursors: cursors(runs, ordinal, bounds)? })
+    }
+
+    /// The runs that they are in.
+    pub(crate) fn runs(&self) -> &'a [BoundedRun<'a>] {
+        self.runs
+    }
+
+    /// The next event time; none after the last row.
+    pub(crate) fn time(&self) -> Option<Micros> {
+        self.cursors.iter().map(|cursor| cursor.bounded.run.rows.event_times[cursor.next as usize]).max()
+    }
+
+    /// Takes the rows of the next event time, `time`, into `group`, as the rule walks them.
+    pub(crate) fn take(&mut self, time: Micros, group: &mut Vec<VisibleRow<'a>>) {
+        group.clear();
+        take_group(&mut self.cursors, time, group);
+        sort_group(group);
+    }
 }
 
 /// Walks the rule for `ordinal` and `features`.
@@ -84,7 +117,7 @@ pub(crate) fn walk(
     features: &[u32],
     standing: Standing,
 ) -> Result<Walked> {
-    let mut cursors = cursors(runs, ordinal, bounds)?;
+    let mut groups = Groups::new(runs, ordinal, bounds)?;
     let mut walked = Walked { winners: vec![None; features.len()], deleted: false, standing: None };
     let mut open: Vec<usize> = (0..features.len()).collect();
     let mut group: Vec<VisibleRow<'_>> = Vec::new();
@@ -93,18 +126,13 @@ pub(crate) fn walk(
         if open.is_empty() && !looking {
             return Ok(walked);
         }
-        let Some(time) = cursors.iter().map(|cursor| cursor.bounded.run.rows.event_times[cursor.next as usize]).max()
-        else {
-            return Ok(walked);
-        };
+        let Some(time) = groups.time() else { return Ok(walked) };
         if let (Standing::Within(from, _), true) = (standing, open.is_empty())
             && time < from
         {
             return Ok(walked);
         }
-        group.clear();
-        take_group(&mut cursors, time, &mut group);
-        sort_group(&mut group);
+        groups.take(time, &mut group);
         let settled = settle(
             &group,
             features,

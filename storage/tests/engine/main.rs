@@ -5,6 +5,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test binary: nothing uses it but itself")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at what must not happen")]
 
+mod aggregate_properties;
+mod aggregate_vectors;
 mod busy;
 mod checkpoints;
 mod coming;
@@ -18,7 +20,9 @@ mod home;
 mod hot_window;
 mod ice;
 mod kill;
+mod many_events;
 mod mending;
+mod notation;
 mod oracle;
 mod promises;
 mod schedule;

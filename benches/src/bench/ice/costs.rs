@@ -9,7 +9,7 @@ use firn_storage::config::Level;
 use firn_storage::objects::faulty::Faulty;
 use firn_storage::objects::{ObjectName, Objects};
 
-use super::{home, length_of, load, p99};
+use super::database::{home, length_of, load, p99};
 use crate::data::Source;
 use crate::engine::Engine;
 use crate::harness::{Harness, Reading, Result};
@@ -114,7 +114,7 @@ pub(super) fn against_pyarrow(harness: &mut Harness, directory: &Path) -> Result
     if !harness.settings.peers {
         return Ok(None);
     }
-    let mut script = Script::start(harness, "client", "ice.py", &[&directory.to_string_lossy()])?;
+    let mut script = Script::start(harness, "python", "ice.py", &[&directory.to_string_lossy()])?;
     let sizes = script.work("size")?;
     let of = |what: &str| sizes[what].as_f64().ok_or_else(|| format!("the script said no size of {what}"));
     let (ice, best, cells) = (of("ice")?, of("pyarrow")?, of("cells")?);

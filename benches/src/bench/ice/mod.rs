@@ -4,6 +4,7 @@
 //! so that every read of the past is one of ice. The same rows without a bucket are what it is compared with.
 
 mod costs;
+mod database;
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,19 +12,18 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use firn_objects::bucket::Bucket;
-use firn_storage::config::{HomeOptions, HomePolicy, IcePolicy, Level, Options};
+use firn_storage::config::Options;
 use firn_storage::database::EraseRequest;
-use firn_storage::objects::Objects;
 use firn_storage::objects::faulty::Faulty;
 use firn_storage::traffic::Request;
 
+use self::database::{FEATURES, home, length_of, load, p99};
 use crate::data::{Source, cut};
 use crate::engine::{self, Engine};
 use crate::harness::{Harness, Reading, Result, System};
 use crate::report::{Bound, FIRN};
 use crate::statistics::median;
 
-const FEATURES: usize = 10;
 const JOIN_BATCH: usize = 65_536;
 const PROBES: usize = 1000;
 
@@ -69,24 +69,6 @@ struct Cold<'a> {
     disk: tempfile::TempDir,
 }
 
-/// How the database keeps to `bucket`, with so many bytes of cells in memory.
-fn home(bucket: &Faulty, hot_bytes_max: u64, cache_bytes_max: u64) -> HomeOptions {
-    let objects: Arc<dyn Objects> = Arc::new(bucket.clone());
-    let ice = IcePolicy { hot_bytes_max, cache_bytes_max, ..IcePolicy::default() };
-    let policy = HomePolicy {
-        acknowledge: Level::Local,
-        upload_interval: Duration::from_secs(1),
-        backlog_bytes_max: 16 << 30,
-        publish_bytes: 64 << 20,
-        publish_interval: Duration::from_secs(600),
-        garbage_age: Duration::from_secs(3600),
-        checkpoints_max: 1,
-        discard_local: false,
-        ice,
-    };
-    HomeOptions { objects, writer: "firn-bench".to_owned(), policy }
-}
-
 /// Measures, and says the targets of ice.
 pub(super) fn run(harness: &mut Harness) -> Result<()> {
     let (rows, users) = (harness.sized(4_000_000, 20_000), harness.sized(100_000, 200));
@@ -119,13 +101,6 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     costs::root(harness)
 }
 
-/// Rows of features of several kinds, merged into as few segments as there may be.
-fn load(engine: &Engine, rows: usize, users: usize) -> Result<()> {
-    engine.declare("t", FEATURES)?;
-    engine.write("t", Source::new(61).varied(rows, users))?;
-    Ok(engine.database.compact(&engine.database.catalog(), None)?)
-}
-
 /// What is on the disk, and no bucket: the bytes of a file are checked when they are first read after it was opened.
 fn hot_joins(harness: &mut Harness, directory: &Path, requests: &[RecordBatch]) -> Result<()> {
     let settings = harness.settings.clone();
@@ -141,15 +116,6 @@ fn hot_joins(harness: &mut Harness, directory: &Path, requests: &[RecordBatch]) 
 fn seconds(metric: &str, engine: &Engine, requests: &[RecordBatch]) -> Result<Reading> {
     let (_, elapsed) = engine.read(&engine::as_of("t"), requests)?;
     Ok(Reading::new(metric, "s", elapsed.as_secs_f64()))
-}
-
-fn length_of(directory: &Path) -> Result<u64> {
-    let mut length = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        length += if entry.file_type()?.is_dir() { length_of(&entry.path())? } else { entry.metadata()?.len() };
-    }
-    Ok(length)
 }
 
 impl Cold<'_> {
@@ -405,15 +371,4 @@ impl Cold<'_> {
         self.harness.target(&format!("{RESTORE}: s"), self.harness.value(FIRN, RESTORE), Bound::AtMost(3.0));
         Ok(())
     }
-}
-
-/// The 99th percentile of the time of a batch, µs.
-fn p99(engine: &Engine, batches: &[RecordBatch]) -> Result<f64> {
-    let mut times = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let (_, elapsed) = engine.read(&engine::latest("t"), std::slice::from_ref(batch))?;
-        times.push(elapsed.as_secs_f64() * 1e6);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[(times.len() - 1) * 99 / 100])
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Change, EntityDeclaration, FeatureDeclaration, TableDeclaration};
 use crate::error::{Error, Result};
+use crate::model::aggregate::AggregateDeclaration;
 use crate::model::alter::{Alteration, FeatureSettings};
 use crate::model::body::Body;
 use crate::model::catalog::MaxAge;
@@ -18,13 +19,24 @@ use crate::model::types::parse_type;
 use crate::model::value::parse_duration;
 
 /// The fields of an alteration.
-const ALTERATIONS: [&str; 8] = ["table", "add", "widen", "rename", "retire", "purge", "set_features", "set"];
+const ALTERATIONS: [&str; 10] = [
+    "table",
+    "add",
+    "widen",
+    "rename",
+    "retire",
+    "purge",
+    "add_aggregates",
+    "retire_aggregates",
+    "set_features",
+    "set",
+];
 
 /// The fields of [`Setting`]s.
 const SETTINGS: [&str; 7] = ["max_age", "max_future_skew", "retention", "hot_window", "owner", "description", "tags"];
 
 static TABLE_FIELDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
-    let mut fields = vec!["table", "entity", "event_time", "row_id", "features"];
+    let mut fields = vec!["table", "entity", "event_time", "row_id", "features", "aggregates"];
     fields.extend(&SETTINGS[..4]);
     fields.extend(["event_time_rounding", "float_rounding"]);
     fields.extend(&SETTINGS[4..]);
@@ -75,6 +87,7 @@ fn table(body: &Value) -> Result<TableDeclaration> {
         event_time: body.text("event_time")?.to_owned(),
         row_id: key_columns(&body, "row_id", "row id column")?,
         features: body.list("features")?.iter().map(feature).collect::<Result<_>>()?,
+        aggregates: aggregates(&body, "aggregates")?,
         rounding_floor: either(&body, "event_time_rounding", ("none", "floor"))?,
         floats_exact: either(&body, "float_rounding", ("nearest", "none"))?,
         settings: settings(&body)?,
@@ -120,9 +133,15 @@ fn alteration(body: &Value) -> Result<Alteration> {
         rename,
         retire: body.texts("retire")?,
         purge: body.flag("purge")?,
+        add_aggregates: aggregates(&body, "add_aggregates")?,
+        retire_aggregates: body.texts("retire_aggregates")?,
         set_features: body.list("set_features")?.iter().map(feature_settings).collect::<Result<_>>()?,
         set,
     })
+}
+
+fn aggregates(body: &Body<'_>, field: &str) -> Result<Vec<AggregateDeclaration>> {
+    body.list(field)?.iter().map(AggregateDeclaration::parse).collect()
 }
 
 /// The columns of a key or of a row id.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::aggregate::AggregateDeclaration;
 use super::alter::Alteration;
 use super::catalog::{Catalog, Entity, Table, listed};
 use super::describe;
@@ -78,6 +79,8 @@ pub struct TableDeclaration {
     pub row_id: Vec<KeyColumn>,
     /// The features, in their order.
     pub features: Vec<FeatureDeclaration>,
+    /// What is reckoned over windows of its events.
+    pub aggregates: Vec<AggregateDeclaration>,
     /// Whether nanosecond event times are rounded down to microseconds.
     pub rounding_floor: bool,
     /// Whether a float that a narrower type does not hold exactly is refused instead of rounded to the nearest.
@@ -268,6 +271,7 @@ impl TableDeclaration {
             ..Table::unnamed()
         };
         self.settings.iter().try_for_each(|setting| setting.set_on(&mut table))?;
+        table.add_aggregates(&self.aggregates)?;
         check_table(&table)?;
         Ok(table)
     }

@@ -390,6 +390,7 @@ fn a_declaration_that_is_built_is_the_one_that_is_written() {
         event_time: "observed".to_owned(),
         row_id: Vec::new(),
         features: vec![temp, feature("wind", DataType::Int32), code],
+        aggregates: Vec::new(),
         rounding_floor: false,
         floats_exact: false,
         settings: vec![

@@ -285,6 +285,24 @@ pub(crate) mod as_text {
         let text = String::deserialize(deserializer)?;
         super::parse_type(&text).map_err(serde::de::Error::custom)
     }
+
+    /// The same of a type that may be left out.
+    pub(crate) mod optional {
+        use arrow_schema::DataType;
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        pub(crate) fn serialize<S: Serializer>(data_type: &Option<DataType>, serializer: S) -> Result<S::Ok, S::Error> {
+            match data_type {
+                Some(data_type) => super::serialize(data_type, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DataType>, D::Error> {
+            let text = Option::<String>::deserialize(deserializer)?;
+            text.map(|text| super::super::parse_type(&text).map_err(serde::de::Error::custom)).transpose()
+        }
+    }
 }
 
 #[cfg(test)]

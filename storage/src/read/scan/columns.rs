@@ -8,9 +8,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::request::ScanRequest;
 use crate::error::{Error, Result};
-use crate::model::catalog::{Entity, Feature, Table};
+use crate::model::catalog::{Entity, Table};
 use crate::model::types::time_type;
-use crate::read::plan::{event_time_name, refuse_collisions, status_name};
+use crate::read::plan::{Named, event_time_name, refuse_collisions, status_name};
 
 /// A column of a scan's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +47,12 @@ pub(super) struct ScanColumns {
 }
 
 impl ScanColumns {
-    /// Those that `request` asks for, of a table whose `features` are asked for.
-    pub(super) fn new(
-        request: &ScanRequest,
-        table: &Table,
-        entity: &Entity,
-        features: &[Arc<Feature>],
-    ) -> Result<Self> {
+    /// Those that `request` asks for, of a table of which `features` are asked for.
+    pub(super) fn new(request: &ScanRequest, table: &Table, entity: &Entity, features: &[Named]) -> Result<Self> {
         let mut all = beside(request, table, entity);
         for (place, feature) in features.iter().enumerate() {
-            let name = &feature.name;
-            all.push((ScanColumn::Cells(place), Field::new(name, feature.data_type.clone(), true)));
+            let name = feature.name();
+            all.push((ScanColumn::Cells(place), Field::new(name, feature.data_type(table), true)));
             if request.status && !request.history {
                 all.push((ScanColumn::Status(place), Field::new(status_name(name), DataType::Utf8, false)));
             }

@@ -20,6 +20,7 @@ use crate::read::latest;
 use crate::read::plain::FeatureAnswer;
 use crate::read::resolved::Item;
 use crate::read::standing::{standing, walk_each};
+use crate::read::window;
 use crate::time::Micros;
 
 /// The batches of `bucket`, for each of which at most so many entities are looked at.
@@ -75,6 +76,7 @@ fn read_piece(scan: &Scan, bucket: u32, piece: &Piece) -> Result<Option<RecordBa
 /// The answers of all entities of `piece`, if they can be read together. Who has a value stands.
 fn together(scan: &Scan, bucket: u32, piece: &Piece, entities: usize) -> Result<Option<Vec<FeatureAnswer>>> {
     let plain = !scan.asked.features.is_empty()
+        && scan.asked.outputs.is_empty()
         && scan.event_times.is_none()
         && !scan.columns.any(|column| !matches!(column, ScanColumn::Key(_) | ScanColumn::Cells(_)));
     match piece {
@@ -91,7 +93,7 @@ fn together(scan: &Scan, bucket: u32, piece: &Piece, entities: usize) -> Result<
 fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros>>, Vec<FeatureAnswer>)> {
     let view = &scan.view.buckets[bucket as usize];
     let newest = scan.columns.any(|column| column == ScanColumn::EventTime) || scan.event_times.is_some();
-    if scan.asked.features.is_empty() {
+    if scan.asked.features.is_empty() && scan.asked.outputs.is_empty() {
         return Ok((standing(view, items, &scan.bounds, scan.event_times)?, Vec::new()));
     }
     let status = scan.columns.any(|column| matches!(column, ScanColumn::Status(_)));
@@ -106,7 +108,7 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
         slabs: &scan.snapshot.resources.slabs,
     };
     let table = fill(&scan.asked, std::iter::once((bucket as usize, items)), &how)?;
-    let stand = if newest {
+    let stand = if newest || scan.asked.features.is_empty() {
         standing(view, items, &scan.bounds, scan.event_times)?
     } else {
         let mut stand: Vec<Option<Micros>> = table.won().into_iter().map(|won| won.then_some(Micros::MAX)).collect();
@@ -114,8 +116,19 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
         walk_each(view, &left, &scan.bounds, scan.event_times, &mut stand)?;
         stand
     };
-    let answer = table.finish(&[], &scan.bounds, (status, event_times), 1)?;
-    Ok((stand, answer.into_columns(&scan.asked.features, items.len())?))
+    let with = (status, event_times);
+    let answer = table.finish(&[], &scan.bounds, with, 1)?.into_columns(&scan.asked.features, items.len())?;
+    if scan.asked.outputs.is_empty() {
+        return Ok((stand, answer));
+    }
+    let mut of_buckets = vec![Vec::new(); scan.view.buckets.len()];
+    of_buckets[bucket as usize] = items.to_vec();
+    let outputs = window::answer(&scan.asked, &of_buckets, &how, &[], with)?;
+    let features = scan.asked.features.iter().map(|feature| feature.output).zip(answer);
+    let reckoned = scan.asked.outputs.iter().map(|output| output.output).zip(outputs);
+    let mut all: Vec<(usize, FeatureAnswer)> = features.chain(reckoned).collect();
+    all.sort_by_key(|(place, _)| *place);
+    Ok((stand, all.into_iter().map(|(_, answer)| answer).collect()))
 }
 
 /// The key columns of those of `ordinals` that stand. One that was erased meanwhile has no key, and stands no more.

@@ -21,6 +21,7 @@ pub use request::ScanRequest;
 
 use crate::budget::Share;
 use crate::error::{Error, Result};
+use crate::read::window::BLOCK_BYTES;
 use crate::run::Run;
 
 impl Scan {
@@ -33,7 +34,8 @@ impl Scan {
 
     /// About how many bytes a batch takes at most.
     pub fn batch_bytes(&self) -> u64 {
-        u64::from(self.batch_rows).min(self.rows_at_most().max(1)) * self.row_bytes
+        let beside = if self.asked.outputs.is_empty() { 0 } else { BLOCK_BYTES };
+        u64::from(self.batch_rows).min(self.rows_at_most().max(1)) * self.row_bytes + beside
     }
 
     /// [`Scan::open`] in memory that was reserved before, [`Scan::batch_bytes`] of it.

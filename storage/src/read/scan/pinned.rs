@@ -14,7 +14,7 @@ use crate::model::key::KeyColumn;
 use crate::read::bounds::Bounds;
 use crate::read::estimate;
 use crate::read::find::find;
-use crate::read::plan::{AskedFeature, AskedTable};
+use crate::read::plan::AskedTable;
 use crate::read::resolved::Item;
 use crate::read::snapshot::Snapshot;
 use crate::time::Micros;
@@ -136,11 +136,12 @@ pub(crate) fn plan(request: &ScanRequest, inputs: ScanInputs) -> Result<Scan> {
         (from, to) => Some((from.unwrap_or(i64::MIN), to.map_or(i64::MAX, |to| to.saturating_sub(1)))),
     };
     let chosen = request.keys.as_ref().map(|keys| chosen(&entity, &state, keys)).transpose()?;
-    let features = features.into_iter().enumerate();
-    let features = features.map(|(output, feature)| AskedFeature::new(&table, feature, output));
-    let features: Vec<AskedFeature> = features.collect();
-    let asked = AskedTable { table, state: table_state, features };
-    let row_bytes = BESIDE_BYTES + estimate::row_bytes(asked.stored_types(), &view);
+    let mut asked = AskedTable { table, state: table_state, features: Vec::new(), outputs: Vec::new() };
+    for (place, named) in features.into_iter().enumerate() {
+        asked.add(named, place)?;
+    }
+    let reckoned: u64 = asked.outputs.iter().map(|output| output.aggregate.row_bytes()).sum();
+    let row_bytes = BESIDE_BYTES + estimate::row_bytes(asked.stored_types(), &view) + reckoned;
     // Few at a time where they are so wide that many would take too much of all memory.
     let bytes_max = snapshot.resources.budget.bytes_max() / BATCH_SHARE;
     let batch_rows = (bytes_max / row_bytes).clamp(1, BATCH_ROWS_MAX) as u32;

@@ -1,16 +1,15 @@
 //! A scan as it was asked, before anything is pinned.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
 use crate::error::{Error, Result};
-use crate::model::catalog::{Feature, Table};
+use crate::model::catalog::Table;
 use crate::position::Position;
 use crate::read::bounds::{Bound, RowBounds};
 use crate::read::moment::{KnownAt, Moment};
-use crate::read::plan::{event_time_name, status_name};
+use crate::read::plan::{Named, event_time_name, status_name};
 use crate::time::Micros;
 
 /// A scan as it was asked.
@@ -18,7 +17,7 @@ use crate::time::Micros;
 pub struct ScanRequest {
     /// The feature table.
     pub table: String,
-    /// The features to answer; `None` is all.
+    /// The features, and windows of aggregates, to answer; `None` is all features.
     pub columns: Option<Vec<String>>,
     /// The event bound.
     pub as_of: Bound,
@@ -62,8 +61,8 @@ impl ScanRequest {
         Ok(Moment { known_at, position, durable: self.durable, clock: self.clock })
     }
 
-    /// The features of `table` that are asked for, and of which some column is answered.
-    pub(super) fn features(&self, table: &Table) -> Result<Vec<Arc<Feature>>> {
+    /// The features of `table` and the windows of its aggregates that are asked for, and of which some column is answered.
+    pub(super) fn features(&self, table: &Table) -> Result<Vec<Named>> {
         let mut features = self.named_features(table)?;
         if let Some(only) = &self.only {
             let answered = |name: &str| {
@@ -71,20 +70,28 @@ impl ScanRequest {
                     || (self.status && only.contains(&status_name(name)))
                     || (self.event_times && only.contains(&event_time_name(name)))
             };
-            features.retain(|feature| answered(&feature.name));
+            features.retain(|named| answered(named.name()));
         }
         Ok(features)
     }
 
-    fn named_features(&self, table: &Table) -> Result<Vec<Arc<Feature>>> {
-        let Some(columns) = &self.columns else { return Ok(table.features.clone()) };
-        let mut features = Vec::with_capacity(columns.len());
+    fn named_features(&self, table: &Table) -> Result<Vec<Named>> {
+        let Some(columns) = &self.columns else {
+            return Ok(table.features.iter().cloned().map(Named::Feature).collect());
+        };
+        let mut features: Vec<Named> = Vec::with_capacity(columns.len());
         for name in columns {
-            let feature = table.feature(name)?;
-            if features.iter().any(|known: &Arc<Feature>| known.id == feature.id) {
+            let named = Named::find(table, name)?;
+            if features.iter().any(|known| known.name() == named.name()) {
                 return Err(Error::invalid(format!("the scan names feature {name:?} twice; name it once")));
             }
-            features.push(Arc::clone(feature));
+            if self.history && matches!(named, Named::Output(..)) {
+                return Err(Error::invalid(format!(
+                    "{name:?} is an answer of an aggregate, which no row of a history has; scan without history, or name \
+                     features"
+                )));
+            }
+            features.push(named);
         }
         Ok(features)
     }

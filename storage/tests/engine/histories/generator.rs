@@ -7,9 +7,10 @@ use firn_storage::model::prove::{EVENT_TIME_MAX, EVENT_TIME_MIN};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::aggregates::Known;
 use crate::types::{TYPES, Type};
 use crate::world::keys::{KEY_SHAPES, KeyShape};
-use crate::world::{Age, Batch, Deed, Feature, Sent, Setting, Shape};
+use crate::world::{Age, Batch, Deed, Feature, Output, Sent, Setting, Shape};
 
 /// Event times, ages and clock steps are small multiples of this, so that they meet often.
 pub const UNIT: i64 = 1000;
@@ -59,8 +60,11 @@ pub enum Step {
     },
     Seal(usize),
     AddFeature(usize, Feature),
+    AddAggregate(usize, Vec<Output>),
     Widen(usize, u32),
+    /// A feature or an output.
     Rename(usize, u32),
+    /// A feature, with the aggregates that read it, or the aggregate of an output.
     Retire(usize, u32),
     SetMaxAge(usize, Option<i64>),
     Flush(Option<usize>),
@@ -130,7 +134,40 @@ pub fn generate(seed: u64, size: Size) -> History {
     };
     generator.tables();
     generator.steps();
+    weave(&mut generator.history, seed);
     generator.history
+}
+
+/// Puts aggregates on the tables of `history`, and steps between its steps. They have a randomness of their own, so that all else in
+/// the history of a seed stays what it was.
+fn weave(history: &mut History, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed ^ 0xa66e_6a7e);
+    let mut tables = Vec::new();
+    for (table, (row_ids, shape)) in history.tables.iter_mut().enumerate() {
+        let mut known = Known::new(table, *row_ids, shape);
+        if random.random_bool(0.6) {
+            shape.outputs = (0..random.random_range(1..3)).flat_map(|_| known.declare(&mut random)).collect();
+        }
+        tables.push(known);
+    }
+    for step in std::mem::take(&mut history.steps) {
+        if let Step::AddFeature(table, feature) = &step {
+            tables[*table].features.push((feature.id, feature.kind));
+        }
+        history.steps.push(step);
+        if random.random_bool(0.1) {
+            let table = random.random_range(0..tables.len());
+            history.steps.extend(evolve_aggregates(table, &mut tables[table], &mut random));
+        }
+    }
+}
+
+fn evolve_aggregates(table: usize, known: &mut Known, random: &mut StdRng) -> Option<Step> {
+    match random.random_range(0..6) {
+        0..3 if known.has_room() => Some(Step::AddAggregate(table, known.declare(random))),
+        0..5 => known.any_output(random).map(|output| Step::Rename(table, output)),
+        _ => known.any_output(random).map(|output| Step::Retire(table, output)),
+    }
 }
 
 impl Generator {

@@ -8,9 +8,10 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 
 use super::generator::{Asked, Choice, History, Question, Step};
+use crate::oracle::aggregate::Aggregate;
 use crate::world::ask::{Ask, Limit};
 use crate::world::scan::Sweep;
-use crate::world::{Batch, Deed, Feature, Outcome, World, duration, panic_text};
+use crate::world::{Batch, Deed, Feature, Outcome, Output, World, duration, panic_text};
 
 /// Runs `history`; an error says which step failed and how.
 pub fn run(history: &History) -> Outcome {
@@ -53,6 +54,7 @@ pub fn run_step(world: &mut World, history: &History, step: &Step) -> Outcome {
         Step::Erase { entity, purged } => world.erase(*entity, *purged),
         Step::Seal(table) => world.seal(*table),
         Step::AddFeature(table, feature) => world.add_feature(*table, feature.clone()),
+        Step::AddAggregate(table, outputs) => add_aggregate(world, *table, outputs),
         Step::Widen(table, id) => widen(world, *table, *id),
         Step::Rename(table, id) => rename(world, *table, *id),
         Step::Retire(table, id) => retire(world, *table, *id),
@@ -118,7 +120,21 @@ fn widen(world: &mut World, table: usize, id: u32) -> Outcome {
     })
 }
 
+/// Adds the aggregate if all that it reads is live.
+fn add_aggregate(world: &mut World, table: usize, outputs: &[Output]) -> Outcome {
+    let shape = &world.tables[table].shape;
+    match outputs[0].aggregate.features().all(|feature| shape.feature(feature).is_some()) {
+        true => world.add_aggregate(table, outputs.to_vec()),
+        false => Ok(()),
+    }
+}
+
 fn rename(world: &mut World, table: usize, id: u32) -> Outcome {
+    if let Some(place) = world.tables[table].shape.outputs.iter().position(|output| output.id == id) {
+        let old = world.tables[table].shape.outputs[place].name.clone();
+        let name = format!("{old}r");
+        return world.alter(table, &json!({"rename": {old: name}}), |shape| shape.outputs[place].name = name);
+    }
     let Some(feature) = world.tables[table].shape.feature(id) else { return Ok(()) };
     let name = format!("{}r", feature.name);
     let what = json!({"rename": {feature.name.clone(): name}});
@@ -129,9 +145,19 @@ fn rename(world: &mut World, table: usize, id: u32) -> Outcome {
 
 fn retire(world: &mut World, table: usize, id: u32) -> Outcome {
     let shape = &world.tables[table].shape;
+    if let Some(name) = shape.outputs.iter().find(|output| output.id == id).map(|output| output.aggregate.name.clone())
+    {
+        return world.alter(table, &json!({"retire_aggregates": [name]}), |shape| {
+            shape.outputs.retain(|output| output.aggregate.name != name);
+        });
+    }
     let Some(feature) = shape.feature(id).filter(|_| shape.features.len() > 1) else { return Ok(()) };
-    let what = json!({"retire": [feature.name]});
+    let reads = move |aggregate: &Aggregate| aggregate.features().any(|read| read == id);
+    let readers: Vec<&str> =
+        shape.aggregates().filter(|aggregate| reads(aggregate)).map(|aggregate| aggregate.name.as_str()).collect();
+    let what = json!({"retire": [feature.name], "retire_aggregates": readers});
     world.alter(table, &what, |shape| {
+        shape.outputs.retain(|output| !reads(&output.aggregate));
         let (retired, live) = shape.features.drain(..).partition(|feature| feature.id == id);
         shape.features = live;
         shape.retired.extend::<Vec<Feature>>(retired);
@@ -192,7 +218,8 @@ pub fn ask(world: &World, history: &History, question: &Question) -> Ask {
     let some = |table: usize| {
         let roll = question.some_features?;
         let ever = world.tables[table].features_ever;
-        Some((0..ever).filter(|id| roll >> (id % 60) & 1 == 1).collect())
+        let outputs = world.tables[table].shape.outputs.iter().map(|output| output.id);
+        Some((0..ever).chain(outputs).filter(|id| roll >> (id % 60) & 1 == 1).collect())
     };
     Ask {
         features: (0..world.tables.len()).map(|table| (table, some(table))).collect(),

@@ -8,13 +8,15 @@ use serde_json::json;
 
 use super::{batch, refused, sent, world};
 use crate::oracle::Value;
+use crate::oracle::aggregate::{Aggregate, Column, Test, Window};
+use crate::oracle::function::{Function, Pick, SumType};
 use crate::world::ask::{Ask, Limit, given};
-use crate::world::{Batch, Deed, World};
+use crate::world::data::AHEAD;
+use crate::world::scan::Sweep;
+use crate::world::{Batch, Deed, Output, World};
 
 /// What the tables keep, µs.
 const KEEP: i64 = 20_000_000;
-/// After a restart the clock of the log may be ahead of the wall clock by the step of its ceiling.
-const AHEAD: i64 = 1_100_000;
 const ENTITIES: usize = 4;
 
 fn some_batch(random: &mut StdRng, now: i64) -> Batch {
@@ -36,8 +38,49 @@ fn some_batch(random: &mut StdRng, now: i64) -> Batch {
     batch(deed, rows)
 }
 
-/// Asks at random bounds inside the horizon, each open or a time of the last `KEEP` before `now`.
-fn ask_inside(world: &mut World, random: &mut StdRng, events: bool, knowledge: bool) {
+/// The number `number` of the aggregates that come and go, with windows of so many seconds.
+fn aggregate(number: u32, windows: &[i64]) -> Vec<Output> {
+    let (function, of, conditions) = match number {
+        0 => (Function::Count, vec![], vec![]),
+        1 => (Function::Sum(SumType::Int64), vec![Column::Feature(0)], vec![(0, Test::Greater(Value::Int(300)))]),
+        2 => {
+            let pick = Pick { n: Some(3), distinct: false, keep_nulls: true };
+            (Function::Last(pick), vec![Column::Feature(1), Column::EventTime], vec![])
+        }
+        _ => (Function::Count, vec![Column::Feature(0)], vec![]),
+    };
+    let aggregate = Aggregate {
+        name: format!("a{number}"),
+        function,
+        of,
+        scale: 0,
+        conditions,
+        by: None,
+        windows: windows.iter().map(|seconds| Window::Duration(seconds * 1_000_000)).collect(),
+        delay: if number == 1 { 5_000_000 } else { 0 },
+        default: None,
+    };
+    Output::all_of(aggregate, 1000 + number * 10)
+}
+
+/// Declares aggregates on the way: first narrow windows, later wider ones than rows were kept for.
+fn evolve(world: &mut World, round: usize) {
+    match round {
+        0 => world.add_aggregate(0, aggregate(0, &[3, 20])),
+        5 => world.add_aggregate(0, aggregate(1, &[10])),
+        20 => world.add_aggregate(0, aggregate(2, &[40])),
+        35 => world.alter(0, &json!({"retire_aggregates": ["a2"]}), |shape| {
+            shape.outputs.retain(|output| output.aggregate.name != "a2");
+        }),
+        45 => world.add_aggregate(0, aggregate(3, &[60])),
+        _ => Ok(()),
+    }
+    .unwrap();
+}
+
+/// Asks at random bounds inside the horizon, each open or a time of the last `KEEP` before `now`. Answers how many answers were
+/// forgotten: none but those of windows that reach below what is kept for sure.
+fn ask_inside(world: &mut World, random: &mut StdRng, events: bool, knowledge: bool) -> usize {
     let now = world.answered();
     let mut limit = |bound: bool, reach: i64| match random.random_range(0..3) {
         0 => Limit::Open,
@@ -49,20 +92,29 @@ fn ask_inside(world: &mut World, random: &mut StdRng, events: bool, knowledge: b
         }
     };
     let (as_of, known_at) = (limit(events, KEEP - AHEAD), limit(knowledge, KEEP - AHEAD));
-    world.check(&Ask { as_of, known_at, ..Ask::latest(world, ENTITIES) }).unwrap();
+    if [&as_of, &known_at].into_iter().all(|limit| !matches!(limit, Limit::PerRow { .. })) {
+        let sweep = Sweep { history: false, as_of: as_of.clone(), known_at: known_at.clone(), ..Sweep::history(0) };
+        world.check_scan(&sweep).unwrap();
+    }
+    let answer = world.check(&Ask { as_of, known_at, ..Ask::latest(world, ENTITIES) }).unwrap();
+    let answer = answer.expect("it is answered");
+    let each = answer.columns().chunks(3).flat_map(|columns| (0..ENTITIES).map(|row| given(columns, row).0));
+    each.filter(|status| status == "forgotten").count()
 }
 
-fn retain(seed: u64, events: bool, knowledge: bool) {
+fn retain(seed: u64, events: bool, knowledge: bool) -> usize {
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = world();
     let keep = "20s";
     if events {
-        world.alter(0, &json!({"set": {"retention": {"keep_events": keep}}}), |_| {}).unwrap();
+        world.keep_events(0, KEEP).unwrap();
     }
     if knowledge {
         world.alter(0, &json!({"set": {"retention": {"keep_knowledge": keep}}}), |_| {}).unwrap();
     }
-    for _ in 0..60 {
+    let mut forgotten = 0;
+    for round in 0..60 {
+        evolve(&mut world, round);
         world.clock.advance(random.random_range(0..3_000_000));
         let write = some_batch(&mut random, world.clock.now());
         world.apply(&write).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -74,7 +126,7 @@ fn retain(seed: u64, events: bool, knowledge: bool) {
             _ => {}
         }
         for _ in 0..4 {
-            ask_inside(&mut world, &mut random, events, knowledge);
+            forgotten += ask_inside(&mut world, &mut random, events, knowledge);
         }
     }
     world.clock.advance(2 * KEEP);
@@ -83,8 +135,9 @@ fn retain(seed: u64, events: bool, knowledge: bool) {
     world.reopen().unwrap();
     refuse_outside(&mut world, events, knowledge);
     for _ in 0..20 {
-        ask_inside(&mut world, &mut random, events, knowledge);
+        forgotten += ask_inside(&mut world, &mut random, events, knowledge);
     }
+    forgotten
 }
 
 fn refuse_outside(world: &mut World, events: bool, knowledge: bool) {
@@ -115,9 +168,61 @@ fn refuse_outside(world: &mut World, events: bool, knowledge: bool) {
 #[test]
 fn inside_the_horizon_every_answer_stays() {
     for seed in 0..40 {
-        retain(seed, true, false);
-        retain(seed, false, true);
-        retain(seed, true, true);
+        assert!(retain(seed, true, false) > 0, "seed {seed}: no window reached below what is kept");
+        assert_eq!(retain(seed, false, true), 0, "seed {seed}: all events are kept");
+        assert!(retain(seed, true, true) > 0, "seed {seed}: no window reached below what is kept");
+    }
+}
+
+#[test]
+fn rows_are_kept_as_far_before_the_horizon_as_windows_reach() {
+    let mut world = world();
+    world.keep_events(0, KEEP).unwrap();
+    world.add_aggregate(0, aggregate(0, &[3, 20])).unwrap();
+    world.add_aggregate(0, aggregate(1, &[10])).unwrap();
+    let row = |event: i64| sent(0, event * 1000, vec![Some(Value::Int((event * 10).into())), None]);
+    let write = Deed::Write { columns: vec![0], nulls_absent: false };
+    world.apply(&batch(write, (1..=200).map(row).collect())).unwrap();
+    world.clock.set(200_000_000);
+    world.compact(None).unwrap();
+    world.add_aggregate(0, aggregate(3, &[21])).unwrap();
+    // The horizon is at 180 s, and rows after 160 s are kept.
+    let mut statuses = |seconds: i64| {
+        let as_of = Limit::At { micros: seconds * 1_000_000, exclusive: false };
+        let answer = world.check(&Ask { as_of, ..Ask::latest(&world, 1) }).unwrap().unwrap();
+        answer.columns()[6..].chunks_exact(3).map(|columns| given(columns, 0).0).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(180), ["value", "value", "value", "forgotten"]);
+    assert_eq!(statuses(181), ["value", "value", "value", "value"]);
+    // Where no status can say it, the request is refused.
+    let as_of = Limit::At { micros: 180_000_000, exclusive: false };
+    let mut request = world.request(&Ask { as_of, ..Ask::latest(&world, 1) }).unwrap();
+    request.point.status = false;
+    refused(world.ask(&request).map(drop), Kind::OutOfRange, &["row 0", "a3_21000ms", "retention"]);
+}
+
+#[test]
+fn a_delete_stays_that_a_delayed_window_reaches_behind_a_newer_one() {
+    let mut world = world();
+    world.keep_events(0, KEEP).unwrap();
+    world.alter(0, &json!({"set": {"retention": {"keep_knowledge": "20s"}}}), |_| {}).unwrap();
+    world.add_aggregate(0, aggregate(1, &[10])).unwrap();
+    let write = Deed::Write { columns: vec![0], nulls_absent: false };
+    world.apply(&batch(write, vec![sent(0, 170_000, vec![Some(Value::Int(500))])])).unwrap();
+    for event in [172_000, 173_000, 179_000] {
+        world.apply(&batch(Deed::Delete, vec![sent(0, event, vec![])])).unwrap();
+    }
+    // This one is taken back.
+    world.apply(&batch(Deed::Retract, vec![sent(0, 173_000, vec![])])).unwrap();
+    world.clock.set(200_000_000);
+    world.flush(None).unwrap();
+    world.compact(None).unwrap();
+    assert_eq!(segment_rows(&world), 4, "the write before all of them is gone");
+    for seconds in 180..200 {
+        let as_of = Limit::At { micros: seconds * 1_000_000, exclusive: false };
+        let answer = world.check(&Ask { as_of, ..Ask::latest(&world, 1) }).unwrap().unwrap();
+        let status = given(&answer.columns()[6..9], 0).0;
+        assert_eq!(status, if seconds < 194 { "deleted" } else { "never" }, "at {seconds} s");
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use firn_storage::error::{Error, Kind as ErrorKind};
 use firn_storage::read::{Bound, FeatureReference, PointRequest};
 use firn_storage::time::Clock;
 
-use super::{Feature, Outcome, Shape, World, calmly, times};
-use crate::oracle::{self, AsOf, Bounds};
+use super::{Feature, Outcome, Output, Shape, Table, World, calmly, times};
+use crate::oracle::{self, Answer, AsOf, Bounds, aggregate};
 use crate::types::value_at;
 
 /// One bound of a read.
@@ -53,7 +53,7 @@ impl Limit {
 /// A point read.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// Tables, each with some features, or all.
+    /// Tables, each with some features and outputs by their ids, or all.
     pub features: Vec<(usize, Option<Vec<u32>>)>,
     pub entities: Vec<usize>,
     pub as_of: Limit,
@@ -87,11 +87,76 @@ impl Ask {
     }
 }
 
-/// One feature of a request: its table, and what the asked schema version says of it.
-struct Asked {
+/// One feature or output of a request: its table, and what the asked schema version says of it.
+pub(super) struct Asked {
     table: usize,
-    feature: Feature,
-    max_age: Option<i64>,
+    pub(super) name: String,
+    data_type: DataType,
+    what: What,
+}
+
+/// What is asked for under a name.
+#[derive(Debug)]
+enum What {
+    Feature { feature: Feature, max_age: Option<i64> },
+    Output(Output),
+}
+
+impl Asked {
+    /// The features of a table of this shape, and then its outputs; or those with `ids`.
+    pub(super) fn of(table: usize, shape: &Shape, ids: Option<&[u32]>) -> Vec<Self> {
+        let wanted = |id: u32| ids.is_none_or(|ids| ids.contains(&id));
+        let features = shape.features.iter().filter(|feature| wanted(feature.id)).map(|feature| Self {
+            table,
+            name: feature.name.clone(),
+            data_type: feature.kind.data_type(),
+            what: What::Feature { feature: feature.clone(), max_age: shape.max_age_of(feature) },
+        });
+        let outputs = shape.outputs.iter().filter(|output| wanted(output.id)).map(|output| Self {
+            table,
+            name: output.name.clone(),
+            data_type: output.aggregate.data_type(shape),
+            what: What::Output(output.clone()),
+        });
+        features.chain(outputs).collect()
+    }
+
+    /// Compares what the engine gave of `entity` (the status and the event time if it told them) with what the oracle says of the
+    /// rows of `table`.
+    pub(super) fn compare(
+        &self,
+        table: &Table,
+        entity: usize,
+        bounds: &Bounds,
+        given: (Option<&str>, &Option<oracle::Value>, Option<Option<i64>>),
+    ) -> Outcome {
+        let right = self.right(table, entity, bounds, given.0 == Some("forgotten"));
+        count(&self.what, right.0);
+        let (status, value, event_time) = given;
+        let told = status.is_none_or(|status| status == right.0) && event_time.is_none_or(|time| time == right.2);
+        if told && *value == right.1 {
+            return Ok(());
+        }
+        let rows: Vec<_> = table.rows.iter().filter(|row| row.entity == entity).collect();
+        let (name, what) = (&self.name, &self.what);
+        Err(format!(
+            "table {} {name} entity {entity} {bounds:?}:\n  engine {given:?}\n  oracle {right:?}\n  {what:?}\n  rows {rows:?}",
+            table.name
+        ))
+    }
+
+    /// What the oracle answers; that it is `forgotten` if that was given, and may be.
+    fn right(&self, table: &Table, entity: usize, bounds: &Bounds, forgotten: bool) -> Answer {
+        match &self.what {
+            What::Feature { feature, max_age } => {
+                oracle::answer(&table.rows, entity, feature.id, *max_age, &feature.default, bounds)
+            }
+            What::Output(Output { aggregate, window, .. }) => {
+                let gone = table.retention.filter(|_| forgotten).map(|retention| retention.gone);
+                aggregate::answer(&table.rows, entity, aggregate, *window, bounds, gone).expect("sums of small numbers")
+            }
+        }
+    }
 }
 
 /// A request and the batch that carries its rows.
@@ -115,10 +180,7 @@ impl World {
         let mut asked = Vec::new();
         for (table, features) in &ask.features {
             let Some(shape) = shapes.get(*table) else { continue };
-            let wanted = |feature: &&Feature| features.as_ref().is_none_or(|ids| ids.contains(&feature.id));
-            for feature in shape.features.iter().filter(wanted) {
-                asked.push(Asked { table: *table, feature: feature.clone(), max_age: shape.max_age_of(feature) });
-            }
+            asked.extend(Asked::of(*table, shape, features.as_deref()));
         }
         asked
     }
@@ -139,7 +201,7 @@ impl World {
             match ids {
                 None if of_table.peek().is_some() => features.push(reference(*table, "*")),
                 None => {}
-                Some(_) => features.extend(of_table.map(|asked| reference(*table, &asked.feature.name))),
+                Some(_) => features.extend(of_table.map(|asked| reference(*table, &asked.name))),
             }
         }
         if features.is_empty() {
@@ -198,6 +260,7 @@ impl World {
             };
         }
         let (answer, clock) = calmly("read", || self.ask(&request)).map_err(|error| format!("{error}: {ask:?}"))?;
+        self.tables.iter_mut().for_each(|table| table.note_gone(self.clock.now()));
         if ask.clock.is_none() && clock < self.clock.now() {
             return Err(format!("the read's clock is {clock}, before {}: {ask:?}", self.clock.now()));
         }
@@ -216,31 +279,23 @@ impl World {
         if answer.num_rows() != ask.entities.len() || answer.num_columns() != columns {
             return Err(format!("an answer of {}×{} to {ask:?}", answer.num_rows(), answer.num_columns()));
         }
-        for (place, Asked { table, feature, max_age }) in asked.iter().enumerate() {
+        for (place, asked) in asked.iter().enumerate() {
             let columns = &answer.columns()[place * 3..place * 3 + 3];
             let names: Vec<String> =
                 answer.schema().fields()[place * 3..place * 3 + 3].iter().map(|field| field.name().clone()).collect();
-            let name = &feature.name;
+            let name = &asked.name;
             if names != [name.clone(), format!("{name}__status"), format!("{name}__event_time")] {
-                return Err(format!("columns {names:?} for feature {name}"));
+                return Err(format!("columns {names:?} for {name}"));
             }
-            if columns[0].data_type() != &feature.kind.data_type() {
-                return Err(format!("type {} for feature {name} of {:?}", columns[0].data_type(), feature.kind));
+            if columns[0].data_type() != &asked.data_type {
+                return Err(format!("type {} for {name} of {}", columns[0].data_type(), asked.data_type));
             }
             for (row, entity) in ask.entities.iter().enumerate() {
                 let bounds = self.bounds(ask, row, clock);
-                let rows = &self.tables[*table].rows;
-                let right = oracle::answer(rows, *entity, feature.id, *max_age, &feature.default, &bounds);
-                let given = given(columns, row);
-                count(right.0);
-                if (given.0.as_str(), &given.1, &given.2) != (right.0, &right.1, &right.2) {
-                    let rows: Vec<_> = rows.iter().filter(|row| row.entity == *entity).collect();
-                    return Err(format!(
-                        "table {table} feature {name} (id {}) entity {entity} {bounds:?} max age {max_age:?}:\n  \
-                         engine {given:?}\n  oracle {right:?}\n  rows {rows:?}\n  {ask:?}",
-                        feature.id
-                    ));
-                }
+                let (status, value, event_time) = given(columns, row);
+                asked
+                    .compare(&self.tables[asked.table], *entity, &bounds, (Some(&status), &value, Some(event_time)))
+                    .map_err(|error| format!("{error}\n  {ask:?}"))?;
             }
         }
         standing.map_or(Ok(()), |table| self.compare_standing(ask, table, answer, clock))
@@ -277,20 +332,23 @@ impl World {
     }
 }
 
-/// Answers compared, by status: a harness that compares nothing passes everything.
-static COMPARED: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
-const STATUSES: [&str; 5] = ["value", "null", "expired", "deleted", "never"];
+/// Answers compared, of features and of outputs, by status: a harness that compares nothing passes everything.
+static COMPARED: [[AtomicU64; 6]; 2] = [const { [const { AtomicU64::new(0) }; 6] }; 2];
+const STATUSES: [&str; 6] = ["value", "null", "expired", "deleted", "never", "forgotten"];
 
-fn count(status: &str) {
+fn count(what: &What, status: &str) {
+    let of = usize::from(matches!(what, What::Output(_)));
     let at = STATUSES.iter().position(|known| *known == status).expect("a status of the oracle");
-    COMPARED[at].fetch_add(1, Ordering::Relaxed);
+    COMPARED[of][at].fetch_add(1, Ordering::Relaxed);
 }
 
 /// How many answers were compared in this process.
 pub fn compared() -> String {
-    let each =
-        STATUSES.iter().zip(&COMPARED).map(|(status, count)| format!("{status} {}", count.load(Ordering::Relaxed)));
-    each.collect::<Vec<_>>().join(", ")
+    let of = |counts: &[AtomicU64; 6]| {
+        let each = STATUSES.iter().zip(counts);
+        each.map(|(status, count)| format!("{status} {}", count.load(Ordering::Relaxed))).collect::<Vec<_>>().join(", ")
+    };
+    format!("of features {}; of outputs {}", of(&COMPARED[0]), of(&COMPARED[1]))
 }
 
 /// The answer that the three columns of a feature give at `row`.

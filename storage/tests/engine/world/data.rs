@@ -1,9 +1,11 @@
 //! What a world is described in: features, shapes, tables and batches, as plain data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use crate::oracle::aggregate::{Aggregate, Window};
 use crate::oracle::{Kind, Row, Value};
 use crate::types::Type;
 
@@ -51,12 +53,36 @@ pub fn duration(micros: i64) -> Json {
     json!(format!("{}ms", micros / 1000))
 }
 
+/// One window of an aggregate, as it is declared at one schema version.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// No other output of the table has it, nor has a feature.
+    pub id: u32,
+    pub name: String,
+    pub aggregate: Arc<Aggregate>,
+    pub window: Window,
+}
+
+impl Output {
+    /// The windows of `aggregate`, numbered from `first`.
+    pub fn all_of(aggregate: Aggregate, first: u32) -> Vec<Output> {
+        let aggregate = Arc::new(aggregate);
+        let windows = (first..).zip(&aggregate.windows);
+        let named = windows.zip(aggregate.answer_names());
+        named
+            .map(|((id, window), name)| Output { id, name, aggregate: Arc::clone(&aggregate), window: *window })
+            .collect()
+    }
+}
+
 /// What one table declares at one schema version.
 #[derive(Debug, Clone, Default)]
 pub struct Shape {
     pub features: Vec<Feature>,
     pub retired: Vec<Feature>,
     pub max_age: Option<i64>,
+    /// The windows of its aggregates; those of one follow each other.
+    pub outputs: Vec<Output>,
 }
 
 impl Shape {
@@ -67,6 +93,11 @@ impl Shape {
             Age::Unlimited => None,
             Age::Micros(micros) => Some(micros),
         }
+    }
+
+    /// The aggregates, in the order of declaration.
+    pub fn aggregates(&self) -> impl Iterator<Item = &Aggregate> {
+        self.outputs.chunk_by(|one, other| one.aggregate.name == other.aggregate.name).map(|of| &*of[0].aggregate)
     }
 
     /// The live feature `id`.
@@ -86,6 +117,30 @@ pub struct Table {
     pub rows: Vec<Row>,
     pub loaded_until: i64,
     pub producers: BTreeMap<String, u64>,
+    pub retention: Option<Retention>,
+}
+
+/// What a table forgets, µs.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// How long an event time may be asked.
+    pub keep: i64,
+    /// Rows up to this event time may be gone, so that windows that reach there may be forgotten. Background work decides when they
+    /// are, and the clock of the log may be ahead.
+    pub gone: i64,
+}
+
+/// How far the clock of the log may be ahead of the wall clock after a restart, by the step of its ceiling, µs.
+pub const AHEAD: i64 = 1_100_000;
+
+impl Table {
+    /// Takes down what may be gone at `now` by what is declared.
+    pub fn note_gone(&mut self, now: i64) {
+        let reach = self.shape.aggregates().map(Aggregate::reach).max().unwrap_or(0);
+        if let Some(Retention { keep, gone }) = &mut self.retention {
+            *gone = now.saturating_add(AHEAD - *keep - reach).max(*gone);
+        }
+    }
 }
 
 /// One row of a batch. `cells` are parallel to the columns of the batch.

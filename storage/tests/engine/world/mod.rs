@@ -27,6 +27,7 @@ use serde_json::{Value as Json, json};
 
 use crate::oracle::Value;
 
+pub mod aggregate;
 pub mod ask;
 pub mod data;
 pub mod hooked;
@@ -35,7 +36,7 @@ pub mod plain;
 pub mod scan;
 
 use data::rows_of;
-pub use data::{Age, Batch, Deed, Feature, Sent, Shape, Table, duration};
+pub use data::{Age, Batch, Deed, Feature, Output, Retention, Sent, Shape, Table, duration};
 use keys::KeyShape;
 
 /// A failed step, as a person should read it.
@@ -316,6 +317,9 @@ impl World {
         if row_ids {
             body["row_id"] = json!([{"name": "id", "type": "int64"}]);
         }
+        if !shape.outputs.is_empty() {
+            body["aggregates"] = shape.aggregates().map(|aggregate| aggregate.declaration(&shape)).collect();
+        }
         if let Some(max_age) = shape.max_age {
             body["max_age"] = duration(max_age);
         }
@@ -323,8 +327,19 @@ impl World {
         let features_ever = shape.features.len() as u32;
         let (rows, producers) = (Vec::new(), BTreeMap::new());
         let name = name.to_owned();
-        let loaded_until = i64::MIN;
-        self.tables.push(Table { name, row_ids, sealed: false, shape, features_ever, rows, loaded_until, producers });
+        let (loaded_until, retention) = (i64::MIN, None);
+        let sealed = false;
+        self.tables.push(Table {
+            name,
+            row_ids,
+            sealed,
+            shape,
+            features_ever,
+            rows,
+            loaded_until,
+            producers,
+            retention,
+        });
         self.remember_version(version);
         Ok(self.tables.len() - 1)
     }
@@ -348,8 +363,22 @@ impl World {
         Ok(())
     }
 
-    /// Widens, renames or retires a feature, or sets the table's max age.
+    /// Adds the aggregate that has these windows.
+    pub fn add_aggregate(&mut self, table: usize, outputs: Vec<Output>) -> Outcome {
+        let declaration = outputs[0].aggregate.declaration(&self.tables[table].shape);
+        self.alter(table, &json!({"add_aggregates": [declaration]}), |shape| shape.outputs.extend(outputs))
+    }
+
+    /// Has a table keep what was true in the last `keep` µs.
+    pub fn keep_events(&mut self, table: usize, keep: i64) -> Outcome {
+        self.alter(table, &json!({"set": {"retention": {"keep_events": duration(keep)}}}), |_| {})?;
+        self.tables[table].retention = Some(Retention { keep, gone: i64::MIN });
+        Ok(())
+    }
+
+    /// Widens, renames or retires features and outputs, or sets the table's max age.
     pub fn alter(&mut self, table: usize, what: &Json, change: impl FnOnce(&mut Shape)) -> Outcome {
+        self.tables[table].note_gone(self.clock.now());
         let mut body = what.clone();
         body["table"] = json!(self.tables[table].name);
         let version = self.change("alter_table", &body)?;
