@@ -236,7 +236,10 @@ fn conditions_of(table: &Table, name: &str, test: &Value) -> Result<Vec<Conditio
     let feature = table.feature(name).map_err(|error| error.at("where"))?;
     let stored = feature.stored_type();
     let tests = match test {
-        Value::Object(fields) => fields.iter().map(|(word, value)| test_of(word, value)).collect::<Result<Vec<_>>>(),
+        // A moment by itself is spelled as an object too.
+        Value::Object(fields) if !fields.contains_key("us") => {
+            fields.iter().map(|(word, value)| test_of(word, value)).collect::<Result<Vec<_>>>()
+        }
         Value::Null => Err(Error::invalid("null is no value; say {\"is_null\": true}")),
         value => Ok(vec![Test::Is(value.clone())]),
     };

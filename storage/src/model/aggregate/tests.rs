@@ -158,6 +158,17 @@ fn inputs_may_be_renamed_and_widened_but_not_retired() {
 }
 
 #[test]
+fn a_moment_by_itself_is_a_value_and_not_an_object_of_tests() {
+    let mut body = plays(&json!([{"name": "a", "function": "count", "windows": ["1d"],
+        "where": {"until": {"us": 5}, "since": {"gt": {"us": 7}}}}]));
+    let times = ["until", "since"].map(|name| json!({"name": name, "type": "timestamp[us, UTC]"}));
+    body["features"].as_array_mut().expect("features").extend(times);
+    let catalog = apply(&users(), "create_table", &body);
+    let described = describe_table(&catalog, "plays").expect("it is there");
+    assert_eq!(described["aggregates"][0]["where"], json!({"until": {"us": 5}, "since": {"gt": {"us": 7}}}));
+}
+
+#[test]
 fn a_lifetime_needs_all_events() {
     let mut body = plays(&json!([{"name": "a", "function": "count", "windows": ["lifetime"]}]));
     body["retention"] = json!({"keep_events": "30d"});
