@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, ArrayRef, TimestampMicrosecondArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
 use super::bounds::Bounds;
@@ -19,7 +19,7 @@ use super::plan::AskedFeature;
 use super::resolved::{FeatureWinners, Pick, Resolved};
 use super::rule::is_expired;
 use super::slab::{Slab, SpareSlabs};
-use super::statuses::{BaseStatuses, STATUSES, Status};
+use super::statuses::{BaseStatuses, Status, status_array};
 use crate::column::{Column, fixed_width};
 use crate::error::Result;
 use crate::gather::Added;
@@ -416,10 +416,10 @@ impl<'a> AnswerColumn<'a> {
 
     /// The status of each cell, by name.
     fn status_array(&self, base: &BaseStatuses) -> ArrayRef {
-        let names = Arc::new(StringArray::from(STATUSES.to_vec()));
-        let statuses = self.statuses.clone().unwrap_or_else(|| base.to_vec());
-        let keys = Int8Array::from_iter_values(statuses.into_iter().map(|status| status as i8));
-        Arc::new(DictionaryArray::new(keys, names))
+        match &self.statuses {
+            Some(statuses) => status_array(statuses.iter().copied()),
+            None => status_array(base.to_vec().into_iter()),
+        }
     }
 
     /// The event time of each winner; null where nothing won.

@@ -48,7 +48,7 @@ pub(super) fn take(met: &Met<'_>, resolved: &mut Resolved) -> Result<()> {
             continue;
         }
         let run = met.runs[met.runs_of_sources[number] as usize].run;
-        let from = From { met, run, ordinals: &ordinals };
+        let from = AwayRun { met, run, ordinals: &ordinals };
         let asked = met.features.iter().filter_map(|feature| chunk.column(*feature));
         if let Some(held) = asked.map(|column| from.held(column)).collect::<Option<Vec<Held>>>() {
             let Source { picks, event_times, .. } = &mut resolved.sources[number];
@@ -74,14 +74,14 @@ pub(super) fn take(met: &Met<'_>, resolved: &mut Resolved) -> Result<()> {
 }
 
 /// A run whose cells are away.
-struct From<'a> {
+struct AwayRun<'a> {
     met: &'a Met<'a>,
     run: &'a Run,
     /// By place.
     ordinals: &'a HashMap<u32, u32>,
 }
 
-impl From<'_> {
+impl AwayRun<'_> {
     /// Where the pack has the feature of `column`, as that type.
     fn held(&self, column: &Column) -> Option<Held> {
         let layout = self.met.pack.layout();

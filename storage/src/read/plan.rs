@@ -432,9 +432,13 @@ impl Named {
     /// What `table` has under `name`.
     pub(crate) fn find(table: &Table, name: &str) -> Result<Self, Unknown> {
         match table.outputs().find(|(_, output)| output.name == name) {
-            Some((aggregate, output)) => Ok(Self::Output(Arc::clone(aggregate), output.clone())),
+            Some(found) => Ok(Self::output(found)),
             None => Ok(Self::Feature(Arc::clone(table.find_feature(name)?))),
         }
+    }
+
+    fn output((aggregate, output): (&Arc<Aggregate>, &Output)) -> Self {
+        Self::Output(Arc::clone(aggregate), output.clone())
     }
 
     /// Its name.
@@ -455,10 +459,9 @@ impl Named {
 }
 
 fn named_features(table: &Table, reference: &FeatureReference) -> Result<Vec<Named>, Unknown> {
-    let output = |(aggregate, output): (&Arc<Aggregate>, &Output)| Named::Output(Arc::clone(aggregate), output.clone());
     match (reference.feature.as_str(), &reference.rename) {
         ("*", None) => {
-            Ok(table.features.iter().cloned().map(Named::Feature).chain(table.outputs().map(output)).collect())
+            Ok(table.features.iter().cloned().map(Named::Feature).chain(table.outputs().map(Named::output)).collect())
         }
         ("*", Some(_)) => Err(Unknown::new(
             Kind::Invalid,

@@ -43,6 +43,7 @@ pub(crate) fn read(
     let mut stand = None;
     for keyed in &plan.keyed {
         let items = keyed_items(plan, keyed, batch, threads)?;
+        let of_buckets = || items.iter().map(Vec::as_slice).enumerate();
         for asked in &keyed.tables {
             let horizon = &snapshot.view(&asked.table)?.horizon;
             let forgotten = forgotten_rows(plan, asked, horizon, &bounds, batch.num_rows())?;
@@ -59,7 +60,7 @@ pub(crate) fn read(
             let answer = if asked.features.is_empty() {
                 TableAnswer::Columns(Vec::new())
             } else {
-                let table = fill(asked, items.iter().map(Vec::as_slice).enumerate(), &how)?;
+                let table = fill(asked, of_buckets(), &how)?;
                 bytes += table.bytes();
                 memory.grow_to(bytes)?;
                 table.finish(&forgotten, &bounds, with, threads)?
@@ -67,7 +68,7 @@ pub(crate) fn read(
             let mut outputs = Vec::new();
             if !asked.outputs.is_empty() {
                 memory.grow_to(bytes + window::BLOCK_BYTES * threads as u64)?;
-                outputs = window::answer(asked, &items, &how, &forgotten, with)?;
+                outputs = window::answer(asked, of_buckets(), &how, &forgotten, with)?;
                 let columns = outputs.iter().flatten().flatten();
                 bytes += columns.map(|column| column.get_array_memory_size() as u64).sum::<u64>();
                 memory.grow_to(bytes)?;

@@ -8,7 +8,7 @@ use super::from_pack::{self, Met};
 use super::newest::{Knowledge, Newest, Question, newest};
 use super::partial::newest_cells;
 use super::resolved::{FeatureWinners, Item, Pick, Resolved, Source, Won};
-use super::walk::{BoundedRun, Standing, Walked, Winner, bound_runs, walk};
+use super::walk::{BoundedRun, Standing, Walked, Winner, bound_runs, chunk_starts, walk};
 use crate::column::Column;
 use crate::error::Result;
 use crate::run::Chunk;
@@ -40,6 +40,8 @@ pub(crate) fn resolve(
     }
     let mut sources = Sources::new(&runs);
     let mut decided: Vec<FeatureWinners> = Vec::new();
+    // What is in the pack too is asked of it, if cells are away.
+    let latest = view.serving(bounds).filter(|_| runs.iter().any(|bounded| bounded.run.ice.is_some()));
     let mut walked = HashSet::new();
     let all_partial = all_partial(&runs, wanted.features);
     for items in items.chunks(PIECE_ROWS) {
@@ -58,12 +60,15 @@ pub(crate) fn resolve(
         }
         if !left.is_empty() {
             decided.resize(wanted.features.len(), FeatureWinners::default());
-            walked.extend(decide(&runs, &knowledge, &left, wanted, &mut sources, &mut decided)?);
+            let walks = decide(&runs, &knowledge, &left, wanted, &mut sources, &mut decided)?;
+            if latest.is_some() {
+                walked.extend(walks.into_iter().map(|question| left[question as usize].0));
+            }
         }
     }
     let Sources { sources, runs: runs_of_sources, .. } = sources;
     let mut resolved = Resolved { sources, features: decided };
-    if let Some(latest) = view.serving(bounds)
+    if let Some(latest) = latest
         && resolved.sources.iter().any(|source| source.chunk.is_away())
     {
         let (pack, features) = (&latest.pack, wanted.features);
@@ -84,7 +89,7 @@ fn all_partial(runs: &[BoundedRun<'_>], features: &[u32]) -> bool {
     })
 }
 
-/// Decides every feature of the questions at these places by itself; the places of those whose entity has tombstones.
+/// Decides every feature of the questions at these places by itself; which of them are of entities with tombstones.
 fn decide(
     runs: &[BoundedRun<'_>],
     knowledge: &Knowledge,
@@ -100,15 +105,13 @@ fn decide(
             sources.win(runs, decided, places[*question as usize], *winner, wanted.event_times);
         }
     }
-    let mut walked_places = Vec::with_capacity(cells.walks.len());
-    for question in cells.walks {
-        let (place, Question { ordinal, point }) = left[question as usize];
+    for question in &cells.walks {
+        let (place, Question { ordinal, point }) = left[*question as usize];
         let seen = knowledge.seen_from(runs, &point);
         let walked = walk(&seen, ordinal, &point, wanted.features, Standing::Ignored)?;
         sources.note(&seen, place, &walked, decided, wanted.event_times);
-        walked_places.push(place);
     }
-    Ok(walked_places)
+    Ok(cells.walks)
 }
 
 /// Rows whose questions are held at once.
@@ -164,12 +167,7 @@ const UNNUMBERED: u32 = u32::MAX;
 impl Sources {
     /// None of the chunks of `runs` yet.
     pub(crate) fn new(runs: &[BoundedRun<'_>]) -> Self {
-        let mut chunks = 0;
-        let starts = runs.iter().map(|bounded| {
-            chunks += bounded.run.chunks.len();
-            chunks - bounded.run.chunks.len()
-        });
-        let starts = starts.collect();
+        let (starts, chunks) = chunk_starts(runs);
         let numbers = vec![UNNUMBERED; chunks];
         Self { sources: Vec::new(), starts, numbers, runs: Vec::new(), complete: Vec::new() }
     }

@@ -1,5 +1,9 @@
 //! Why a feature has the answer that it has.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, DictionaryArray, Int8Array, StringArray};
+
 /// The status of a feature in an answer. The numbers index [`STATUSES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,6 +24,13 @@ pub enum Status {
 
 /// The names of the statuses on the wire, by number.
 pub const STATUSES: [&str; 6] = ["value", "null", "expired", "deleted", "never", "forgotten"];
+
+/// Statuses, given by their numbers, as they are answered: by name.
+pub(crate) fn status_array(statuses: impl Iterator<Item = u8>) -> ArrayRef {
+    let names = Arc::new(StringArray::from(STATUSES.to_vec()));
+    let keys = Int8Array::from_iter_values(statuses.map(|status| status as i8));
+    Arc::new(DictionaryArray::new(keys, names))
+}
 
 /// The status that each row has in every column that keeps none of its own.
 #[derive(Debug)]

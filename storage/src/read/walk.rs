@@ -40,6 +40,16 @@ pub(crate) fn bound_runs<'a>(
     bounded
 }
 
+/// Where the chunks of each of `runs` start if all chunks are numbered through, and how many there are.
+pub(crate) fn chunk_starts(runs: &[BoundedRun<'_>]) -> (Vec<usize>, usize) {
+    let mut chunks = 0;
+    let starts = runs.iter().map(|bounded| {
+        chunks += bounded.run.chunks.len();
+        chunks - bounded.run.chunks.len()
+    });
+    (starts.collect(), chunks)
+}
+
 /// The winner of one feature, if a write decided it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Winner {

@@ -7,7 +7,8 @@ use firn_storage::model::prove::{EVENT_TIME_MAX, EVENT_TIME_MIN};
 use crate::oracle::{AsOf, Bounds, Row, Value};
 use crate::world::ask::{Ask, Limit};
 use crate::world::data::rows_of;
-use crate::world::{Batch, Deed, Sent, World};
+use crate::world::keys::KeyShape;
+use crate::world::{Batch, Deed, Outcome, Sent, Setting, Shape, World};
 
 /// One unit of a vector in microseconds: the least duration that a declaration can spell.
 pub const UNIT: i64 = 1000;
@@ -211,4 +212,34 @@ impl Commits {
 pub fn oracle_rows(batches: &[(Batch, i64)]) -> Vec<Row> {
     let numbered = batches.iter().zip(1..);
     numbered.flat_map(|((batch, ingest_time), sequence)| rows_of(batch, sequence, |_| (0, *ingest_time))).collect()
+}
+
+/// A world with a table of `shape` into which `batches` were written; with `flush_each`, every one is a segment of its own.
+pub fn written(shape: Shape, row_ids: bool, batches: &[(Batch, i64)], flush_each: bool) -> Outcome<World> {
+    let mut world = World::new(Setting::default(), KeyShape::Text)?;
+    world.create_table("t", row_ids, shape)?;
+    // Sealing is a commit of its own; the first write would be ingested a microsecond after it.
+    world.seal(0)?;
+    for (batch, ingest_time) in batches {
+        world.clock.set(*ingest_time);
+        world.apply(batch)?;
+        if flush_each {
+            world.flush(None)?;
+        }
+    }
+    Ok(world)
+}
+
+/// Calls `ask` with `world` in every layout that its rows can have.
+pub fn in_every_layout(mut world: World, mut ask: impl FnMut(&mut World, &str)) {
+    world.clock.set(CLOCK);
+    ask(&mut world, "as written");
+    world.reopen().expect("reopen");
+    ask(&mut world, "reopened");
+    world.flush(None).expect("flush");
+    ask(&mut world, "flushed");
+    world.compact(None).expect("compact");
+    ask(&mut world, "compacted");
+    world.crash(7).expect("crash");
+    ask(&mut world, "after a crash");
 }

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::notation::{self, CLOCK, Cells, Commits, Read, split, time};
+use crate::notation::{self, Cells, Commits, Read, in_every_layout, split, time, written};
 use crate::oracle::{self, Value};
 use crate::types::Type;
 use crate::world::ask::given;
-use crate::world::keys::KeyShape;
-use crate::world::{Age, Batch, Feature, Setting, Shape, World};
+use crate::world::{Age, Batch, Feature, Shape, World};
 
 const PAGE: &str = include_str!("../../../docs/time.md");
 const FEATURES: [&str; 3] = ["x", "y", "z"];
@@ -123,37 +122,13 @@ fn ask_all(world: &mut World, vector: &Vector, layout: &str) {
     }
 }
 
-/// The world of a vector after its rows; with `flush_each`, every batch is a segment of its own.
-fn world_of(vector: &Vector, flush_each: bool) -> World {
-    let mut world = World::new(Setting::default(), KeyShape::Text).expect("a new world");
-    world.create_table("t", vector.row_ids, vector.shape.clone()).expect("a table");
-    // Sealing is a commit of its own; the first write would be ingested a microsecond after it.
-    world.seal(0).expect("a table that can be sealed");
-    for (batch, ingest_time) in &vector.batches {
-        world.clock.set(*ingest_time);
-        world.apply(batch).unwrap_or_else(|error| panic!("{}: {error}", vector.line));
-        if flush_each {
-            world.flush(None).unwrap_or_else(|error| panic!("{}: {error}", vector.line));
-        }
-    }
-    world.clock.set(CLOCK);
-    world
-}
-
 #[test]
 fn the_engine_answers_the_vectors_in_every_layout() {
     for vector in &vectors() {
         for flush_each in [false, true] {
-            let mut world = world_of(vector, flush_each);
-            ask_all(&mut world, vector, "as written");
-            world.reopen().expect("reopen");
-            ask_all(&mut world, vector, "reopened");
-            world.flush(None).expect("flush");
-            ask_all(&mut world, vector, "flushed");
-            world.compact(None).expect("compact");
-            ask_all(&mut world, vector, "compacted");
-            world.crash(7).expect("crash");
-            ask_all(&mut world, vector, "after a crash");
+            let world = written(vector.shape.clone(), vector.row_ids, &vector.batches, flush_each);
+            let world = world.unwrap_or_else(|error| panic!("{}: {error}", vector.line));
+            in_every_layout(world, |world, layout| ask_all(world, vector, layout));
         }
     }
 }

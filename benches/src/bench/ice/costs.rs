@@ -4,12 +4,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use firn_objects::bucket::Bucket;
 use firn_storage::config::Level;
-use firn_storage::objects::faulty::Faulty;
 use firn_storage::objects::{ObjectName, Objects};
 
-use super::database::{home, length_of, load, p99};
+use super::database::{bucket_in, home, length_of, load, p99};
 use crate::data::Source;
 use crate::engine::Engine;
 use crate::harness::{Harness, Reading, Result};
@@ -26,8 +24,7 @@ const TABLES: usize = 500;
 pub(super) fn while_freezing(harness: &mut Harness) -> Result<()> {
     let (disk, directory) = (harness.directory()?, harness.directory()?);
     let (rows, users) = (harness.sized(4_000_000, 20_000), harness.sized(100_000, 200));
-    let inside = Bucket::open(&format!("file://{}", directory.path().display()), &Default::default())?;
-    let bucket = Faulty::new(inside);
+    let bucket = bucket_in(directory.path())?;
     let settings = harness.settings.clone();
     let open = |freeze_bytes_min: u64| {
         let mut home = home(&bucket, u64::MAX, 0);
@@ -61,9 +58,8 @@ pub(super) fn while_freezing(harness: &mut Harness) -> Result<()> {
 
 /// A write that waits for the bucket: half an interval, on average, and then a write and a look.
 pub(super) fn acknowledge(harness: &mut Harness) -> Result<()> {
-    let (disk, bucket) = (harness.directory()?, harness.directory()?);
-    let inside = Bucket::open(&format!("file://{}", bucket.path().display()), &Default::default())?;
-    let bucket = Faulty::new(inside);
+    let (disk, directory) = (harness.directory()?, harness.directory()?);
+    let bucket = bucket_in(directory.path())?;
     let mut home = home(&bucket, u64::MAX, 0);
     (home.policy.acknowledge, home.policy.upload_interval) = (Level::Object, INTERVAL);
     let engine = Engine::open_with(&harness.settings, disk.path(), |options| options.home = Some(home))?;
@@ -91,8 +87,7 @@ pub(super) fn acknowledge(harness: &mut Harness) -> Result<()> {
 /// The root of a database of many tables.
 pub(super) fn root(harness: &mut Harness) -> Result<()> {
     let (disk, directory) = (harness.directory()?, harness.directory()?);
-    let inside = Bucket::open(&format!("file://{}", directory.path().display()), &Default::default())?;
-    let home = home(&Faulty::new(inside), u64::MAX, 0);
+    let home = home(&bucket_in(directory.path())?, u64::MAX, 0);
     let engine = Engine::open_with(&harness.settings, disk.path(), |options| options.home = Some(home))?;
     let mut source = Source::new(67);
     for number in 0..harness.sized(TABLES, 4) {

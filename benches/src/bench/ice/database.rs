@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use firn_objects::bucket::Bucket;
 use firn_storage::config::{HomeOptions, HomePolicy, IcePolicy, Level};
 use firn_storage::objects::Objects;
 use firn_storage::objects::faulty::Faulty;
@@ -15,6 +16,11 @@ use crate::harness::Result;
 
 /// Features of a row.
 pub(super) const FEATURES: usize = 10;
+
+/// The bucket that is `directory`, which counts its calls.
+pub(super) fn bucket_in(directory: &Path) -> Result<Faulty> {
+    Ok(Faulty::new(Bucket::open(&format!("file://{}", directory.display()), &Default::default())?))
+}
 
 /// How the database keeps to `bucket`, with so many bytes of cells in memory.
 pub(super) fn home(bucket: &Faulty, hot_bytes_max: u64, cache_bytes_max: u64) -> HomeOptions {

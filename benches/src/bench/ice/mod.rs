@@ -11,13 +11,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-use firn_objects::bucket::Bucket;
 use firn_storage::config::Options;
 use firn_storage::database::EraseRequest;
 use firn_storage::objects::faulty::Faulty;
 use firn_storage::traffic::Request;
 
-use self::database::{FEATURES, home, length_of, load, p99};
+use self::database::{FEATURES, bucket_in, home, length_of, load, p99};
 use crate::data::{Source, cut};
 use crate::engine::{self, Engine};
 use crate::harness::{Harness, Reading, Result, System};
@@ -80,8 +79,7 @@ pub(super) fn run(harness: &mut Harness) -> Result<()> {
     engine.close()?;
     hot_joins(harness, without.path(), &requests)?;
     let (directory, disk) = (harness.directory()?, harness.directory()?);
-    let inside = Bucket::open(&format!("file://{}", directory.path().display()), &Default::default())?;
-    let (bucket, hanging) = (Faulty::new(inside), Arc::<Hanging>::default());
+    let (bucket, hanging) = (bucket_in(directory.path())?, Arc::<Hanging>::default());
     let all = Arc::clone(&hanging);
     bucket.watch(move |_, _| all.wait());
     let mut cold = Cold { harness, bucket, hanging, disk };

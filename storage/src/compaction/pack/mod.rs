@@ -140,7 +140,6 @@ impl Building<'_> {
         let bytes = pack::memory_bytes(winner_bytes);
         let _memory = engine.resources.budget.take(bytes, bytes);
         let bucket = &view.buckets[self.bucket as usize];
-        let anew = BucketView { pack: None, ..BucketView::clone(bucket) };
         let before = bucket.pack.as_deref();
         let before = before.and_then(|latest| Kept::of(latest, self.declared.shape, &features));
         let build = |before: Option<Kept<'_>>, view: &BucketView| {
@@ -151,7 +150,9 @@ impl Building<'_> {
         };
         let meta = match build(before, bucket) {
             // A pack that is damaged is made anew from history.
-            Err(error) if bucket.pack.is_some() && error.kind() == Kind::Corrupt => build(None, &anew)?,
+            Err(error) if bucket.pack.is_some() && error.kind() == Kind::Corrupt => {
+                build(None, &BucketView { pack: None, ..BucketView::clone(bucket) })?
+            }
             built => built?,
         };
         engine.statistics.packs.add(1);

@@ -107,7 +107,8 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
         patience: Patience::Waits,
         slabs: &scan.snapshot.resources.slabs,
     };
-    let table = fill(&scan.asked, std::iter::once((bucket as usize, items)), &how)?;
+    let of_bucket = std::iter::once((bucket as usize, items));
+    let table = fill(&scan.asked, of_bucket.clone(), &how)?;
     let stand = if newest || scan.asked.features.is_empty() {
         standing(view, items, &scan.bounds, scan.event_times)?
     } else {
@@ -121,9 +122,7 @@ fn answer(scan: &Scan, bucket: u32, items: &[Item]) -> Result<(Vec<Option<Micros
     if scan.asked.outputs.is_empty() {
         return Ok((stand, answer));
     }
-    let mut of_buckets = vec![Vec::new(); scan.view.buckets.len()];
-    of_buckets[bucket as usize] = items.to_vec();
-    let outputs = window::answer(&scan.asked, &of_buckets, &how, &[], with)?;
+    let outputs = window::answer(&scan.asked, of_bucket, &how, &[], with)?;
     let features = scan.asked.features.iter().map(|feature| feature.output).zip(answer);
     let reckoned = scan.asked.outputs.iter().map(|output| output.output).zip(outputs);
     let mut all: Vec<(usize, FeatureAnswer)> = features.chain(reckoned).collect();

@@ -1,15 +1,16 @@
 //! Which events of a block count for an aggregate: those that meet all of its conditions.
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Scalar};
+use arrow_array::{Array, ArrayRef, BooleanArray, Datum, Scalar};
 use arrow_buffer::BooleanBuffer;
 use arrow_ord::cmp;
+use arrow_schema::{ArrowError, DataType};
+use serde_json::Value;
 
 use super::inputs::{Inputs, comparable};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::aggregate::{Condition, Input, Test, feature_of};
 use crate::model::catalog::Table;
 use crate::model::value::one_from_json;
-use serde_json::Value;
 
 /// The events that meet `conditions` of an aggregate of `table`; `None` if there are no conditions, and all do.
 pub(super) fn met(
@@ -31,18 +32,18 @@ pub(super) fn met(
 }
 
 /// The cells that `test` lets through. Null and absent pass nothing but a test for them.
-fn passes(test: &Test, cells: &ArrayRef, stored: &arrow_schema::DataType) -> Result<BooleanBuffer> {
+fn passes(test: &Test, cells: &ArrayRef, stored: &DataType) -> Result<BooleanBuffer> {
     let compared = comparable(cells);
-    let with = |value: &Value, compare: fn(&dyn arrow_array::Datum, &dyn arrow_array::Datum) -> Compared| {
+    let with = |value: &Value, compare: fn(&dyn Datum, &dyn Datum) -> Compared| {
         let value = Scalar::new(comparable(&one_from_json(value, stored)?));
-        Ok::<_, crate::error::Error>(compare(&compared, &value)?)
+        Ok::<_, Error>(compare(&compared, &value)?)
     };
     let any = |values: &[Value]| {
         let mut any = BooleanBuffer::new_unset(cells.len());
         for value in values {
             any = &any | &is_true(&with(value, cmp::eq)?);
         }
-        Ok::<_, crate::error::Error>(any)
+        Ok::<_, Error>(any)
     };
     Ok(match test {
         Test::Is(value) => is_true(&with(value, cmp::eq)?),
@@ -61,7 +62,7 @@ fn passes(test: &Test, cells: &ArrayRef, stored: &arrow_schema::DataType) -> Res
     })
 }
 
-type Compared = std::result::Result<BooleanArray, arrow_schema::ArrowError>;
+type Compared = std::result::Result<BooleanArray, ArrowError>;
 
 fn is_true(compared: &BooleanArray) -> BooleanBuffer {
     match compared.nulls() {

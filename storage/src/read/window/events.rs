@@ -26,24 +26,6 @@ pub(super) fn block_events(cell_bytes: u64, features: usize) -> usize {
     (BLOCK_BYTES / bytes).clamp(1, BLOCK_EVENTS_MAX) as usize
 }
 
-/// Where the cells of the chunks of some runs are: chunks are numbered through.
-#[derive(Debug)]
-pub(super) struct Chunks(Vec<u32>);
-
-impl Chunks {
-    pub(super) fn new(runs: &[BoundedRun<'_>]) -> Self {
-        let mut chunks = 0;
-        Self(
-            runs.iter()
-                .map(|bounded| {
-                    chunks += bounded.run.chunks.len() as u32;
-                    chunks - bounded.run.chunks.len() as u32
-                })
-                .collect(),
-        )
-    }
-}
-
 /// Events, by column.
 #[derive(Debug)]
 pub(super) struct Events<'a> {
@@ -92,7 +74,7 @@ impl<'a> Events<'a> {
     fn put(
         &mut self,
         runs: &[BoundedRun<'_>],
-        chunks: &Chunks,
+        chunk_starts: &[usize],
         row: &VisibleRow<'_>,
         taken_back: &[u32],
     ) -> Result<()> {
@@ -107,7 +89,7 @@ impl<'a> Events<'a> {
             if let Some(column) = chunk.column(*feature)
                 && let Some(position) = column.position(origin.row)?
             {
-                *cell = CellOrigin { column: chunks.0[row.run as usize] + origin.chunk, position };
+                *cell = CellOrigin { column: chunk_starts[row.run as usize] as u32 + origin.chunk, position };
             }
         }
         Ok(())
@@ -134,8 +116,8 @@ impl<'a> Entity<'a> {
         Ok(Self { groups: Groups::new(runs, ordinal, bounds)?, end, deletes: Vec::new() })
     }
 
-    /// Adds the next events to `events`, until there are `enough` of them; whether there may be more.
-    pub(super) fn next(&mut self, chunks: &Chunks, events: &mut Events<'_>, enough: usize) -> Result<bool> {
+    /// Adds the next events to `events`, whose cells are in chunks that are numbered from `chunk_starts` on, until there are `enough` of them; whether there may be more.
+    pub(super) fn next(&mut self, chunk_starts: &[usize], events: &mut Events<'_>, enough: usize) -> Result<bool> {
         let mut group = Vec::new();
         while events.len() < enough {
             let Some(time) = self.groups.time().filter(|time| self.end.is_none_or(|end| *time > end)) else {
@@ -150,7 +132,7 @@ impl<'a> Entity<'a> {
                     identity = Some(row.row_id);
                     events.begin(time, row.row_id);
                 }
-                events.put(runs, chunks, row, taken_back)
+                events.put(runs, chunk_starts, row, taken_back)
             })?;
             if deleted {
                 self.deletes.push(time);

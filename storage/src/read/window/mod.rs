@@ -11,19 +11,18 @@ mod events;
 mod inputs;
 mod reckon;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int8Array, StringArray, TimestampMicrosecondArray, new_null_array,
-};
+use arrow_array::{Array, ArrayRef, TimestampMicrosecondArray, new_null_array};
 use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 
 use self::answers::{Answers, too_large};
 pub(crate) use self::events::BLOCK_BYTES;
-use self::events::{Chunks, Entity, Events, block_events, within};
+use self::events::{Entity, Events, block_events, within};
 use self::inputs::Inputs;
-use self::reckon::{Block, Reckoned, Sum};
+use self::reckon::{Block, Reckoned};
 use super::bounds::{Bounds, RowBounds};
 use super::estimate;
 use super::fill::Filling;
@@ -31,8 +30,8 @@ use super::newest::Knowledge;
 use super::plain::FeatureAnswer;
 use super::plan::{AskedOutput, AskedTable};
 use super::resolved::Item;
-use super::statuses::{STATUSES, Status};
-use super::walk::{BoundedRun, bound_runs};
+use super::statuses::{Status, status_array};
+use super::walk::{BoundedRun, bound_runs, chunk_starts};
 use crate::error::{Error, Result};
 use crate::model::aggregate::{Aggregate, Input, Reach, feature_of, input_type};
 use crate::model::catalog::Table;
@@ -110,10 +109,7 @@ impl Column {
     fn finish(self, (status, event_times): (bool, bool)) -> Result<FeatureAnswer> {
         let arrays: Vec<&dyn Array> = self.arrays.iter().map(AsRef::as_ref).collect();
         let values = interleave(&arrays, &self.cells)?;
-        let statuses = status.then(|| {
-            let keys = Int8Array::from_iter_values(self.statuses.iter().map(|status| *status as i8));
-            Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(STATUSES.to_vec())))) as ArrayRef
-        });
+        let statuses = status.then(|| status_array(self.statuses.into_iter()));
         let times = event_times
             .then(|| Arc::new(TimestampMicrosecondArray::from(self.event_times).with_timezone("UTC")) as ArrayRef);
         Ok([Some(values), statuses, times])
@@ -137,20 +133,20 @@ struct Answered {
     event_time: Option<Micros>,
 }
 
-/// The answers of all outputs of `asked` for `items`, by bucket, in the order of the outputs.
+/// The answers of all outputs of `asked` for `items`: some buckets, each with its items. In the order of the outputs.
 ///
 /// # Errors
 /// `OutOfRange` where a sum is larger than its type; `Away` where cells are in the bucket and nobody may wait for it.
-pub(crate) fn answer(
+pub(crate) fn answer<'i>(
     asked: &AskedTable,
-    items: &[Vec<Item>],
+    items: impl Iterator<Item = (usize, &'i [Item])>,
     how: &Filling<'_>,
     forgotten: &[usize],
     with: (bool, bool),
 ) -> Result<Vec<FeatureAnswer>> {
     let kept = how.view.horizon.rows;
     let inputs = Inputs::of(asked.outputs.iter().map(|output| &*output.aggregate));
-    let work: Vec<(usize, &Vec<Item>)> = items.iter().enumerate().filter(|(_, items)| !items.is_empty()).collect();
+    let work: Vec<_> = items.filter(|(_, items)| !items.is_empty()).collect();
     let found = parallel::map(work, how.threads, |(bucket, items)| {
         Reading::new(asked, &inputs, how).read(&how.view.buckets[bucket], items)
     })?;
@@ -187,6 +183,10 @@ struct Reading<'a> {
     how: &'a Filling<'a>,
     /// How many events are looked at together.
     block_events: usize,
+    /// Of each output what a window without an event came to.
+    nothing: Vec<Reckoned>,
+    /// Whether a window may end before the moment that is asked for.
+    delays: bool,
     /// By output.
     answers: Vec<BucketAnswers>,
 }
@@ -197,7 +197,7 @@ struct Begun {
     moment: Moment,
     reckoned: Vec<Reckoned>,
     /// Its events that are new in the block.
-    events: std::ops::Range<usize>,
+    events: Range<usize>,
     ended: bool,
     deletes: Vec<Micros>,
 }
@@ -209,7 +209,13 @@ impl<'a> Reading<'a> {
             inputs.features.iter().map(|id| (*id, feature_of(&asked.table, *id).stored_type())).collect();
         let cell_bytes = estimate::row_bytes(stored.iter().map(|(id, stored)| (*id, stored)), how.view);
         let block_events = block_events(cell_bytes, stored.len());
-        Self { asked, inputs, how, block_events, answers }
+        let nothing = asked.outputs.iter().map(|output| {
+            let of = output.aggregate.of.first();
+            let stored = of.map(|input| stored_type(&input_type(&asked.table, *input)));
+            Reckoned::new(&output.aggregate, stored.as_ref())
+        });
+        let delays = asked.outputs.iter().any(|output| output.aggregate.delay > 0);
+        Self { asked, inputs, how, block_events, nothing: nothing.collect(), delays, answers }
     }
 
     fn read(mut self, view: &BucketView, items: &[Item]) -> Result<Vec<BucketAnswers>> {
@@ -217,7 +223,7 @@ impl<'a> Reading<'a> {
         let known_at = bounds.known_at.constant();
         let runs = bound_runs(view.runs(), known_at.unwrap_or(Micros::MAX), bounds.position);
         let knowledge = Knowledge::new(&runs, bounds.position, known_at.is_some(), items.len());
-        let chunks = Chunks::new(&runs);
+        let (chunk_starts, _) = chunk_starts(&runs);
         let mut items = items.to_vec();
         items.sort_unstable_by_key(|item| (item.ordinal, item.place));
         let mut events = Events::new(&self.inputs.features, self.inputs.row_ids());
@@ -229,14 +235,14 @@ impl<'a> Reading<'a> {
             begun.push(Begun {
                 place,
                 moment,
-                reckoned: self.asked.outputs.iter().map(|output| self.nothing(output)).collect(),
+                reckoned: self.nothing.clone(),
                 events: events.len()..events.len(),
                 ended: false,
                 deletes: Vec::new(),
             });
             loop {
-                let more = entity.next(&chunks, &mut events, self.block_events)?;
-                if !entity.deletes.is_empty() && self.asked.outputs.iter().any(|output| output.aggregate.delay > 0) {
+                let more = entity.next(&chunk_starts, &mut events, self.block_events)?;
+                if self.delays && !entity.deletes.is_empty() {
                     entity.seek_deletes()?;
                 }
                 let last = begun.last_mut().expect("it was begun");
@@ -252,13 +258,6 @@ impl<'a> Reading<'a> {
         }
         self.end_block(&runs, &mut events, &mut begun)?;
         Ok(self.answers)
-    }
-
-    /// Nothing of `output` yet.
-    fn nothing(&self, output: &AskedOutput) -> Reckoned {
-        let table = &self.asked.table;
-        let stored = output.aggregate.of.first().map(|input| stored_type(&input_type(table, *input)));
-        Reckoned::new(&output.aggregate, stored.as_ref())
     }
 
     /// Takes up the events of a block, answers the rows that ended in it, and leaves of the block what the last row needs that goes
@@ -301,12 +300,12 @@ impl<'a> Reading<'a> {
     fn answer_ended(&mut self, cells: &[ArrayRef], begun: &mut [Begun]) -> Result<()> {
         for (slot, output) in self.asked.outputs.iter().enumerate() {
             let aggregate = &*output.aggregate;
-            let mut answers = Answers::new(aggregate, &self.nothing(output));
+            let mut answers = Answers::new(aggregate, &self.nothing[slot]);
+            let scale = scale_of(&self.asked.table, aggregate);
             let BucketAnswers { arrays, answers: all } = &mut self.answers[slot];
             let first = all.len();
             for row in begun.iter_mut().filter(|row| row.ended) {
-                let nothing = Reckoned { sum: Sum::Count(0), newest: None };
-                let reckoned = std::mem::replace(&mut row.reckoned[slot], nothing);
+                let reckoned = std::mem::replace(&mut row.reckoned[slot], self.nothing[slot].clone());
                 let (from, to) = row.moment.window(output);
                 let deleted = !within(&row.deletes, from, to).is_empty();
                 let status = match (reckoned.newest, deleted) {
@@ -316,7 +315,7 @@ impl<'a> Reading<'a> {
                 };
                 let value = (arrays.len(), all.len() - first);
                 all.push(Answered { place: row.place, value, status, event_time: reckoned.newest });
-                answers.end(reckoned, &aggregate.function, scale_of(&self.asked.table, aggregate))?;
+                answers.end(reckoned, &aggregate.function, scale);
             }
             let of: Vec<ArrayRef> =
                 aggregate.of.iter().map(|input| Arc::clone(&cells[self.inputs.place(*input)])).collect();

@@ -42,7 +42,7 @@ enum Values {
 }
 
 /// What an aggregate comes to so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Sum {
     Count(u64),
     Floats(Box<FloatSum>),
@@ -52,7 +52,7 @@ pub(super) enum Sum {
 }
 
 /// What a window came to so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reckoned {
     pub(super) sum: Sum,
     /// The event time of the newest event that counted.
@@ -145,9 +145,7 @@ impl Reckoned {
         };
         Self { sum, newest: None }
     }
-}
 
-impl Reckoned {
     /// The places of the events that it holds on to.
     pub(super) fn places(&self) -> impl Iterator<Item = u32> + '_ {
         let picks = match &self.sum {

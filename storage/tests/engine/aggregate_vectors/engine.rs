@@ -9,12 +9,12 @@ use firn_storage::read::{FeatureReference, PointRequest};
 use serde_json::json;
 
 use super::{Asked, Vector, vectors};
-use crate::notation::{CLOCK, Read};
+use crate::notation::{Read, in_every_layout, written};
 use crate::oracle::aggregate::Window;
 use crate::oracle::function::{Function, OutOfRange};
 use crate::world::ask::{Request, given};
 use crate::world::keys::KeyShape;
-use crate::world::{Setting, Shape, World};
+use crate::world::{Shape, World};
 
 /// Whether the engine knows it: what it does not know it refuses.
 fn is_known(asked: &Asked) -> bool {
@@ -43,20 +43,10 @@ fn shape_of(vector: &Vector) -> Shape {
     shape
 }
 
-/// The world of a vector after its rows; with `flush_each`, every batch is a segment of its own. Aggregates are declared after them:
-/// that makes no difference.
+/// The world of a vector after its rows. Aggregates are declared after them: that makes no difference.
 fn world_of(vector: &Vector, flush_each: bool) -> World {
-    let setting = Setting::default();
-    let mut world = World::new(setting, KeyShape::Text).expect("a new world");
-    world.create_table("t", vector.row_ids, shape_of(vector)).expect("a table");
-    world.seal(0).expect("a table that can be sealed");
-    for (batch, ingest_time) in &vector.batches {
-        world.clock.set(*ingest_time);
-        world.apply(batch).unwrap_or_else(|error| panic!("{}: {error}", vector.line));
-        if flush_each {
-            world.flush(None).expect("flush");
-        }
-    }
+    let world = written(shape_of(vector), vector.row_ids, &vector.batches, flush_each);
+    let mut world = world.unwrap_or_else(|error| panic!("{}: {error}", vector.line));
     let declared = vector.asked.iter().filter(|asked| is_known(asked)).filter_map(|asked| match asked {
         Asked::Aggregate(aggregate) => Some(aggregate.declaration(&shape_of(vector))),
         Asked::Feature(_) => None,
@@ -70,7 +60,6 @@ fn world_of(vector: &Vector, flush_each: bool) -> World {
     if vector.erased.is_some() {
         world.erase(0, true).expect("an erase");
     }
-    world.clock.set(CLOCK);
     world
 }
 
@@ -128,16 +117,8 @@ fn the_engine_answers_the_vectors_of_aggregates_in_every_layout() {
     for vector in vectors().iter().filter(|vector| vector.kept_from.is_none()) {
         compared += vector.asked.iter().filter(|asked| is_known(asked)).count() * vector.reads.len();
         for flush_each in [false, true] {
-            let mut world = world_of(vector, flush_each);
-            ask_all(&world, vector, "as written", &mut wrong);
-            world.reopen().expect("reopen");
-            ask_all(&world, vector, "reopened", &mut wrong);
-            world.flush(None).expect("flush");
-            ask_all(&world, vector, "flushed", &mut wrong);
-            world.compact(None).expect("compact");
-            ask_all(&world, vector, "compacted", &mut wrong);
-            world.crash(7).expect("crash");
-            ask_all(&world, vector, "after a crash", &mut wrong);
+            let ask = |world: &mut World, layout: &str| ask_all(world, vector, layout, &mut wrong);
+            in_every_layout(world_of(vector, flush_each), ask);
         }
     }
     assert!(compared > 200, "{compared} answers");
